@@ -1,0 +1,123 @@
+// A GGUF file, memory-mapped: metadata by key and tensors by name, as views into the mapping.
+// Every count, offset, length, type and alignment is checked against the file's size before use,
+// so that whatever the bytes are, opening ends in a File or in an Error that names the fault.
+// Format: GGUF specification (ggml project), versions 2 and 3, little-endian.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "base/tensor_type.h"
+#include "runnel/error.h"
+
+namespace runnel::gguf {
+
+// A metadata array as a view of the file's bytes, checked when the file was opened; nothing is copied
+// until one of the readers is called. Readers throw nothing: nullopt when the elements are of another kind.
+class Array {
+ public:
+  std::size_t size() const { return count_; }
+  std::optional<std::vector<std::string_view>> strings() const;
+  std::optional<std::vector<std::int64_t>> ints() const;  // any integer or bool element type
+  std::optional<std::vector<float>> floats() const;       // float32 and float64 elements
+
+ private:
+  friend class Parser;
+  std::uint32_t element_type_ = 0;  // number of the GGUF value type
+  std::size_t count_ = 0;
+  std::span<const std::byte> bytes_;
+};
+
+// One metadata value. Integers of any width are held as int64 or uint64, floats as double.
+class Value {
+ public:
+  using Variant = std::variant<bool, std::int64_t, std::uint64_t, double, std::string_view, Array>;
+  explicit Value(Variant v) : variant_(std::move(v)) {}
+  const Variant& variant() const { return variant_; }
+  std::string_view kind() const;  // "bool", "integer", "float", "string", "array": for errors
+
+  // nullopt when the value is of another kind or does not fit.
+  std::optional<bool> as_bool() const;
+  std::optional<std::int64_t> as_int() const;
+  std::optional<double> as_float() const;  // integers convert
+  std::optional<std::string_view> as_string() const;
+  const Array* as_array() const;
+
+ private:
+  Variant variant_;
+};
+
+// A tensor inside the mapping. shape[0] is the length of a row (the innermost dimension).
+struct Tensor {
+  std::string_view name;
+  TensorType type = TensorType::kF32;
+  int n_dims = 0;                              // 1 to 4
+  std::array<std::int64_t, 4> shape{1, 1, 1, 1};
+  std::span<const std::byte> data;             // borrowed from the File
+
+  std::int64_t n_elements() const { return shape[0] * shape[1] * shape[2] * shape[3]; }
+};
+
+// "[64, 512]", for errors.
+std::string shape_text(std::span<const std::int64_t> shape);
+
+class File {
+ public:
+  // Throws Error: cannot open, not a GGUF file, unsupported version, or the first fault found.
+  static File open(const std::filesystem::path& path);
+  // The same over bytes that the caller keeps alive; `name` stands for the path in errors.
+  static File parse(std::span<const std::byte> bytes, std::string name);
+
+  File(File&&) noexcept;
+  File& operator=(File&&) noexcept;
+  ~File();
+
+  const std::string& name() const { return name_; }
+  int version() const { return version_; }
+  std::size_t size_bytes() const { return bytes_.size(); }
+  // Everything before the tensor data: the header, the metadata and the tensor table.
+  std::span<const std::byte> header() const { return header_; }
+
+  // Metadata in file order.
+  const std::vector<std::pair<std::string_view, Value>>& metadata() const { return metadata_; }
+  const Value* find(std::string_view key) const;  // nullptr when absent
+
+  // Required values; Error when absent or of another kind.
+  std::int64_t get_int(std::string_view key) const;
+  double get_float(std::string_view key) const;
+  std::string_view get_string(std::string_view key) const;
+  const Array& get_array(std::string_view key) const;
+  // Optional values; Error only when present and of another kind.
+  std::int64_t get_int(std::string_view key, std::int64_t fallback) const;
+  double get_float(std::string_view key, double fallback) const;
+  bool get_bool(std::string_view key, bool fallback) const;
+  std::string_view get_string(std::string_view key, std::string_view fallback) const;
+
+  const std::vector<Tensor>& tensors() const { return tensors_; }
+  const Tensor* find_tensor(std::string_view name) const;  // nullptr when absent
+
+ private:
+  File() = default;
+  struct Mapping;  // owns the mmap; null for parse()
+  std::unique_ptr<Mapping> mapping_;
+  std::span<const std::byte> bytes_;
+  std::span<const std::byte> header_;
+  std::string name_;
+  int version_ = 0;
+  std::vector<std::pair<std::string_view, Value>> metadata_;
+  std::unordered_map<std::string_view, std::size_t> metadata_index_;
+  std::vector<Tensor> tensors_;
+  std::unordered_map<std::string_view, std::size_t> tensor_index_;
+};
+
+}  // namespace runnel::gguf
