@@ -22,8 +22,9 @@
 
 namespace runnel::gguf {
 
-// A metadata array as a view of the file's bytes, checked when the file was opened; nothing is copied
-// until one of the readers is called. Readers throw nothing: nullopt when the elements are of another kind.
+// A metadata array as a view of the file's bytes, checked when the file was opened; nothing is
+// copied until one of the readers is called. Readers throw nothing: nullopt when the elements are
+// of another kind.
 class Array {
  public:
   std::size_t size() const { return count_; }
@@ -61,9 +62,9 @@ class Value {
 struct Tensor {
   std::string_view name;
   TensorType type = TensorType::kF32;
-  int n_dims = 0;                              // 1 to 4
+  int n_dims = 0;  // 1 to 4
   std::array<std::int64_t, 4> shape{1, 1, 1, 1};
-  std::span<const std::byte> data;             // borrowed from the File
+  std::span<const std::byte> data;  // borrowed from the File
 
   std::int64_t n_elements() const { return shape[0] * shape[1] * shape[2] * shape[3]; }
 };
@@ -76,6 +77,7 @@ class File {
   // Throws Error: cannot open, not a GGUF file, unsupported version, or the first fault found.
   static File open(const std::filesystem::path& path);
   // The same over bytes that the caller keeps alive; `name` stands for the path in errors.
+  // They begin at an address that is a multiple of 8, as a mapping or an allocation does.
   static File parse(std::span<const std::byte> bytes, std::string name);
 
   File(File&&) noexcept;
@@ -95,6 +97,7 @@ class File {
   // Required values; Error when absent or of another kind.
   std::int64_t get_int(std::string_view key) const;
   double get_float(std::string_view key) const;
+  bool get_bool(std::string_view key) const;
   std::string_view get_string(std::string_view key) const;
   const Array& get_array(std::string_view key) const;
   // Optional values; Error only when present and of another kind.
@@ -107,8 +110,14 @@ class File {
   const Tensor* find_tensor(std::string_view name) const;  // nullptr when absent
 
  private:
-  File() = default;
+  friend class Parser;
   struct Mapping;  // owns the mmap; null for parse()
+
+  File();
+  const Value& require(std::string_view key, std::string_view kind) const;
+  [[noreturn]] void fail_kind(std::string_view key, std::string_view kind,
+                              const Value& found) const;
+
   std::unique_ptr<Mapping> mapping_;
   std::span<const std::byte> bytes_;
   std::span<const std::byte> header_;
