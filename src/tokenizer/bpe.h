@@ -1,0 +1,68 @@
+// The merging of byte pair encoding, shared by both kinds of tokenizer: of all neighbours that the
+// table joins, the pair of lowest rank (leftmost among equals) is joined first, until none is left.
+// A heap of candidates over a linked list: n log n in the length of the word.
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+namespace runnel {
+
+// What may be joined. Symbols are non-negative ids chosen by the tokenizer.
+class MergeTable {
+ public:
+  struct Merge {
+    int rank;    // lower is joined earlier
+    int merged;  // the symbol that replaces the two
+  };
+
+  void reserve(std::size_t n_merges) { merges_.reserve(n_merges); }
+  // The first rule for a pair stays.
+  void add(int left, int right, Merge merge) { merges_.emplace(key(left, right), merge); }
+  const Merge* find(int left, int right) const;  // nullptr when the two are not joined
+
+ private:
+  struct Hash {
+    std::size_t operator()(std::uint64_t key) const {
+      key *= 0x9E3779B97F4A7C15u;  // 2^64 / golden ratio
+      return static_cast<std::size_t>(key ^ key >> 32);
+    }
+  };
+  static std::uint64_t key(int left, int right) {
+    return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 |
+           static_cast<std::uint32_t>(right);
+  }
+  std::unordered_map<std::uint64_t, Merge, Hash> merges_;
+};
+
+// Joins words one after another and keeps its buffers between them. Borrows the table.
+class Merger {
+ public:
+  explicit Merger(const MergeTable& table) : table_(&table) {}
+  // Replaces the symbols of a word (fewer than 2^31) by the joined ones. Negative symbols are never
+  // joined.
+  void merge(std::vector<int>& word);
+
+ private:
+  struct Symbol {
+    int id;
+    int previous, next;  // -1 at the ends
+  };
+  struct Candidate {
+    int rank;
+    int left, right;        // places
+    int left_id, right_id;  // symbols there when it was found; anything else since makes it stale
+    bool operator<(const Candidate& other) const {  // for a heap whose top comes first
+      return rank != other.rank ? rank > other.rank : left > other.left;
+    }
+  };
+  void consider(int left, int right);
+  void join(int left, int right, int merged);
+
+  const MergeTable* table_;
+  std::vector<Symbol> symbols_;
+  std::vector<Candidate> heap_;
+};
+
+}  // namespace runnel

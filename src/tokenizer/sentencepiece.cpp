@@ -1,0 +1,210 @@
+#include "tokenizer/sentencepiece.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/utf8.h"
+
+namespace runnel {
+namespace {
+
+constexpr std::string_view kSpace = "\u2581";  // ▁
+// Longer pieces than any real vocabulary's are not merged, so that a damaged file cannot make the
+// index quadratic.
+constexpr std::size_t kLongestPiece = 512;
+
+// Bytes of the character text begins with; one that is not valid counts as a single byte.
+std::size_t character_length(std::string_view text) {
+  return static_cast<std::size_t>(std::max(1, utf8_length(text)));
+}
+
+std::string with_spaces(std::string_view piece) {
+  std::string text;
+  for (std::size_t i = 0; i < piece.size();) {
+    const bool is_space = piece.substr(i).starts_with(kSpace);
+    text.push_back(is_space ? ' ' : piece[i]);
+    i += is_space ? kSpace.size() : 1;
+  }
+  return text;
+}
+
+std::vector<float> read_scores(const gguf::File& file, std::size_t n_tokens) {
+  constexpr std::string_view kKey = "tokenizer.ggml.scores";
+  auto scores = file.get_array(kKey).floats();
+  if (!scores || scores->size() != n_tokens) {
+    throw Error(fmt::format("{}: {}: want {} floats, one for each token, file has {}", file.name(),
+                            kKey, n_tokens, scores ? scores->size() : 0));
+  }
+  return *std::move(scores);
+}
+
+// The place of each score in the descending order of different scores: what a merge's rank is.
+std::vector<int> ranks_of(const std::vector<float>& scores) {
+  std::vector<float> order = scores;
+  std::erase_if(order, [](float score) { return score != score; });  // NaN comes last
+  std::sort(order.begin(), order.end(), std::greater<>());
+  order.erase(std::unique(order.begin(), order.end()), order.end());
+  std::vector<int> ranks;
+  ranks.reserve(scores.size());
+  for (const float score : scores) {
+    const auto place = std::lower_bound(order.begin(), order.end(), score, std::greater<>());
+    ranks.push_back(score != score ? static_cast<int>(order.size())
+                                   : static_cast<int>(place - order.begin()));
+  }
+  return ranks;
+}
+
+// The normal pieces of more than one character that merging may produce.
+bool is_mergeable(const Vocabulary& vocabulary, Token token) {
+  const std::string_view piece = vocabulary.piece(token);
+  return vocabulary.kind(token) == TokenKind::kNormal && piece.size() <= kLongestPiece &&
+         character_length(piece) < piece.size();
+}
+
+}  // namespace
+
+SentencePieceTokenizer::SentencePieceTokenizer(const gguf::File& file)
+    : Tokenizer(Vocabulary(file, {.bos = 1, .eos = 2, .unknown = 0, .adds_bos = true})),
+      has_space_prefix_(file.get_bool("tokenizer.ggml.add_space_prefix", true)) {
+  index_symbols();
+  index_merges(read_scores(file, static_cast<std::size_t>(size())));
+}
+
+void SentencePieceTokenizer::index_symbols() {
+  byte_tokens_.fill(-1);
+  for (std::size_t byte = 0; byte < byte_tokens_.size(); ++byte) {
+    const auto token = find(fmt::format("<0x{:02X}>", byte));
+    if (token && vocabulary().kind(*token) == TokenKind::kByte) byte_tokens_[byte] = *token;
+  }
+  for (Token token = 0; token < size(); ++token) {
+    const TokenKind kind = vocabulary().kind(token);
+    if (kind == TokenKind::kNormal) symbols_.emplace(piece(token), token);
+    if (kind == TokenKind::kUserDefined) add_user_defined(with_spaces(piece(token)), token);
+  }
+  for (Token token = 0; token < size(); ++token) {
+    if (!is_mergeable(vocabulary(), token)) continue;
+    std::string_view rest = piece(token);
+    while (!rest.empty()) {
+      const std::string_view character = rest.substr(0, character_length(rest));
+      const int fresh = size() + static_cast<int>(characters_.size());
+      if (symbols_.emplace(character, fresh).second) characters_.emplace_back(character);
+      rest.remove_prefix(character.size());
+    }
+  }
+  for (std::size_t c = 0; c < ascii_.size(); ++c) {
+    const std::string written =
+        c == ' ' ? std::string(kSpace) : std::string(1, static_cast<char>(c));
+    const auto found = symbols_.find(written);
+    ascii_[c] = found == symbols_.end() ? ~static_cast<int>(c) : found->second;
+  }
+}
+
+// Every way to cut a piece into two symbols is a merge, as good as the piece's score.
+void SentencePieceTokenizer::index_merges(const std::vector<float>& scores) {
+  const std::vector<int> ranks = ranks_of(scores);
+  for (Token token = 0; token < size(); ++token) {
+    if (!is_mergeable(vocabulary(), token)) continue;
+    const std::string text(piece(token));
+    const std::string_view view = text;
+    std::size_t previous = 0;
+    for (std::size_t cut = character_length(view); cut < text.size();) {
+      const auto left = symbols_.find(text.substr(0, cut));
+      const auto right = symbols_.find(text.substr(cut));
+      if (left != symbols_.end() && right != symbols_.end()) {
+        merges_.add(left->second, right->second,
+                    {ranks[static_cast<std::size_t>(token)], symbols_.at(text)});
+      }
+      if (view.substr(cut).starts_with(kSpace)) {
+        const bool after_space = view.substr(previous, cut - previous) == kSpace;
+        joins_space_[after_space ? ' ' : static_cast<unsigned char>(text[cut - 1])] = true;
+      }
+      previous = cut;
+      cut += character_length(view.substr(cut));
+    }
+  }
+}
+
+// No merge crosses a space whose left neighbour stands before a space in no piece, so the text
+// falls into words that can be encoded, and remembered, one by one.
+void SentencePieceTokenizer::encode_plain(std::string_view text, bool space_prefix,
+                                          WordCache& words, std::vector<Token>& tokens) const {
+  Merger merger(merges_);
+  std::vector<int> symbols;
+  for (std::size_t begin = 0; begin < text.size();) {
+    std::size_t end = begin + 1;
+    while (end < text.size() &&
+           (text[end] != ' ' || joins_space_[static_cast<unsigned char>(text[end - 1])])) {
+      ++end;
+    }
+    const std::string_view word = text.substr(begin, end - begin);
+    const bool is_prefixed = space_prefix && begin == 0;
+    begin = end;
+    if (!is_prefixed && words.replay(word, tokens)) continue;
+    const std::size_t first = tokens.size();
+    encode_word(word, is_prefixed, merger, symbols, tokens);
+    if (!is_prefixed) words.remember(word, first, tokens);
+  }
+}
+
+void SentencePieceTokenizer::encode_word(std::string_view word, bool space_prefix, Merger& merger,
+                                         std::vector<int>& symbols,
+                                         std::vector<Token>& tokens) const {
+  symbols.clear();
+  if (space_prefix) symbols.push_back(ascii_[' ']);
+  while (!word.empty()) {
+    const std::string_view character = word.substr(0, character_length(word));
+    push_character(character, symbols);
+    word.remove_prefix(character.size());
+  }
+  merger.merge(symbols);
+  for (const int symbol : symbols) push_tokens(symbol, tokens);
+}
+
+void SentencePieceTokenizer::push_character(std::string_view character,
+                                            std::vector<int>& word) const {
+  const auto first = static_cast<unsigned char>(character[0]);
+  if (first < ascii_.size()) {
+    word.push_back(ascii_[first]);
+    return;
+  }
+  const auto found = character == kSpace ? symbols_.end() : symbols_.find(std::string(character));
+  if (found != symbols_.end()) {
+    word.push_back(found->second);
+    return;
+  }
+  for (const char byte : character)
+    word.push_back(~static_cast<int>(static_cast<unsigned char>(byte)));
+}
+
+void SentencePieceTokenizer::push_tokens(int symbol, std::vector<Token>& tokens) const {
+  if (symbol < 0) {
+    push_byte(static_cast<unsigned char>(~symbol), tokens);
+  } else if (symbol < size()) {
+    tokens.push_back(symbol);
+  } else {
+    const std::string& character = characters_[static_cast<std::size_t>(symbol - size())];
+    for (const char byte : with_spaces(character))
+      push_byte(static_cast<unsigned char>(byte), tokens);
+  }
+}
+
+// Without byte tokens a character becomes one unknown token: at its first byte.
+void SentencePieceTokenizer::push_byte(unsigned char byte, std::vector<Token>& tokens) const {
+  const bool is_continuation = (byte & 0xC0) == 0x80;
+  if (byte_tokens_[byte] >= 0) {
+    tokens.push_back(byte_tokens_[byte]);
+  } else if (const auto unknown = vocabulary().unknown(); unknown && !is_continuation) {
+    tokens.push_back(*unknown);
+  }
+}
+
+std::string SentencePieceTokenizer::decode_plain(Token token) const {
+  const std::string_view stored = piece(token);
+  if (vocabulary().kind(token) != TokenKind::kByte) return with_spaces(stored);
+  const auto byte = std::find(byte_tokens_.begin(), byte_tokens_.end(), token);
+  if (byte == byte_tokens_.end()) return std::string(stored);
+  return std::string(1, static_cast<char>(byte - byte_tokens_.begin()));
+}
+
+}  // namespace runnel

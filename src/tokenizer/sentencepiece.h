@@ -1,0 +1,49 @@
+// SentencePiece-style BPE ("llama"): the characters of the text, spaces written as ▁, are merged
+// into pieces by score, best first; what is in no piece becomes one byte token for each byte.
+//
+// Unlike the original, a ▁ that stands in the text itself becomes its bytes, so that decoding gives
+// every text back; and no ordinary text ever merges into a control, byte or unused token.
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "tokenizer/bpe.h"
+#include "tokenizer/tokenizer.h"
+
+namespace runnel {
+
+class SentencePieceTokenizer final : public Tokenizer {
+ public:
+  explicit SentencePieceTokenizer(const gguf::File& file);
+  bool has_space_prefix() const override { return has_space_prefix_; }
+
+ protected:
+  void encode_plain(std::string_view text, bool space_prefix, WordCache& words,
+                    std::vector<Token>& tokens) const override;
+  std::string decode_plain(Token token) const override;
+
+ private:
+  // Symbols of the merging: tokens; from size() on, characters that occur in pieces but are none
+  // themselves; ~byte for bytes that are never merged.
+  void index_symbols();
+  void index_merges(const std::vector<float>& scores);
+  void push_character(std::string_view character, std::vector<int>& word) const;
+  void encode_word(std::string_view word, bool space_prefix, Merger& merger,
+                   std::vector<int>& symbols, std::vector<Token>& tokens) const;
+  void push_tokens(int symbol, std::vector<Token>& tokens) const;
+  void push_byte(unsigned char byte, std::vector<Token>& tokens) const;
+
+  bool has_space_prefix_ = true;
+  MergeTable merges_;
+  std::unordered_map<std::string, int> symbols_;  // mergeable pieces and characters
+  std::vector<std::string> characters_;           // of the symbols from size() on
+  std::array<int, 128> ascii_{};                  // symbol of an ASCII character; its ~byte
+  std::array<Token, 256> byte_tokens_{};          // -1: the vocabulary has none
+  std::array<bool, 256> joins_space_{};  // some piece has a ▁ right after a character ending so
+};
+
+}  // namespace runnel

@@ -1,0 +1,145 @@
+#include "tokenizer/tokenizer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "base/utf8.h"
+#include "tokenizer/sentencepiece.h"
+
+namespace runnel {
+
+// What one call of encode() carries along.
+struct Tokenizer::Encoding {
+  std::vector<Token> tokens;
+  WordCache words;
+  std::size_t pending = 0;  // plain text from here on is not yet encoded
+  bool space_prefix = false;
+};
+
+std::unique_ptr<Tokenizer> Tokenizer::from(const gguf::File& file) {
+  if (file.find("tokenizer.ggml.model") == nullptr) {
+    throw Error(file.name() + ": no vocabulary: want tokenizer.ggml.model in the metadata");
+  }
+  const std::string_view kind = file.get_string("tokenizer.ggml.model");
+  if (kind == "llama") return std::make_unique<SentencePieceTokenizer>(file);
+  throw Error(fmt::format("{}: tokenizer.ggml.model: want llama, file has {}", file.name(), kind));
+}
+
+Tokenizer::Tokenizer(Vocabulary vocabulary) : vocabulary_(std::move(vocabulary)) {
+  for (Token token = 0; token < size(); ++token) {
+    if (vocabulary_.kind(token) == TokenKind::kControl) {
+      added_.add(vocabulary_.piece(token), token, true);
+    }
+  }
+}
+
+std::vector<Token> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
+  const Segment whole{std::string(text), options.parse_special};
+  return encode(std::span(&whole, 1), options);
+}
+
+std::vector<Token> Tokenizer::encode(std::span<const Segment> segments,
+                                     const EncodeOptions& options) const {
+  if (segments.size() == 1) return encode_joined(segments[0].text, segments, options);
+  std::string text;
+  for (const Segment& segment : segments) text += segment.text;
+  return encode_joined(text, segments, options);
+}
+
+std::vector<Token> Tokenizer::encode_joined(std::string_view text,
+                                            std::span<const Segment> segments,
+                                            const EncodeOptions& options) const {
+  if (text.size() > static_cast<std::size_t>(std::numeric_limits<int>::max())) {
+    throw Error(
+        fmt::format("text to encode: want less than 2 GiB at a time, found {} bytes", text.size()));
+  }
+  Encoding encoding;
+  encoding.space_prefix = options.space_prefix && has_space_prefix();
+  if (options.add_bos && adds_bos()) encoding.tokens.push_back(*bos());
+  std::size_t begin = 0;
+  for (const Segment& segment : segments) {
+    encode_segment(text, begin, begin + segment.text.size(), segment.is_special, encoding);
+    begin += segment.text.size();
+  }
+  encode_pending(text, text.size(), encoding);
+  if (options.add_eos && adds_eos()) encoding.tokens.push_back(*eos());
+  return std::move(encoding.tokens);
+}
+
+// Looks for added tokens that begin in [begin, end); plain text is left pending up to the next one.
+void Tokenizer::encode_segment(std::string_view text, std::size_t begin, std::size_t end,
+                               bool is_special, Encoding& encoding) const {
+  for (std::size_t at = std::max(begin, encoding.pending); at < end;) {
+    const auto match = added_.may_begin(text[at])
+                           ? added_.match(text.substr(at), is_special ? end - at : 0)
+                           : std::nullopt;
+    if (!match) {
+      ++at;
+      continue;
+    }
+    encode_pending(text, at, encoding);
+    encoding.tokens.push_back(match->token);
+    encoding.space_prefix = match->is_control && has_space_prefix();
+    at += match->length;
+    encoding.pending = at;
+  }
+}
+
+void Tokenizer::encode_pending(std::string_view text, std::size_t end, Encoding& encoding) const {
+  if (encoding.pending >= end) return;
+  const std::string_view plain = text.substr(encoding.pending, end - encoding.pending);
+  encode_plain(plain, encoding.space_prefix, encoding.words, encoding.tokens);
+  encoding.space_prefix = false;
+  encoding.pending = end;
+}
+
+std::string_view Tokenizer::piece(Token token) const {
+  if (!vocabulary_.contains(token)) {
+    throw Error(fmt::format("token {}: want one of the vocabulary's {}", token, size()));
+  }
+  return vocabulary_.piece(token);
+}
+
+bool Tokenizer::is_control(Token token) const {
+  if (!vocabulary_.contains(token)) return false;
+  const TokenKind kind = vocabulary_.kind(token);
+  return kind == TokenKind::kControl || kind == TokenKind::kUnknown;
+}
+
+std::string Tokenizer::decode(Token token, bool special) const {
+  const std::string_view stored = piece(token);
+  if (is_control(token)) return special ? std::string(stored) : std::string();
+  return decode_plain(token);
+}
+
+std::string Tokenizer::decode(std::span<const Token> tokens, bool special) const {
+  std::string text;
+  bool at_start = true;
+  for (const Token token : tokens) text += decode_at(token, special, at_start);
+  return text;
+}
+
+std::string Tokenizer::decode_at(Token token, bool special, bool& at_start) const {
+  std::string text = decode(token, special);
+  if (!at_start || is_control(token)) return text;
+  at_start = false;
+  // User-defined tokens are found before the space is put in, so they never carry it.
+  const bool may_carry = vocabulary_.kind(token) != TokenKind::kUserDefined;
+  if (has_space_prefix() && may_carry && text.starts_with(' ')) text.erase(0, 1);
+  return text;
+}
+
+std::string Detokenizer::push(Token token) {
+  std::string text = state_.pending + tokenizer_->decode_at(token, false, state_.at_start);
+  const auto tail = static_cast<std::size_t>(utf8_unfinished_tail(text));
+  state_.pending = text.substr(text.size() - tail);
+  text.resize(text.size() - tail);
+  return text;
+}
+
+std::string Detokenizer::flush() { return std::exchange(state_.pending, {}); }
+
+}  // namespace runnel
