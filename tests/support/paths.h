@@ -13,7 +13,9 @@ inline std::filesystem::path source_dir() { return RUNNEL_SOURCE_DIR; }
 inline std::filesystem::path fixture(const std::string& name) {
   return source_dir() / "tests/fixtures" / name;
 }
-inline std::filesystem::path bundled_model() { return source_dir() / "models/novella-7m-q8_0.gguf"; }
+inline std::filesystem::path bundled_model() {
+  return source_dir() / "models/novella-7m-q8_0.gguf";
+}
 inline std::filesystem::path shared(const std::string& name) {
   return std::filesystem::path(RUNNEL_SHARED_DIR) / name;
 }
@@ -21,8 +23,8 @@ inline std::filesystem::path shared(const std::string& name) {
 }  // namespace runnel::test
 
 // Skips the running test, with the reason, when a file of the reference data is missing.
-#define RUNNEL_NEED_SHARED(name)                                           \
-  do {                                                                     \
-    if (!std::filesystem::exists(::runnel::test::shared(name)))            \
-      GTEST_SKIP() << "reference data not beside the checkout: " << name;  \
+#define RUNNEL_NEED_SHARED(name)                                          \
+  do {                                                                    \
+    if (!std::filesystem::exists(::runnel::test::shared(name)))           \
+      GTEST_SKIP() << "reference data not beside the checkout: " << name; \
   } while (false)
