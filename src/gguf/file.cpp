@@ -111,8 +111,12 @@ void File::fail_kind(std::string_view key, std::string_view kind, const Value& f
 std::int64_t File::get_int(std::string_view key) const {
   const Value& value = require(key, "an integer");
   const auto found = value.as_int();
-  if (!found) fail_kind(key, "an integer", value);
-  return *found;
+  if (found) return *found;
+  if (const auto* natural = std::get_if<std::uint64_t>(&value.variant())) {
+    throw Error(
+        fmt::format("{}: metadata {}: want an integer below 2^63, found {}", name_, key, *natural));
+  }
+  fail_kind(key, "an integer", value);
 }
 
 double File::get_float(std::string_view key) const {
