@@ -1,10 +1,16 @@
 # Each instruction set is one translation unit with its own flags; nothing else in the library is
-# compiled with them, so no other code can pick an instruction the machine lacks.
+# compiled with them, so no other code can pick an instruction the machine lacks. Always optimised: kernels
+# without inlining would leave copies of header functions for the linker to choose from.
+set(RUNNEL_KERNEL_FLAGS "-O3;-ffp-contract=fast")
+set_source_files_properties(src/kernels/portable.cpp PROPERTIES COMPILE_OPTIONS "${RUNNEL_KERNEL_FLAGS}")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set_source_files_properties(src/kernels/avx2.cpp PROPERTIES
-    COMPILE_OPTIONS "-mavx2;-mfma;-mf16c;-mbmi2")
+    COMPILE_OPTIONS "${RUNNEL_KERNEL_FLAGS};-mavx2;-mfma;-mf16c;-mbmi2")
   set_source_files_properties(src/kernels/avx512.cpp PROPERTIES
-    COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mfma;-mf16c;-mbmi2;-mprefer-vector-width=512")
+    COMPILE_OPTIONS "${RUNNEL_KERNEL_FLAGS};-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mfma;-mf16c;-mbmi2;-mprefer-vector-width=512;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>")
+  # g++ 12 takes the undefined operand inside its own AVX-512 header for an uninitialised variable.
+  set_source_files_properties(src/kernels/tables_other.cpp PROPERTIES HEADER_FILE_ONLY ON)
 else()
-  list(REMOVE_ITEM RUNNEL_SOURCES ${PROJECT_SOURCE_DIR}/src/kernels/avx2.cpp)
+  set_source_files_properties(src/kernels/avx2.cpp src/kernels/avx512.cpp src/kernels/tables_x86.cpp
+    PROPERTIES HEADER_FILE_ONLY ON)
 endif()

@@ -14,12 +14,14 @@ enum class Policy {
   kDense,      // everything; memory grows
   kWindow,     // the last W tokens; collapses once the first token is evicted
   kSink,       // the first S and the last W tokens, positions inside the cache
-  kRecompute,  // as sink, but a fresh forward over the visible tokens for every token: the yardstick, O(W^2)
+  kRecompute,  // as sink, but a fresh forward over the visible tokens for every token: the
+               // yardstick, O(W^2)
 };
 
 enum class KvType { kF32, kF16, kBF16, kQ8_0 };
 
-// Softmax over the visible keys. Off-by-one adds exp(0) to the denominator: a sink of zero key and value.
+// Softmax over the visible keys. Off-by-one adds exp(0) to the denominator: a sink of zero key and
+// value.
 enum class Softmax { kStandard, kOffByOne };
 
 struct SamplingOptions {
@@ -31,19 +33,20 @@ struct SamplingOptions {
   float repetition_penalty = 1.0f;  // 1: off
   float frequency_penalty = 0.0f;   // 0: off
   float presence_penalty = 0.0f;    // 0: off
-  std::uint64_t seed = 0;           // the same seed gives the same text, whatever the number of threads
+  std::uint64_t seed = 0;  // the same seed gives the same text, whatever the number of threads
 };
 
 struct StreamOptions {
   Policy policy = Policy::kSink;
-  int sinks = 4;                       // S, kept for ever; at least the pinned text's tokens
-  std::optional<std::int64_t> window;  // W; default: no position in the cache exceeds the trained context, at most 2043
+  int sinks = 4;  // S, kept for ever; at least the pinned text's tokens
+  std::optional<std::int64_t>
+      window;  // W; default: no position in the cache exceeds the trained context, at most 2043
   KvType kv_type = KvType::kF16;
   Softmax softmax = Softmax::kStandard;
-  int chunk = 256;                     // tokens that pass the model together at most
-  std::string pin;                     // text at the stream's start that becomes the sinks, whole, never evicted
+  int chunk = 256;  // tokens that pass the model together at most
+  std::string pin;  // text at the stream's start that becomes the sinks, whole, never evicted
   SamplingOptions sampling;
-  std::int64_t start_position = 0;     // position of the first token; for tests of precision
+  std::int64_t start_position = 0;  // position of the first token; for tests of precision
 };
 
 }  // namespace runnel

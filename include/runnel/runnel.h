@@ -5,10 +5,10 @@
 //   stream.feed("Once upon a time");
 //   for (;;) std::cout << stream.next().text << std::flush;   // never stops, never grows
 //
-// A Model is shared and read-only after loading; it must outlive its streams. A Stream belongs to one thread at a
-// time. Calls that compute use the model's worker threads: one such call runs at a time, others wait for it.
-// Every function may throw runnel::Error for what comes from outside; after a throw the stream is as it was before
-// the call, unless the function says otherwise.
+// A Model is shared and read-only after loading; it must outlive its streams. A Stream belongs to
+// one thread at a time. Calls that compute use the model's worker threads: one such call runs at a
+// time, others wait for it. Every function may throw runnel::Error for what comes from outside;
+// after a throw the stream is as it was before the call, unless the function says otherwise.
 #pragma once
 
 #include <cstddef>
@@ -30,45 +30,48 @@ namespace runnel {
 class Stream;
 
 struct ModelOptions {
-  int threads = 0;              // 0: one for each core this process may use
+  int threads = 0;               // 0: one for each core this process may use
   bool vocabulary_only = false;  // load the tokenizer alone; such a model opens no streams
 };
 
 class Model {
  public:
-  // Maps the file; weights are read from the mapping. Error: not a GGUF file, an unsupported architecture, tokenizer or
-  // tensor type, a tensor of the wrong shape.
+  // Maps the file; weights are read from the mapping. Error: not a GGUF file, an unsupported
+  // architecture, tokenizer or tensor type, a tensor of the wrong shape.
   static Model load(const std::filesystem::path& path, const ModelOptions& options = {});
 
   Model(Model&&) noexcept;
   Model& operator=(Model&&) noexcept;
   ~Model();
 
-  // Memory of the stream is taken here, whole; feeding and generating take no more (but kDense grows).
-  // Error: options out of range, or a window and sinks that do not fit the trained context (when window is not given).
+  // Memory of the stream is taken here, whole; feeding and generating take no more (but kDense
+  // grows). Error: options out of range, or a window and sinks that do not fit the trained context
+  // (when window is not given).
   Stream open(const StreamOptions& options = {}) const;
   // A stream saved by Stream::save, continuing with exactly the tokens it would have produced.
   // Error: damaged file (checksum), another model (fingerprint), or an unknown version.
   Stream resume(const std::filesystem::path& path) const;
 
-  // The options with every default filled in, as open() will use them: window set, sinks covering the pin.
+  // The options with every default filled in, as open() will use them: window set, sinks covering
+  // the pin.
   StreamOptions resolve(const StreamOptions& options) const;
   // What open() will take, in bytes.
   std::size_t stream_bytes(const StreamOptions& options) const;
 
   // `parse_special`: control tokens written in the text become tokens.
-  std::vector<Token> tokenize(std::string_view text, bool add_bos = true, bool parse_special = false) const;
+  std::vector<Token> tokenize(std::string_view text, bool add_bos = true,
+                              bool parse_special = false) const;
   std::string detokenize(std::span<const Token> tokens) const;
   std::string token_text(Token token) const;  // bytes of one token; may be half a UTF-8 character
 
   const std::string& name() const;          // general.name, or the file's name
   const std::string& architecture() const;  // "llama"
   int vocabulary_size() const;
-  int trained_context() const;              // tokens
+  int trained_context() const;  // tokens
   int layers() const;
   std::size_t weight_bytes() const;
   int threads() const;
-  const char* instruction_set() const;      // the kernels chosen at start: "avx512"
+  const char* instruction_set() const;  // the kernels chosen at start: "avx512"
 
   // For the other parts of this library; not part of the public interface.
   struct Internals;
@@ -87,26 +90,30 @@ class Stream {
 
   struct Step {
     Token token = 0;
-    std::string text;                // what became complete with this token: never half a UTF-8 character
-    float log_probability = 0;       // natural log, under the model's own distribution (before sampling options)
-    bool end_of_generation = false;  // the model says it has finished (a stream may go on all the same)
+    std::string text;  // what became complete with this token: never half a UTF-8 character
+    float log_probability =
+        0;  // natural log, under the model's own distribution (before sampling options)
+    bool end_of_generation =
+        false;  // the model says it has finished (a stream may go on all the same)
   };
   // One token: sampled from what the stream has seen, then fed back to it.
   // Error: nothing was fed yet and the vocabulary has no BOS to begin with.
   Step next();
 
-  // Ingests any amount of text or tokens in chunks; the first call begins the stream with BOS when the model has one.
-  // `progress` is called after each chunk with the tokens ingested so far; returning false stops there (tokens already
-  // ingested stay). Returns the number of tokens ingested. Text of consecutive calls is tokenized separately.
+  // Ingests any amount of text or tokens in chunks; the first call begins the stream with BOS when
+  // the model has one. `progress` is called after each chunk with the tokens ingested so far;
+  // returning false stops there (tokens already ingested stay). Returns the number of tokens
+  // ingested. Text of consecutive calls is tokenized separately.
   using Progress = std::function<bool(std::int64_t)>;
   std::int64_t feed(std::string_view text, const Progress& progress = {});
   std::int64_t feed(std::span<const Token> tokens, const Progress& progress = {});
 
-  // Ingests tokens and returns for each its negative log-likelihood (natural log) given all before it; the stream's very
-  // first token has none, so a fresh stream returns tokens.size() - 1 values.
+  // Ingests tokens and returns for each its negative log-likelihood (natural log) given all before
+  // it; the stream's very first token has none, so a fresh stream returns tokens.size() - 1 values.
   std::vector<float> score(std::span<const Token> tokens, const Progress& progress = {});
 
-  // Logits for the next token, [vocabulary_size]; empty before anything was fed. Valid until the next call.
+  // Logits for the next token, [vocabulary_size]; empty before anything was fed. Valid until the
+  // next call.
   std::span<const float> logits() const;
   // Text still waiting for the rest of a UTF-8 character.
   std::string flush_text();
@@ -115,13 +122,14 @@ class Stream {
   std::int64_t evicted() const;   // tokens no longer visible
   std::int64_t horizon() const;   // the oldest position, sinks aside, that the next token will see
   std::size_t bytes() const;      // memory of this stream
-  const StreamOptions& options() const;  // resolved
+  const StreamOptions& options() const;       // resolved
   std::vector<Token> visible_tokens() const;  // sinks, then window, in order of position
 
   void set_sampling(const SamplingOptions& sampling);
 
-  // Writes everything (sinks, window, position, sampler and random state, the half-finished character) to one file,
-  // atomically: the path holds either the old file or the new one, whole, whenever the machine stops.
+  // Writes everything (sinks, window, position, sampler and random state, the half-finished
+  // character) to one file, atomically: the path holds either the old file or the new one, whole,
+  // whenever the machine stops.
   void save(const std::filesystem::path& path) const;
 
  private:

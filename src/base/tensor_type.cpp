@@ -27,10 +27,10 @@ constexpr std::array<TensorTypeTraits, 14> kTypes = {{
 }};
 
 constexpr std::array<std::pair<std::uint32_t, std::string_view>, 20> kOtherNames = {{
-    {9, "Q8_1"},     {15, "Q8_K"},   {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
-    {19, "IQ1_S"},   {20, "IQ4_NL"}, {21, "IQ3_S"},   {22, "IQ2_S"},  {23, "IQ4_XS"},
-    {24, "I8"},      {25, "I16"},    {26, "I32"},     {27, "I64"},    {28, "F64"},
-    {29, "IQ1_M"},   {34, "TQ1_0"},  {35, "TQ2_0"},   {4, "Q4_2 (removed)"}, {5, "Q4_3 (removed)"},
+    {9, "Q8_1"},   {15, "Q8_K"},   {16, "IQ2_XXS"}, {17, "IQ2_XS"},        {18, "IQ3_XXS"},
+    {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"},   {22, "IQ2_S"},         {23, "IQ4_XS"},
+    {24, "I8"},    {25, "I16"},    {26, "I32"},     {27, "I64"},           {28, "F64"},
+    {29, "IQ1_M"}, {34, "TQ1_0"},  {35, "TQ2_0"},   {4, "Q4_2 (removed)"}, {5, "Q4_3 (removed)"},
 }};
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {

@@ -1,0 +1,134 @@
+// The kernels: one table of functions for each instruction set, chosen once at start.
+//
+// Two rules keep every equality of the project true on each table. An output element is accumulated
+// in an order that depends on nothing but its own operands: not on the number of tokens in the
+// chunk, on threads, or on where a key lies in the cache. And no kernel allocates, locks, logs or
+// throws.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/tensor_type.h"
+
+namespace runnel::kernels {
+
+// A weight matrix as stored: `rows` outputs of `cols` inputs each, row by row.
+struct Matrix {
+  TensorType type = TensorType::kF32;
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;  // a whole number of blocks
+  const std::byte* data = nullptr;
+
+  std::size_t row_bytes() const { return bytes_of(type, cols); }
+  explicit operator bool() const { return data != nullptr; }
+};
+
+// y[t][r] = sum over k of w[r][k] * x[t][k]  (+ bias[r])
+struct Matmul {
+  Matrix w;
+  const float* x = nullptr;  // [n_tokens, x_stride], the first `cols` of each row
+  std::int64_t x_stride = 0;
+  int n_tokens = 0;
+  const float* bias = nullptr;  // [rows] or null
+  float* y = nullptr;           // [n_tokens, y_stride]
+  std::int64_t y_stride = 0;
+};
+inline constexpr int kPanelRows = 16;  // rows that pass through the scratch panel together
+
+// Keys lie in tiles of 16 consecutive positions, so that one vector holds the scores of a tile.
+inline constexpr int kTile = 16;
+
+enum class KvFormat { kF32, kF16, kBF16, kQ8_0 };
+
+// One KV head's part of one area (sinks or ring) of the cache.
+//   keys    [n_tiles, head_dim, kTile]       values  [n_tiles * kTile, head_dim]
+// Q8_0 has int8 elements and one f16 scale for 32 dimensions of one position:
+//   key_scales [n_tiles, ceil(head_dim / 32), kTile]    value_scales [n_tiles * kTile,
+//   ceil(head_dim / 32)]
+struct KvArea {
+  std::byte* keys = nullptr;
+  std::byte* values = nullptr;
+  std::uint16_t* key_scales = nullptr;
+  std::uint16_t* value_scales = nullptr;
+  std::int64_t n_tiles = 0;
+};
+
+// One query row: a head of a token.
+struct QueryRow {
+  const float* query = nullptr;       // [head_dim], rotated for the window
+  const float* sink_query = nullptr;  // [head_dim], rotated for the sinks
+  float* out = nullptr;               // [head_dim]
+  std::int64_t position = 0;          // of the token in the stream
+  std::int64_t cache_position = 0;    // of the token inside the cache
+  float bias_slope = 0;               // ALiBi: scores get -slope * distance
+  float sink_logit = 0;  // exp(sink_logit) joins the denominator; -inf: standard softmax
+  float* weights =
+      nullptr;  // null, or receives the attention weights: [sinks | window tiles], see Attention
+};
+
+// Softmax attention of a few query rows over one KV head: sinks, then the ring's tiles from the
+// oldest visible one.
+struct Attention {
+  KvFormat format = KvFormat::kF32;
+  int head_dim = 0;
+  KvArea sinks;
+  KvArea ring;
+  int n_sinks = 0;               // sinks stored so far that may be visible
+  std::int64_t window = 0;       // a window key is seen up to this distance
+  std::int64_t sink_reach = 0;   // a sink is seen up to this distance inside the cache
+  std::int64_t first = 0;        // the ring holds positions >= first
+  std::int64_t oldest_tile = 0;  // position / kTile of the first and the last tile to visit
+  std::int64_t newest_tile = 0;
+  float scale = 1;    // of scores, before everything else
+  float softcap = 0;  // 0, or scores become cap * tanh(score / cap)
+  // QueryRow::weights, when wanted: [round up(n_sinks, kTile) + (newest_tile - oldest_tile + 1) *
+  // kTile] floats.
+};
+inline constexpr int kMaxQueryRows = 32;
+
+// Bytes of scratch that attend() needs for a head.
+std::size_t attention_scratch_bytes(int head_dim);
+
+// Writes one position's key and value, [head_dim] floats each, to its slot of an area.
+void store_kv(KvFormat format, const KvArea& area, int head_dim, std::int64_t slot,
+              const float* key, const float* value);
+
+struct Table {
+  const char* name;  // "portable", "avx2", "avx512"
+
+  // Rows [first_row, last_row) of the product. `scratch`: kPanelRows * cols floats, 64-byte
+  // aligned.
+  void (*matmul)(const Matmul& task, std::int64_t first_row, std::int64_t last_row, float* scratch);
+  void (*dequantize)(TensorType type, const std::byte* data, float* out, std::int64_t n);
+
+  void (*attend)(const Attention& task, const QueryRow* rows, int n_rows, std::byte* scratch);
+
+  // out = x / rms(x) * weight, and (x - mean) / std * weight + bias; weight and bias may be null.
+  // In place is allowed.
+  void (*rms_norm)(const float* x, const float* weight, float epsilon, float* out, int n);
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float epsilon,
+                     float* out, int n);
+  void (*add)(const float* x, float* y, int n);  // y += x
+  void (*silu)(const float* gate, const float* up, float* out,
+               int n);  // out = silu(gate) * up; up may be null
+  void (*gelu)(const float* gate, const float* up, float* out, int n);  // the tanh form
+  void (*swiglu_oai)(const float* gate, const float* up, float* out,
+                     int n);                    // gpt-oss: clamped, (up + 1) * swish
+  void (*softcap)(float* x, float cap, int n);  // x = cap * tanh(x / cap)
+};
+
+// The best table of this machine, or the one RUNNEL_ISA names (portable, avx2, avx512). Chosen
+// once. Error: RUNNEL_ISA names no table, or one this machine cannot run.
+const Table& best_table();
+// Every table this machine can run, the portable one first. For tests and benchmarks: (count,
+// pointers).
+struct Tables {
+  const Table* items[8];
+  int size;
+  const Table* const* begin() const { return items; }
+  const Table* const* end() const { return items + size; }
+};
+Tables attainable_tables();
+
+}  // namespace runnel::kernels

@@ -1,0 +1,75 @@
+// Writing one key and one value into their slot of the cache. One position a layer and head: not
+// worth a kernel.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/half.h"
+#include "kernels/kernels.h"
+
+namespace runnel::kernels {
+namespace {
+
+// Quantises up to 32 floats to int8 with one scale, as Q8_0 does; returns the scale, rounded to
+// f16.
+std::uint16_t quantize_block(const float* x, int n, std::int8_t* out) {
+  float largest = 0;
+  for (int i = 0; i < n; ++i) largest = std::max(largest, std::fabs(x[i]));
+  const std::uint16_t scale = f32_to_f16(largest / 127.0f);
+  const float inverse = f16_to_f32(scale) > 0 ? 1.0f / f16_to_f32(scale) : 0.0f;
+  for (int i = 0; i < n; ++i) {
+    out[i] = static_cast<std::int8_t>(std::clamp(std::nearbyint(x[i] * inverse), -127.0f, 127.0f));
+  }
+  return scale;
+}
+
+template <typename Element, typename Convert>
+void store_elements(const KvArea& area, int head_dim, std::int64_t slot, const float* key,
+                    const float* value, Convert convert) {
+  auto* keys =
+      reinterpret_cast<Element*>(area.keys) + slot / kTile * head_dim * kTile + slot % kTile;
+  auto* values = reinterpret_cast<Element*>(area.values) + slot * head_dim;
+  for (int d = 0; d < head_dim; ++d) keys[static_cast<std::ptrdiff_t>(d) * kTile] = convert(key[d]);
+  for (int d = 0; d < head_dim; ++d) values[d] = convert(value[d]);
+}
+
+void store_q8(const KvArea& area, int head_dim, std::int64_t slot, const float* key,
+              const float* value) {
+  const int n_blocks = (head_dim + 31) / 32;
+  const std::int64_t tile = slot / kTile;
+  const std::int64_t lane = slot % kTile;
+  auto* keys = reinterpret_cast<std::int8_t*>(area.keys) + tile * head_dim * kTile + lane;
+  auto* values = reinterpret_cast<std::int8_t*>(area.values) + slot * head_dim;
+  for (int block = 0; block < n_blocks; ++block) {
+    const int first = block * 32;
+    const int n = std::min(32, head_dim - first);
+    std::int8_t quants[32];
+    area.key_scales[(tile * n_blocks + block) * kTile + lane] =
+        quantize_block(key + first, n, quants);
+    for (int i = 0; i < n; ++i) keys[static_cast<std::ptrdiff_t>(first + i) * kTile] = quants[i];
+    area.value_scales[slot * n_blocks + block] = quantize_block(value + first, n, values + first);
+  }
+}
+
+}  // namespace
+
+std::size_t attention_scratch_bytes(int head_dim) {
+  const std::size_t width = static_cast<std::size_t>((head_dim + kTile - 1) / kTile * kTile);
+  return sizeof(float) * (width * kTile * 2 + kMaxQueryRows * width + 2 * kMaxQueryRows * kTile);
+}
+
+void store_kv(KvFormat format, const KvArea& area, int head_dim, std::int64_t slot,
+              const float* key, const float* value) {
+  switch (format) {
+    case KvFormat::kF32:
+      return store_elements<float>(area, head_dim, slot, key, value, [](float x) { return x; });
+    case KvFormat::kF16:
+      return store_elements<std::uint16_t>(area, head_dim, slot, key, value, f32_to_f16);
+    case KvFormat::kBF16:
+      return store_elements<std::uint16_t>(area, head_dim, slot, key, value, f32_to_bf16);
+    case KvFormat::kQ8_0:
+      return store_q8(area, head_dim, slot, key, value);
+  }
+}
+
+}  // namespace runnel::kernels

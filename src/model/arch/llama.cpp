@@ -1,0 +1,15 @@
+// Llama 1, 2 and 3, Mistral, TinyLlama and everything else that carries general.architecture =
+// "llama": pre-normalised blocks, rotary attention with grouped heads, a gated SiLU ffn.
+#include "model/architecture.h"
+
+namespace runnel::arch {
+
+Config llama(const gguf::File& file) {
+  const Metadata metadata(file);
+  Config config = read_common(metadata);
+  config.norm_epsilon = metadata.number("attention.layer_norm_rms_epsilon");
+  config.rope = config.local_rope = read_rope(metadata, config, RopeStyle::kInterleaved);
+  return config;
+}
+
+}  // namespace runnel::arch

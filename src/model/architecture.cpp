@@ -1,0 +1,175 @@
+#include "model/architecture.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+namespace runnel {
+namespace {
+
+constexpr Architecture kArchitectures[] = {
+    {"llama", "Llama 1-3, Mistral, TinyLlama, SmolLM, Yi", arch::llama},
+};
+
+[[noreturn]] void fail_range(const gguf::File& file, std::string_view key, std::int64_t found) {
+  throw Error(fmt::format("{}: metadata {}: want 1 to {}, found {}", file.name(), key,
+                          std::numeric_limits<int>::max(), found));
+}
+
+int checked_count(const gguf::File& file, std::string_view key, std::int64_t value) {
+  if (value < 1 || value > std::numeric_limits<int>::max()) fail_range(file, key, value);
+  return static_cast<int>(value);
+}
+
+// Some converters write head counts as a list by layer; equal entries are one number.
+int count_or_list(const Metadata& metadata, std::string_view key, int fallback) {
+  const gguf::File& file = metadata.file();
+  const std::string full = fmt::format("{}.{}", file.get_string("general.architecture"), key);
+  const gguf::Value* value = file.find(full);
+  if (value == nullptr || value->as_array() == nullptr) return metadata.count(key, fallback);
+  const auto counts = value->as_array()->ints();
+  if (!counts || counts->empty())
+    throw Error(fmt::format("{}: metadata {}: want integers", file.name(), full));
+  for (const std::int64_t count : *counts) {
+    if (count != counts->front()) {
+      throw Error(
+          fmt::format("{}: metadata {}: want the same count in every layer, found {} and {}",
+                      file.name(), full, counts->front(), count));
+    }
+  }
+  return checked_count(file, full, counts->front());
+}
+
+int vocabulary_size(const Metadata& metadata) {
+  const gguf::Tensor* embeddings = metadata.file().find_tensor("token_embd.weight");
+  if (embeddings != nullptr) return static_cast<int>(embeddings->shape[1]);
+  return metadata.count("vocab_size");
+}
+
+void check_range(const Metadata& metadata, std::string_view key, bool is_good,
+                 std::string_view wanted, double found) {
+  if (!is_good)
+    throw Error(fmt::format("{}: metadata {}: want {}, found {}", metadata.file().name(), key,
+                            wanted, found));
+}
+
+RopeScaling read_scaling(const Metadata& metadata, const Config& config) {
+  const std::string_view type = metadata.text("rope.scaling.type", "none");
+  RopeScaling scaling;
+  scaling.factor = static_cast<double>(
+      metadata.number("rope.scaling.factor", metadata.number("rope.scale_linear", 1)));
+  check_range(metadata, "rope.scaling.factor", scaling.factor >= 1e-3 && scaling.factor <= 1e6,
+              "0.001 to 1000000", scaling.factor);
+  if (type == "yarn") {
+    scaling.kind = RopeScaling::Kind::kYarn;
+    scaling.original_context =
+        metadata.count("rope.scaling.original_context_length", config.trained_context);
+    scaling.attention_factor = static_cast<double>(metadata.number("rope.scaling.attn_factor", 1));
+    scaling.beta_fast = static_cast<double>(metadata.number("rope.scaling.yarn_beta_fast", 32));
+    scaling.beta_slow = static_cast<double>(metadata.number("rope.scaling.yarn_beta_slow", 1));
+  } else if (type == "linear" || (type == "none" && scaling.factor != 1)) {
+    scaling.kind = RopeScaling::Kind::kLinear;
+  } else if (type != "none") {
+    throw Error(fmt::format("{}: metadata rope.scaling.type: want none, linear or yarn, found {}",
+                            metadata.file().name(), type));
+  }
+  return scaling;
+}
+
+std::vector<float> read_frequency_factors(const Metadata& metadata, int n_pairs) {
+  const gguf::Tensor* tensor = metadata.file().find_tensor("rope_freqs.weight");
+  if (tensor == nullptr) return {};
+  if (tensor->type != TensorType::kF32 || tensor->n_elements() != n_pairs) {
+    throw Error(fmt::format("{}: tensor rope_freqs.weight: want F32 [{}], found {} {}",
+                            metadata.file().name(), n_pairs, traits(tensor->type).name,
+                            gguf::shape_text({tensor->shape.data(), 1})));
+  }
+  std::vector<float> factors(static_cast<std::size_t>(n_pairs));
+  std::memcpy(factors.data(), tensor->data.data(), tensor->data.size());
+  return factors;
+}
+
+}  // namespace
+
+std::span<const Architecture> architectures() { return kArchitectures; }
+
+Config read_config(const gguf::File& file) {
+  const std::string_view name = file.get_string("general.architecture");
+  std::string names;
+  for (const Architecture& architecture : kArchitectures) {
+    if (architecture.name == name) return architecture.read(file);
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", architecture.name);
+  }
+  throw Error(fmt::format("{}: architecture '{}' is not supported; supported: {}", file.name(),
+                          name, names));
+}
+
+Metadata::Metadata(const gguf::File& file)
+    : file_(&file), prefix_(fmt::format("{}.", file.get_string("general.architecture"))) {}
+
+std::string Metadata::full(std::string_view key) const { return prefix_ + std::string(key); }
+
+int Metadata::count(std::string_view key) const {
+  return checked_count(*file_, full(key), file_->get_int(full(key)));
+}
+int Metadata::count(std::string_view key, int fallback) const {
+  return checked_count(*file_, full(key), file_->get_int(full(key), fallback));
+}
+float Metadata::number(std::string_view key) const {
+  return static_cast<float>(file_->get_float(full(key)));
+}
+float Metadata::number(std::string_view key, double fallback) const {
+  return static_cast<float>(file_->get_float(full(key), fallback));
+}
+bool Metadata::flag(std::string_view key, bool fallback) const {
+  return file_->get_bool(full(key), fallback);
+}
+std::string_view Metadata::text(std::string_view key, std::string_view fallback) const {
+  return file_->get_string(full(key), fallback);
+}
+
+Config read_common(const Metadata& metadata) {
+  Config c;
+  c.architecture = metadata.file().get_string("general.architecture");
+  c.dim = metadata.count("embedding_length");
+  c.n_layers = metadata.count("block_count");
+  check_range(metadata, "block_count",
+              static_cast<std::size_t>(c.n_layers) <= metadata.file().tensors().size(),
+              "no more layers than tensors", c.n_layers);
+  c.n_heads = count_or_list(metadata, "attention.head_count", 0);
+  c.n_kv_heads = count_or_list(metadata, "attention.head_count_kv", c.n_heads);
+  check_range(metadata, "attention.head_count_kv", c.n_heads % c.n_kv_heads == 0,
+              "a divisor of the head count", c.n_kv_heads);
+  c.head_dim = metadata.count("attention.key_length", std::max(1, c.dim / c.n_heads));
+  check_range(metadata, "attention.value_length",
+              metadata.count("attention.value_length", c.head_dim) == c.head_dim, "the key length",
+              metadata.count("attention.value_length", c.head_dim));
+  check_range(metadata, "attention.key_length", c.head_dim <= 1024, "at most 1024", c.head_dim);
+  c.ffn_dim = count_or_list(metadata, "feed_forward_length", 0);
+  c.vocabulary_size = vocabulary_size(metadata);
+  c.trained_context = metadata.count("context_length");
+  return c;
+}
+
+Rope read_rope(const Metadata& metadata, const Config& config, RopeStyle style,
+               double default_base) {
+  const int dims = metadata.count("rope.dimension_count", config.head_dim);
+  check_range(metadata, "rope.dimension_count", dims % 2 == 0 && dims <= config.head_dim,
+              fmt::format("an even number, at most the head dimension {}", config.head_dim), dims);
+  const double base = static_cast<double>(metadata.number("rope.freq_base", default_base));
+  check_range(metadata, "rope.freq_base", base > 1 && base < 1e12, "above 1", base);
+  return make_rope(style, dims, base, read_scaling(metadata, config),
+                   read_frequency_factors(metadata, dims / 2));
+}
+
+std::vector<int> alternate_local(int n_layers, int window, int period) {
+  std::vector<int> windows(static_cast<std::size_t>(n_layers));
+  for (int layer = 0; layer < n_layers; ++layer) {
+    windows[static_cast<std::size_t>(layer)] = (layer + 1) % period == 0 ? 0 : window;
+  }
+  return windows;
+}
+
+}  // namespace runnel

@@ -1,0 +1,60 @@
+// The register of architectures, and what their files share. To add one: write
+// src/model/arch/NAME.cpp and its line in architecture.cpp.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "gguf/file.h"
+#include "model/config.h"
+
+namespace runnel {
+
+struct Architecture {
+  std::string_view name;    // general.architecture
+  std::string_view models;  // for people: "Llama 1-3, Mistral, TinyLlama"
+  Config (*read)(const gguf::File& file);
+};
+
+std::span<const Architecture> architectures();
+
+// The Config of a file. Error: an unsupported architecture (with the list of supported ones), or
+// metadata that is missing, of another kind or out of range.
+Config read_config(const gguf::File& file);
+
+// Metadata of one architecture: keys without their "llama." prefix.
+class Metadata {
+ public:
+  explicit Metadata(const gguf::File& file);
+
+  const gguf::File& file() const { return *file_; }
+  int count(std::string_view key) const;  // required, 1 to 2^31 - 1
+  int count(std::string_view key, int fallback) const;
+  float number(std::string_view key) const;
+  float number(std::string_view key, double fallback) const;
+  bool flag(std::string_view key, bool fallback) const;
+  std::string_view text(std::string_view key, std::string_view fallback) const;
+
+ private:
+  std::string full(std::string_view key) const;
+  const gguf::File* file_;
+  std::string prefix_;
+};
+
+// Everything that has the same key in all architectures: sizes, head counts, vocabulary, context.
+// Heads that do not divide, or KV head counts that differ by layer, are an Error.
+Config read_common(const Metadata& metadata);
+// Rotary parameters (rope.dimension_count, rope.freq_base, rope.scaling.*, the tensor
+// rope_freqs.weight).
+Rope read_rope(const Metadata& metadata, const Config& config, RopeStyle style,
+               double default_base = 10000);
+// Layer l is local unless (l + 1) is a multiple of `period`.
+std::vector<int> alternate_local(int n_layers, int window, int period);
+
+// One line for each file of src/model/arch.
+namespace arch {
+Config llama(const gguf::File& file);
+}  // namespace arch
+
+}  // namespace runnel

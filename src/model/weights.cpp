@@ -1,0 +1,185 @@
+#include "model/weights.h"
+
+#include <fmt/format.h>
+
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "kernels/dequantize.h"
+
+namespace runnel {
+namespace {
+
+// Takes tensors by name, checks their shapes and remembers what was taken.
+class Loader {
+ public:
+  explicit Loader(const gguf::File& file) : file_(file) {}
+
+  bool has(const std::string& name) const { return file_.find_tensor(name) != nullptr; }
+
+  Matrix matrix(const std::string& name, std::int64_t rows, std::int64_t cols) {
+    const gguf::Tensor& t = take(name, {cols, rows});
+    return {t.type, rows, cols, t.data.data()};
+  }
+
+  // One matrix for each expert, from a tensor of three dimensions.
+  std::vector<Matrix> matrices(const std::string& name, int n, std::int64_t rows,
+                               std::int64_t cols) {
+    const gguf::Tensor& t = take(name, {cols, rows, n});
+    std::vector<Matrix> result;
+    for (int i = 0; i < n; ++i) {
+      result.push_back(
+          {t.type, rows, cols,
+           t.data.data() + static_cast<std::size_t>(i) * bytes_of(t.type, rows * cols)});
+    }
+    return result;
+  }
+
+  Vector vector(const std::string& name, std::initializer_list<std::int64_t> shape) {
+    const gguf::Tensor& t = take(name, shape);
+    Vector result(static_cast<std::size_t>(t.n_elements()));
+    kernels::dequantize_row(t.type, t.data.data(), result.data(), t.n_elements());
+    return result;
+  }
+  Vector optional_vector(const std::string& name, std::initializer_list<std::int64_t> shape) {
+    return has(name) ? vector(name, shape) : Vector{};
+  }
+
+  Linear linear(const std::string& name, std::int64_t rows, std::int64_t cols) {
+    return {matrix(name + ".weight", rows, cols), optional_vector(name + ".bias", {rows})};
+  }
+  Linear optional_linear(const std::string& name, std::int64_t rows, std::int64_t cols) {
+    return has(name + ".weight") ? linear(name, rows, cols) : Linear{};
+  }
+  NormWeights norm(const std::string& name, std::int64_t n) {
+    return {vector(name + ".weight", {n}), optional_vector(name + ".bias", {n})};
+  }
+  NormWeights optional_norm(const std::string& name, std::int64_t n) {
+    return has(name + ".weight") ? norm(name, n) : NormWeights{};
+  }
+
+  void ignore(const std::string& name) { taken_.insert(name); }
+  std::size_t bytes() const { return bytes_; }
+  void check_all_taken(const std::string& architecture) const {
+    for (const gguf::Tensor& t : file_.tensors()) {
+      if (taken_.count(t.name) == 0) {
+        throw Error(fmt::format("{}: tensor {}: not used by architecture '{}' as supported here",
+                                file_.name(), t.name, architecture));
+      }
+    }
+  }
+
+ private:
+  const gguf::Tensor& take(const std::string& name, std::initializer_list<std::int64_t> shape) {
+    const gguf::Tensor* t = file_.find_tensor(name);
+    const std::string wanted = gguf::shape_text({shape.begin(), shape.size()});
+    if (t == nullptr)
+      throw Error(fmt::format("{}: tensor {}: want {}, file has none", file_.name(), name, wanted));
+    bool fits = static_cast<std::size_t>(t->n_dims) <= shape.size();
+    for (std::size_t i = 0; i < shape.size() && fits; ++i) fits = t->shape[i] == shape.begin()[i];
+    if (!fits) {
+      throw Error(
+          fmt::format("{}: tensor {}: want {}, file has {}", file_.name(), name, wanted,
+                      gguf::shape_text({t->shape.data(), static_cast<std::size_t>(t->n_dims)})));
+    }
+    if (taken_.emplace(t->name).second) bytes_ += t->data.size();
+    return *t;
+  }
+
+  const gguf::File& file_;
+  std::set<std::string, std::less<>> taken_;
+  std::size_t bytes_ = 0;
+};
+
+// Rows [first, first + n) of a linear map.
+Linear rows_of(const Linear& whole, std::int64_t first, std::int64_t n) {
+  Linear part = {whole.weight, {}};
+  part.weight.rows = n;
+  part.weight.data += static_cast<std::size_t>(first) * whole.weight.row_bytes();
+  if (!whole.bias.empty())
+    part.bias.assign(whole.bias.begin() + first, whole.bias.begin() + first + n);
+  return part;
+}
+
+void load_qkv(Loader& load, const std::string& block, const Config& c, LayerWeights& layer) {
+  if (load.has(block + "attn_qkv.weight")) {
+    const Linear fused = load.linear(block + "attn_qkv", c.q_dim() + 2 * c.kv_dim(), c.dim);
+    layer.q = rows_of(fused, 0, c.q_dim());
+    layer.k = rows_of(fused, c.q_dim(), c.kv_dim());
+    layer.v = rows_of(fused, c.q_dim() + c.kv_dim(), c.kv_dim());
+    return;
+  }
+  layer.q = load.linear(block + "attn_q", c.q_dim(), c.dim);
+  layer.k = load.linear(block + "attn_k", c.kv_dim(), c.dim);
+  layer.v = load.linear(block + "attn_v", c.kv_dim(), c.dim);
+}
+
+void load_experts(Loader& load, const std::string& block, const Config& c, LayerWeights& layer) {
+  layer.router = load.linear(block + "ffn_gate_inp", c.n_experts, c.dim);
+  layer.experts.resize(static_cast<std::size_t>(c.n_experts));
+  const auto spread = [&](const std::string& name, Linear FeedForward::*part, std::int64_t rows,
+                          std::int64_t cols) {
+    const std::vector<Matrix> weights =
+        load.matrices(block + name + ".weight", c.n_experts, rows, cols);
+    const Vector biases = load.optional_vector(block + name + ".bias", {rows, c.n_experts});
+    for (std::size_t e = 0; e < weights.size(); ++e) {
+      Linear& linear = layer.experts[e].*part;
+      linear.weight = weights[e];
+      const auto first = biases.begin() + static_cast<std::ptrdiff_t>(e) * rows;
+      if (!biases.empty()) linear.bias.assign(first, first + rows);
+    }
+  };
+  if (c.is_gated) spread("ffn_gate_exps", &FeedForward::gate, c.ffn_dim, c.dim);
+  spread("ffn_up_exps", &FeedForward::up, c.ffn_dim, c.dim);
+  spread("ffn_down_exps", &FeedForward::down, c.dim, c.ffn_dim);
+}
+
+LayerWeights load_layer(Loader& load, const std::string& block, const Config& c) {
+  LayerWeights layer;
+  layer.attention_norm = load.norm(block + c.attention_norm_name, c.dim);
+  load_qkv(load, block, c, layer);
+  layer.output = load.linear(block + "attn_output", c.dim, c.q_dim());
+  layer.q_norm = load.optional_norm(block + "attn_q_norm", c.head_dim);
+  layer.k_norm = load.optional_norm(block + "attn_k_norm", c.head_dim);
+  layer.sink_logits = load.optional_vector(block + "attn_sinks.weight", {c.n_heads});
+  if (c.is_parallel) {
+    layer.ffn_norm = load.optional_norm(block + c.ffn_norm_name, c.dim);
+  } else {
+    layer.ffn_norm = load.norm(block + c.ffn_norm_name, c.dim);
+  }
+  if (c.ffn_norm_name != std::string_view("post_attention_norm")) {
+    layer.attention_post_norm = load.optional_norm(block + "post_attention_norm", c.dim);
+  }
+  layer.ffn_post_norm = load.optional_norm(block + "post_ffw_norm", c.dim);
+  if (c.n_experts > 0) {
+    load_experts(load, block, c, layer);
+  } else {
+    if (c.is_gated) layer.ffn.gate = load.linear(block + "ffn_gate", c.ffn_dim, c.dim);
+    layer.ffn.up = load.linear(block + "ffn_up", c.ffn_dim, c.dim);
+    layer.ffn.down = load.linear(block + "ffn_down", c.dim, c.ffn_dim);
+  }
+  // Rotary frequencies that old converters wrote beside what the metadata already says.
+  load.ignore(block + "attn_rot_embd.weight");
+  load.ignore(block + "attn_rot_embd");
+  return layer;
+}
+
+}  // namespace
+
+Weights load_weights(const gguf::File& file, const Config& config) {
+  Loader load(file);
+  Weights weights;
+  weights.embeddings = load.matrix("token_embd.weight", config.vocabulary_size, config.dim);
+  for (int i = 0; i < config.n_layers; ++i)
+    weights.layers.push_back(load_layer(load, fmt::format("blk.{}.", i), config));
+  weights.output_norm = load.norm("output_norm", config.dim);
+  weights.output = load.optional_linear("output", config.vocabulary_size, config.dim);
+  if (!weights.output.weight) weights.output.weight = weights.embeddings;
+  load.ignore("rope_freqs.weight");
+  load.check_all_taken(config.architecture);
+  weights.bytes = load.bytes();
+  return weights;
+}
+
+}  // namespace runnel

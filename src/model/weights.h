@@ -1,0 +1,62 @@
+// The weights of a decoder by name: matrices stay in the mapped file as stored, vectors are copied
+// to floats. Which optional weights are present decides what the decoder does with a layer; shapes
+// are checked here, once. Names: GGUF specification, section "standardized tensor names".
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "gguf/file.h"
+#include "kernels/kernels.h"
+#include "model/config.h"
+
+namespace runnel {
+
+using kernels::Matrix;
+using Vector = std::vector<float>;  // empty: absent
+
+struct Linear {
+  Matrix weight;  // [out, in]; null: absent
+  Vector bias;    // [out] or absent
+};
+
+struct NormWeights {
+  Vector weight;  // absent: no normalisation here
+  Vector bias;
+  explicit operator bool() const { return !weight.empty(); }
+};
+
+// One gated ffn, or one expert.
+struct FeedForward {
+  Linear gate;  // absent where the ffn is not gated
+  Linear up;
+  Linear down;
+};
+
+struct LayerWeights {
+  NormWeights attention_norm;
+  Linear q, k, v, output;
+  NormWeights q_norm, k_norm;  // over each head: [head_dim]
+  Vector sink_logits;          // [n_heads]: learned, one a head (gpt-oss)
+  NormWeights attention_post_norm;
+  NormWeights ffn_norm;  // absent in a parallel layer: the ffn takes what attention takes
+  FeedForward ffn;       // absent where there are experts
+  Linear router;         // [n_experts, dim]
+  std::vector<FeedForward> experts;
+  NormWeights ffn_post_norm;
+};
+
+struct Weights {
+  Matrix embeddings;  // [vocabulary, dim]
+  std::vector<LayerWeights> layers;
+  NormWeights output_norm;
+  Linear output;          // [vocabulary, dim]; the embeddings where tied
+  std::size_t bytes = 0;  // stored bytes of all of them
+};
+
+// Views into the file, which must outlive them. Error: a tensor that is missing, of the wrong
+// shape, or one that this architecture does not use (reading such a file anyway would run a
+// different model).
+Weights load_weights(const gguf::File& file, const Config& config);
+
+}  // namespace runnel

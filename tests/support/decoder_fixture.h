@@ -1,0 +1,116 @@
+// A model file with its decoder, for tests below the public interface.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <span>
+#include <stdexcept>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "gguf/file.h"
+#include "model/architecture.h"
+#include "model/decoder.h"
+#include "model/weights.h"
+#include "stream/kv_cache.h"
+
+namespace runnel::test {
+
+inline std::vector<float> read_floats(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::vector<float> floats(std::filesystem::file_size(path) / sizeof(float));
+  in.read(reinterpret_cast<char*>(floats.data()),
+          static_cast<std::streamsize>(floats.size() * sizeof(float)));
+  if (!in) throw std::runtime_error("cannot read " + path.string());
+  return floats;
+}
+
+// Norm of the difference over the norm of `want`.
+inline double relative_error(std::span<const float> got, std::span<const float> want) {
+  double difference = 0;
+  double norm = 0;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    const double d = static_cast<double>(got[i]) - static_cast<double>(want[i]);
+    difference += d * d;
+    norm += static_cast<double>(want[i]) * static_cast<double>(want[i]);
+  }
+  return std::sqrt(difference / norm);
+}
+
+// -log softmax(logits)[token], in double.
+inline double nll_of(std::span<const float> logits, Token token) {
+  const double maximum = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - maximum);
+  return maximum + std::log(sum) - static_cast<double>(logits[static_cast<std::size_t>(token)]);
+}
+
+class LoadedDecoder {
+ public:
+  explicit LoadedDecoder(const std::filesystem::path& path, int threads = 1, int max_tokens = 512)
+      : file_(gguf::File::open(path)),
+        config_(read_config(file_)),
+        weights_(load_weights(file_, config_)),
+        threads_(threads),
+        decoder_(config_, weights_, threads_, max_tokens) {}
+
+  const Config& config() const { return config_; }
+  Decoder& decoder() { return decoder_; }
+
+  CacheShape shape(const CachePolicy& policy, KvType type, int chunk) const {
+    CacheShape shape = {.n_kv_heads = config_.n_kv_heads,
+                        .head_dim = config_.head_dim,
+                        .type = type,
+                        .chunk = chunk};
+    for (int layer = 0; layer < config_.n_layers; ++layer) {
+      shape.layers.push_back(LayerSight::of(policy, config_.local_window(layer)));
+    }
+    return shape;
+  }
+  KvCache cache(const CachePolicy& policy, KvType type, int chunk) const {
+    return KvCache(shape(policy, type, chunk));
+  }
+
+  // Feeds tokens in chunks; calls visit(index, logits) for each.
+  template <typename Visit>
+  void feed(KvCache& cache, std::span<const Token> tokens, int chunk, Softmax softmax,
+            Visit visit) {
+    for (std::size_t first = 0; first < tokens.size(); first += static_cast<std::size_t>(chunk)) {
+      const std::size_t n = std::min(tokens.size() - first, static_cast<std::size_t>(chunk));
+      const Segment segment = {&cache, tokens.subspan(first, n), softmax, Segment::Logits::kAll};
+      decoder_.step({&segment, 1},
+                    [&](std::size_t, std::size_t token, std::span<const float> logits) {
+                      visit(first + token, logits);
+                    });
+    }
+  }
+
+  std::vector<float> all_logits(KvCache& cache, std::span<const Token> tokens, int chunk) {
+    std::vector<float> all;
+    feed(cache, tokens, chunk, Softmax::kStandard, [&](std::size_t, std::span<const float> logits) {
+      all.insert(all.end(), logits.begin(), logits.end());
+    });
+    return all;
+  }
+
+  std::vector<float> nll(KvCache& cache, std::span<const Token> tokens, int chunk,
+                         Softmax softmax = Softmax::kStandard) {
+    std::vector<float> values;
+    feed(cache, tokens, chunk, softmax, [&](std::size_t i, std::span<const float> logits) {
+      if (i + 1 < tokens.size())
+        values.push_back(static_cast<float>(nll_of(logits, tokens[i + 1])));
+    });
+    return values;
+  }
+
+ private:
+  gguf::File file_;
+  Config config_;
+  Weights weights_;
+  ThreadPool threads_;
+  Decoder decoder_;
+};
+
+}  // namespace runnel::test
