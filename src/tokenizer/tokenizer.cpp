@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/utf8.h"
+#include "tokenizer/byte_level.h"
 #include "tokenizer/sentencepiece.h"
 
 namespace runnel {
@@ -25,7 +26,9 @@ std::unique_ptr<Tokenizer> Tokenizer::from(const gguf::File& file) {
   }
   const std::string_view kind = file.get_string("tokenizer.ggml.model");
   if (kind == "llama") return std::make_unique<SentencePieceTokenizer>(file);
-  throw Error(fmt::format("{}: tokenizer.ggml.model: want llama, file has {}", file.name(), kind));
+  if (kind == "gpt2") return std::make_unique<ByteLevelTokenizer>(file);
+  throw Error(
+      fmt::format("{}: tokenizer.ggml.model: want llama or gpt2, file has {}", file.name(), kind));
 }
 
 Tokenizer::Tokenizer(Vocabulary vocabulary) : vocabulary_(std::move(vocabulary)) {

@@ -26,7 +26,9 @@ enum class TokenKind : std::uint8_t {
 
 // What a kind of vocabulary assumes where the file says nothing.
 struct VocabularyDefaults {
-  std::optional<Token> bos, eos, unknown;
+  std::optional<Token> bos = std::nullopt;
+  std::optional<Token> eos = std::nullopt;
+  std::optional<Token> unknown = std::nullopt;
   bool adds_bos = false;
 };
 

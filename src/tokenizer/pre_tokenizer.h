@@ -1,0 +1,31 @@
+// The step before byte-level BPE: text is cut into words by the regular expressions that the model
+// was trained with (tokenizer.ggml.pre names them); merges never cross a cut.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "tokenizer/regex.h"
+
+namespace runnel {
+
+class PreTokenizer {
+ public:
+  // Error: an unknown name, with the known ones.
+  explicit PreTokenizer(std::string_view name);
+
+  // The words of text, in order and without gaps. Any bytes: a run of bytes that is not UTF-8 is a
+  // word of its own. Borrows the text.
+  std::vector<std::string_view> split(std::string_view text) const;
+
+  // A word that is a token as it stands is not merged from its bytes.
+  bool ignores_merges() const { return ignores_merges_; }
+  bool adds_bos() const { return adds_bos_; }  // where the file does not say
+
+ private:
+  std::vector<Regex> stages_;  // each cuts the pieces of the one before
+  bool ignores_merges_ = false;
+  bool adds_bos_ = false;
+};
+
+}  // namespace runnel
