@@ -1,6 +1,7 @@
 #include "tokenizer/bpe.h"
 
 #include <algorithm>
+#include <functional>
 
 namespace runnel {
 namespace {
@@ -24,16 +25,15 @@ void Merger::merge(std::vector<int>& word) {
   for (int i = 0; i < n; ++i) {
     symbols_.push_back({word[at(i)], i - 1, i + 1 < n ? i + 1 : kEnd});
   }
-  for (int i = 1; i < n; ++i) consider(i - 1, i);
+  for (int i = 0; i < n; ++i) consider(i);
 
   while (!heap_.empty()) {
-    std::pop_heap(heap_.begin(), heap_.end());
-    const Candidate best = heap_.back();
+    std::pop_heap(heap_.begin(), heap_.end(), std::greater<>());
+    const int rank = static_cast<int>(heap_.back() >> 32);
+    const int left = static_cast<int>(heap_.back() & 0xFFFFFFFF);
     heap_.pop_back();
-    const Symbol& left = symbols_[at(best.left)];
-    if (left.id != best.left_id || left.next != best.right) continue;
-    if (symbols_[at(best.right)].id != best.right_id) continue;
-    join(best.left, best.right, table_->find(best.left_id, best.right_id)->merged);
+    const MergeTable::Merge* merge = joinable(left);
+    if (merge != nullptr && merge->rank == rank) join(left, merge->merged);
   }
 
   word.clear();
@@ -42,25 +42,30 @@ void Merger::merge(std::vector<int>& word) {
   }
 }
 
-void Merger::consider(int left, int right) {
-  const int left_id = symbols_[at(left)].id;
-  const int right_id = symbols_[at(right)].id;
-  if (left_id < 0 || right_id < 0) return;
-  const MergeTable::Merge* merge = table_->find(left_id, right_id);
-  if (merge == nullptr) return;
-  heap_.push_back({merge->rank, left, right, left_id, right_id});
-  std::push_heap(heap_.begin(), heap_.end());
+// The merge of the symbol at a place with its right neighbour, if there is one.
+const MergeTable::Merge* Merger::joinable(int left) const {
+  const Symbol& symbol = symbols_[at(left)];
+  if (symbol.id < 0 || symbol.next == kEnd) return nullptr;
+  const int right_id = symbols_[at(symbol.next)].id;
+  return right_id < 0 ? nullptr : table_->find(symbol.id, right_id);
 }
 
-void Merger::join(int left, int right, int merged) {
+void Merger::consider(int left) {
+  const MergeTable::Merge* merge = joinable(left);
+  if (merge == nullptr) return;
+  heap_.push_back(static_cast<Candidate>(merge->rank) << 32 | static_cast<std::uint32_t>(left));
+  std::push_heap(heap_.begin(), heap_.end(), std::greater<>());
+}
+
+void Merger::join(int left, int merged) {
   Symbol& first = symbols_[at(left)];
-  Symbol& second = symbols_[at(right)];
+  Symbol& second = symbols_[at(first.next)];
   first.id = merged;
   first.next = second.next;
   second.id = kJoined;
   if (first.next != kEnd) symbols_[at(first.next)].previous = left;
-  if (first.previous != kEnd) consider(first.previous, left);
-  if (first.next != kEnd) consider(left, first.next);
+  if (first.previous != kEnd) consider(first.previous);
+  consider(left);
 }
 
 }  // namespace runnel

@@ -49,16 +49,12 @@ class Merger {
     int id;
     int previous, next;  // -1 at the ends
   };
-  struct Candidate {
-    int rank;
-    int left, right;        // places
-    int left_id, right_id;  // symbols there when it was found; anything else since makes it stale
-    bool operator<(const Candidate& other) const {  // for a heap whose top comes first
-      return rank != other.rank ? rank > other.rank : left > other.left;
-    }
-  };
-  void consider(int left, int right);
-  void join(int left, int right, int merged);
+  // A pair that was found joinable: its rank above the place of its left symbol, so that the least
+  // is the next to join. When the symbols there have changed since, the rank shows it.
+  using Candidate = std::uint64_t;
+  const MergeTable::Merge* joinable(int left) const;
+  void consider(int left);
+  void join(int left, int merged);
 
   const MergeTable* table_;
   std::vector<Symbol> symbols_;
