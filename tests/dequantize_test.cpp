@@ -374,17 +374,24 @@ TEST(QuantizeExactly, WhatTheKTypesCanHold) {
   // counts.
   const auto code = [](int i, int n) { return (i * 5 + i / 16) % n; };
   expect_exact(TensorType::kQ2_K, [&](int i) {
-    return 0.5f * (15 - i / 16) * code(i, 4) - (i / 16 < 14 ? 0.25f * (15 - i / 16) : 0.0f);
+    const int j = i / 16;
+    return 0.5f * (15 - j) * code(i, 4) - (j < 14 ? 0.25f * (15 - j) : 0.0f);
   });
-  expect_exact(TensorType::kQ3_K, [&](int i) { return 0.25f * (i / 16 - 32) * (code(i, 8) - 4); });
+  expect_exact(TensorType::kQ3_K, [&](int i) {
+    const int j = i / 16;
+    return 0.25f * (j - 32) * (code(i, 8) - 4);
+  });
   expect_exact(TensorType::kQ4_K, [&](int i) {
-    return 0.5f * (63 - i / 32) * code(i, 16) - 0.25f * (63 - 2 * (i / 32));
+    const int j = i / 32;
+    return 0.5f * (63 - j) * code(i, 16) - 0.25f * (63 - 2 * j);
   });
   expect_exact(TensorType::kQ5_K, [&](int i) {
-    return 0.5f * (63 - i / 32) * (i % 32) - 0.25f * (63 - 2 * (i / 32));
+    const int j = i / 32;
+    return 0.5f * (63 - j) * (i % 32) - 0.25f * (63 - 2 * j);
   });
   expect_exact(TensorType::kQ6_K, [](int i) {
-    return 0.25f * (i / 16 - 128) * (i % 16 == 0 ? -32 : (i * 7) % 64 - 32);
+    const int j = i / 16;
+    return 0.25f * (j - 128) * (i % 16 == 0 ? -32 : (i * 7) % 64 - 32);
   });
 }
 

@@ -153,6 +153,29 @@ TEST(GgufCorruption, WrongMetadataIsNamed) {
   });
 }
 
+TEST(GgufCorruption, AnArrayOfArraysIsReadOverAndHasNoElementsToGive) {
+  const std::string bytes = Bytes()
+                                .header(0, 2)
+                                .text("nested")
+                                .type(ValueType::kArray)
+                                .type(ValueType::kArray)
+                                .u64(2)
+                                .type(ValueType::kString)
+                                .u64(1)
+                                .text("inner")
+                                .type(ValueType::kUint8)
+                                .u64(0)
+                                .text("after")
+                                .type(ValueType::kUint32)
+                                .u32(7)
+                                .str();
+  const File file = File::parse(test::bytes_of_text(bytes), "nested.gguf");
+  EXPECT_EQ(file.get_array("nested").size(), 2u);
+  EXPECT_EQ(file.get_array("nested").strings(), std::nullopt);
+  EXPECT_EQ(file.get_array("nested").ints(), std::nullopt);
+  EXPECT_EQ(file.get_int("after"), 7);
+}
+
 TEST(GgufCorruption, AnAlignmentThatIsNoPowerOfTwoFromEightUpIsRefused) {
   for (const std::uint32_t alignment : {0u, 1u, 4u, 12u, 33u, 0xffffffffu}) {
     const std::string bytes = Bytes()
@@ -311,6 +334,18 @@ TEST_F(CorruptedModel, EveryTensorFieldIsNamed) {
     expect_fault(type + 4, std::uint64_t{1}, where + "offset: want a multiple of 32, found 1");
     expect_fault(type + 4, kHuge, where + "data: want");
   }
+}
+
+// The fixtures are where the fuzzer starts and where its findings go.
+TEST(GgufOpen, EveryFixtureIsAFileOrAnErrorThatNamesIt) {
+  int n_fixtures = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(test::fixture("gguf"))) {
+    const std::string path = entry.path().string();
+    const std::string error = error_of([&] { File::open(path); });
+    EXPECT_TRUE(error == "no error" || error.starts_with(path + ": ")) << error;
+    ++n_fixtures;
+  }
+  EXPECT_GE(n_fixtures, 2);
 }
 
 TEST(GgufOpen, WhatIsNoRegularFileIsNamed) {

@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -43,7 +44,7 @@ class Array {
 class Value {
  public:
   using Variant = std::variant<bool, std::int64_t, std::uint64_t, double, std::string_view, Array>;
-  explicit Value(Variant v) : variant_(std::move(v)) {}
+  explicit Value(Variant v) : variant_(v) {}
   const Variant& variant() const { return variant_; }
   std::string_view kind() const;  // "bool", "integer", "float", "string", "array": for errors
 
@@ -75,6 +76,7 @@ std::string shape_text(std::span<const std::int64_t> shape);
 class File {
  public:
   // Throws Error: cannot open, not a GGUF file, unsupported version, or the first fault found.
+  // While the File lives, nobody may make the file on disk shorter.
   static File open(const std::filesystem::path& path);
   // The same over bytes that the caller keeps alive; `name` stands for the path in errors.
   // They begin at an address that is a multiple of 8, as a mapping or an allocation does.

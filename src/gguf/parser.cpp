@@ -192,16 +192,16 @@ void Parser::read_tensors(std::uint64_t count) {
     if (!file_.tensor_index_.emplace(name, file_.tensors_.size()).second) {
       reader_.fail("name: want each name once, found a second one");
     }
-    file_.tensors_.push_back(read_tensor_shape_and_type(name));
-    offsets_.push_back(reader_.read<std::uint64_t>("offset"));
+    file_.tensors_.push_back(read_tensor(name));
   }
 }
 
-Tensor Parser::read_tensor_shape_and_type(std::string_view name) {
+Tensor Parser::read_tensor(std::string_view name) {
   Tensor tensor;
   tensor.name = name;
   read_shape(tensor);
   read_type(tensor);
+  offsets_.push_back(reader_.read<std::uint64_t>("offset"));
   return tensor;
 }
 
