@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace runnel {
 
@@ -45,6 +46,7 @@ struct StreamOptions {
   Softmax softmax = Softmax::kStandard;
   int chunk = 256;  // tokens that pass the model together at most
   std::string pin;  // text at the stream's start that becomes the sinks, whole, never evicted
+  std::vector<Token> pin_tokens;  // the same, already tokens (with BOS, if wanted); not both
   SamplingOptions sampling;
   std::int64_t start_position = 0;  // position of the first token; for tests of precision
 };

@@ -595,5 +595,16 @@ static void softcap(float* x, float cap, int n) {
   map(x, n, [=](auto at) { return splat(cap) * tanh(at(x) / splat(cap)); });
 }
 
+static float log_sum_exp(const float* x, int n) {
+  float maximum = x[0];
+  for (int i = 1; i < n; ++i) maximum = x[i] > maximum ? x[i] : maximum;
+  Vec total = splat(0);
+  int i = 0;
+  for (; i + kTile <= n; i += kTile) total = total + exp(load(x + i) - splat(maximum));
+  float lanes[kTile];
+  for (int j = 0; j < kTile; ++j) lanes[j] = i + j < n ? x[i + j] - maximum : -__builtin_inff();
+  return maximum + __builtin_logf(sum_lanes(total + exp(load(lanes))));
+}
+
 #undef RUNNEL_EACH_PART
 #undef RUNNEL_INLINE

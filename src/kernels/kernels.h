@@ -116,6 +116,8 @@ struct Table {
   void (*swiglu_oai)(const float* gate, const float* up, float* out,
                      int n);                    // gpt-oss: clamped, (up + 1) * swish
   void (*softcap)(float* x, float cap, int n);  // x = cap * tanh(x / cap)
+  // log(sum(exp(x[i])))
+  float (*log_sum_exp)(const float* x, int n);
 };
 
 // The best table of this machine, or the one RUNNEL_ISA names (portable, avx2, avx512). Chosen

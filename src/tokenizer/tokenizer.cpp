@@ -40,20 +40,20 @@ Tokenizer::Tokenizer(Vocabulary vocabulary) : vocabulary_(std::move(vocabulary))
 }
 
 std::vector<Token> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
-  const Segment whole{std::string(text), options.parse_special};
+  const TextSegment whole{std::string(text), options.parse_special};
   return encode(std::span(&whole, 1), options);
 }
 
-std::vector<Token> Tokenizer::encode(std::span<const Segment> segments,
+std::vector<Token> Tokenizer::encode(std::span<const TextSegment> segments,
                                      const EncodeOptions& options) const {
   if (segments.size() == 1) return encode_joined(segments[0].text, segments, options);
   std::string text;
-  for (const Segment& segment : segments) text += segment.text;
+  for (const TextSegment& segment : segments) text += segment.text;
   return encode_joined(text, segments, options);
 }
 
 std::vector<Token> Tokenizer::encode_joined(std::string_view text,
-                                            std::span<const Segment> segments,
+                                            std::span<const TextSegment> segments,
                                             const EncodeOptions& options) const {
   if (text.size() > static_cast<std::size_t>(std::numeric_limits<int>::max())) {
     throw Error(
@@ -63,7 +63,7 @@ std::vector<Token> Tokenizer::encode_joined(std::string_view text,
   encoding.space_prefix = options.space_prefix && has_space_prefix();
   if (options.add_bos && adds_bos()) encoding.tokens.push_back(*bos());
   std::size_t begin = 0;
-  for (const Segment& segment : segments) {
+  for (const TextSegment& segment : segments) {
     encode_segment(text, begin, begin + segment.text.size(), segment.is_special, encoding);
     begin += segment.text.size();
   }

@@ -27,10 +27,10 @@ struct EncodeOptions {
 };
 
 // A piece of text and whether control tokens written in it become tokens.
-struct Segment {
+struct TextSegment {
   std::string text;
   bool is_special = false;
-  bool operator==(const Segment&) const = default;
+  bool operator==(const TextSegment&) const = default;
 };
 
 class Tokenizer {
@@ -47,7 +47,7 @@ class Tokenizer {
   std::vector<Token> encode(std::string_view text, const EncodeOptions& options) const;
   // The segments as one text, so that words merge across their seams, but control tokens are only
   // recognised inside special segments (options.parse_special is not used).
-  std::vector<Token> encode(std::span<const Segment> segments, const EncodeOptions& options) const;
+  std::vector<Token> encode(std::span<const TextSegment> segments, const EncodeOptions& options) const;
 
   // The bytes a token stands for in running text: a word with its space, a single byte, or nothing
   // for a control token (unless `special`, which writes its name). Error: not a token of the
@@ -89,7 +89,7 @@ class Tokenizer {
   void encode_segment(std::string_view text, std::size_t begin, std::size_t end, bool is_special,
                       Encoding& encoding) const;
   void encode_pending(std::string_view text, std::size_t end, Encoding& encoding) const;
-  std::vector<Token> encode_joined(std::string_view text, std::span<const Segment> segments,
+  std::vector<Token> encode_joined(std::string_view text, std::span<const TextSegment> segments,
                                    const EncodeOptions& options) const;
   // decode(), where `at_start` says and learns whether the text has not begun.
   std::string decode_at(Token token, bool special, bool& at_start) const;

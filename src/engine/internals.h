@@ -1,0 +1,43 @@
+// What a Model holds. Streams borrow it; the other parts of the library that work on a model
+// (evaluation, the command line's `info`) reach it through Model::internals().
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "base/thread_pool.h"
+#include "gguf/file.h"
+#include "model/config.h"
+#include "model/decoder.h"
+#include "model/weights.h"
+#include "runnel/runnel.h"
+#include "stream/kv_cache.h"
+#include "tokenizer/tokenizer.h"
+
+namespace runnel {
+
+struct Model::Internals {
+  gguf::File file;
+  std::string name;
+  std::unique_ptr<Tokenizer> tokenizer;  // null for a file without a vocabulary
+  Config config;                         // empty when only the vocabulary was loaded
+  Weights weights;
+  std::unique_ptr<ThreadPool> threads;
+  // One step at a time: whoever computes holds the mutex and asks for a decoder of at least so many
+  // tokens.
+  mutable std::mutex mutex;
+  mutable std::unique_ptr<Decoder> decoder;
+
+  Decoder& decoder_for(int n_tokens) const;
+  bool has_weights() const { return !weights.layers.empty(); }
+  // Error when the file has no vocabulary.
+  const Tokenizer& vocabulary() const;
+};
+
+// The cache that a stream with these resolved options needs.
+CacheShape cache_shape(const Config& config, const StreamOptions& resolved);
+// S and W of resolved options.
+CachePolicy cache_policy(const StreamOptions& resolved);
+
+}  // namespace runnel

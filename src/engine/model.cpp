@@ -1,0 +1,163 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include "engine/internals.h"
+#include "engine/snapshot.h"
+#include "model/architecture.h"
+#include "sampling/sampler.h"
+
+namespace runnel {
+namespace {
+
+constexpr std::int64_t kLargestDefaultWindow = 2043;  // with 4 sinks and the token itself: 2048
+constexpr int kLargestChunk = 8192;
+
+void check_option(bool is_good, std::string_view name, std::string_view wanted,
+                  std::int64_t found) {
+  if (!is_good)
+    throw Error(fmt::format("stream option {}: want {}, found {}", name, wanted, found));
+}
+
+// The largest window for which no position inside the cache exceeds the trained context.
+std::int64_t default_window(const Config& config, int sinks) {
+  const std::int64_t window =
+      std::min<std::int64_t>(config.trained_context - 1 - sinks, kLargestDefaultWindow);
+  if (window < 1) {
+    throw Error(
+        fmt::format("{} sinks (with the pinned text) leave no window in the trained context of {} "
+                    "tokens: pin less, "
+                    "or give the window",
+                    sinks, config.trained_context));
+  }
+  return window;
+}
+
+}  // namespace
+
+const Tokenizer& Model::Internals::vocabulary() const {
+  if (tokenizer == nullptr)
+    throw Error(fmt::format("{}: the file has no vocabulary (tokenizer.ggml.model)", file.name()));
+  return *tokenizer;
+}
+
+Decoder& Model::Internals::decoder_for(int n_tokens) const {
+  if (decoder == nullptr || decoder->max_tokens() < n_tokens) {
+    decoder.reset();  // before the larger one takes its memory
+    decoder = std::make_unique<Decoder>(config, weights, *threads, n_tokens);
+  }
+  return *decoder;
+}
+
+CachePolicy cache_policy(const StreamOptions& resolved) {
+  return {resolved.sinks, resolved.policy == Policy::kDense ? kUnbounded : *resolved.window};
+}
+
+CacheShape cache_shape(const Config& config, const StreamOptions& resolved) {
+  const bool is_recomputed = resolved.policy == Policy::kRecompute;
+  const CachePolicy policy = is_recomputed ? CachePolicy{0, kUnbounded} : cache_policy(resolved);
+  CacheShape shape = {.n_kv_heads = config.n_kv_heads,
+                      .head_dim = config.head_dim,
+                      .type = resolved.kv_type,
+                      .chunk = resolved.chunk,
+                      .capacity = is_recomputed ? resolved.sinks + *resolved.window + 1 : 1024};
+  for (int layer = 0; layer < config.n_layers; ++layer) {
+    shape.layers.push_back(LayerSight::of(policy, config.local_window(layer)));
+  }
+  return shape;
+}
+
+Model::Model(std::unique_ptr<Internals> internals) : internals_(std::move(internals)) {}
+Model::Model(Model&&) noexcept = default;
+Model& Model::operator=(Model&&) noexcept = default;
+Model::~Model() = default;
+
+Model Model::load(const std::filesystem::path& path, const ModelOptions& options) {
+  check_option(options.threads >= 0 && options.threads <= 1024, "threads", "0 to 1024",
+               options.threads);
+  auto internals = std::unique_ptr<Internals>(new Internals{.file = gguf::File::open(path)});
+  const gguf::File& file = internals->file;
+  internals->name = file.get_string("general.name", path.stem().string());
+  if (file.find("tokenizer.ggml.model") != nullptr) internals->tokenizer = Tokenizer::from(file);
+  if (options.vocabulary_only) {
+    internals->vocabulary();  // an Error when there is none
+    return Model(std::move(internals));
+  }
+  internals->config = read_config(file);
+  internals->weights = load_weights(file, internals->config);
+  internals->threads = std::make_unique<ThreadPool>(options.threads);
+  return Model(std::move(internals));
+}
+
+StreamOptions Model::resolve(const StreamOptions& options) const {
+  StreamOptions o = options;
+  const Config& config = internals_->config;
+  if (!internals_->has_weights())
+    throw Error(fmt::format("{}: only the vocabulary was loaded", internals_->file.name()));
+  check_option(o.sinks >= 0 && o.sinks <= (1 << 24), "sinks", "0 to 16777216", o.sinks);
+  check_option(o.chunk >= 1 && o.chunk <= kLargestChunk, "chunk", "1 to 8192", o.chunk);
+  check_option(!o.window || (*o.window >= 1 && *o.window <= (1 << 24)), "window", "1 to 16777216",
+               o.window.value_or(0));
+  check_option(o.start_position >= 0, "start_position", "0 or more", o.start_position);
+  check_sampling(o.sampling);
+  if (!o.pin.empty() && !o.pin_tokens.empty())
+    throw Error("stream options: want pin or pin_tokens, found both");
+  if (!o.pin.empty()) o.pin_tokens = tokenize(o.pin);
+  o.pin.clear();
+  const auto n_pinned = static_cast<int>(o.pin_tokens.size());
+  if (o.policy == Policy::kWindow && n_pinned > 0) {
+    throw Error(
+        "stream options: the window policy keeps no sinks, so nothing can be pinned; want policy "
+        "sink");
+  }
+  const bool has_sinks = o.policy == Policy::kSink || o.policy == Policy::kRecompute;
+  o.sinks = has_sinks ? std::max(o.sinks, n_pinned) : 0;
+  if (o.policy == Policy::kDense) {
+    o.window.reset();
+  } else if (!o.window) {
+    o.window = default_window(config, o.sinks);
+  }
+  return o;
+}
+
+std::size_t Model::stream_bytes(const StreamOptions& options) const {
+  return KvCache::bytes_of(cache_shape(internals_->config, resolve(options)));
+}
+
+std::vector<Token> Model::tokenize(std::string_view text, bool add_bos, bool parse_special) const {
+  return internals_->vocabulary().encode(text,
+                                         {.add_bos = add_bos, .parse_special = parse_special});
+}
+
+std::string Model::detokenize(std::span<const Token> tokens) const {
+  const Tokenizer& vocabulary = internals_->vocabulary();
+  for (const Token token : tokens) {
+    if (token < 0 || token >= vocabulary.size()) {
+      throw Error(fmt::format("token: want 0 to {}, found {}", vocabulary.size() - 1, token));
+    }
+  }
+  Detokenizer detokenizer(vocabulary);
+  std::string text;
+  for (const Token token : tokens) text += detokenizer.push(token);
+  return text + detokenizer.flush();
+}
+
+std::string Model::token_text(Token token) const {
+  return internals_->vocabulary().decode(token, true);
+}
+
+const std::string& Model::name() const { return internals_->name; }
+const std::string& Model::architecture() const { return internals_->config.architecture; }
+int Model::vocabulary_size() const {
+  return internals_->has_weights() ? internals_->config.vocabulary_size
+                                   : internals_->vocabulary().size();
+}
+int Model::trained_context() const { return internals_->config.trained_context; }
+int Model::layers() const { return internals_->config.n_layers; }
+std::size_t Model::weight_bytes() const { return internals_->weights.bytes; }
+int Model::threads() const { return internals_->threads ? internals_->threads->size() : 0; }
+const char* Model::instruction_set() const { return kernels::best_table().name; }
+
+}  // namespace runnel

@@ -1,0 +1,260 @@
+#include "engine/snapshot.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <system_error>
+#include <type_traits>
+
+#include "runnel/error.h"
+
+namespace runnel {
+namespace {
+
+static_assert(std::endian::native == std::endian::little,
+              "snapshots are written as the machine holds numbers");
+
+constexpr char kMagic[8] = {'r', 'u', 'n', 'n', 'e', 'l', '\0', '\1'};
+constexpr std::size_t kHashBytes = 16;
+
+struct FreeHash {
+  void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
+};
+using Hash = std::unique_ptr<XXH3_state_t, FreeHash>;
+
+Hash new_hash() {
+  Hash hash(XXH3_createState());
+  XXH3_128bits_reset(hash.get());
+  return hash;
+}
+
+std::array<std::byte, kHashBytes> digest(const Hash& hash) {
+  XXH128_canonical_t canonical;
+  XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(hash.get()));
+  std::array<std::byte, kHashBytes> bytes;
+  std::memcpy(bytes.data(), canonical.digest, bytes.size());
+  return bytes;
+}
+
+[[noreturn]] void fail(const std::filesystem::path& path, const char* doing) {
+  throw Error(fmt::format("{}: cannot {}: {}", path.string(), doing,
+                          std::generic_category().message(errno)));
+}
+
+// A temporary file beside its target; gone again unless committed.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::filesystem::path& target)
+      : target_(target), path_(target.string() + ".tmp") {
+    fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd_ < 0) fail(path_, "create the file");
+  }
+  ~TemporaryFile() {
+    if (fd_ >= 0) {
+      ::close(fd_);
+      ::unlink(path_.c_str());
+    }
+  }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+
+  void write(const void* data, std::size_t n) {
+    const auto* p = static_cast<const char*>(data);
+    while (n > 0) {
+      const ssize_t written = ::write(fd_, p, n);
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) fail(path_, "write");
+      p += written;
+      n -= static_cast<std::size_t>(written);
+    }
+  }
+
+  // The data reaches the disk before the name does, and the name before this returns.
+  void commit() {
+    if (::fsync(fd_) != 0) fail(path_, "sync");
+    if (::rename(path_.c_str(), target_.c_str()) != 0) fail(target_, "rename the temporary file");
+    ::close(fd_);
+    fd_ = -1;
+    const std::filesystem::path parent = target_.has_parent_path() ? target_.parent_path() : ".";
+    if (const int directory = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        directory >= 0) {
+      ::fsync(directory);
+      ::close(directory);
+    }
+  }
+
+ private:
+  std::filesystem::path target_;
+  std::filesystem::path path_;
+  int fd_ = -1;
+};
+
+class Writer {
+ public:
+  explicit Writer(const std::filesystem::path& path) : file_(path), hash_(new_hash()) {}
+
+  void bytes(const void* data, std::size_t n) {
+    XXH3_128bits_update(hash_.get(), data, n);
+    file_.write(data, n);
+  }
+  template <typename T>
+  void number(T value) {
+    static_assert(std::is_arithmetic_v<T> || std::is_enum_v<T>);
+    bytes(&value, sizeof(value));
+  }
+  template <typename T>
+  void list(std::span<const T> items) {
+    number(static_cast<std::uint64_t>(items.size()));
+    bytes(items.data(), items.size_bytes());
+  }
+  void commit() {
+    const auto hash = digest(hash_);
+    file_.write(hash.data(), hash.size());
+    file_.commit();
+  }
+
+ private:
+  TemporaryFile file_;
+  Hash hash_;
+};
+
+// Reads what Writer wrote, from bytes whose hash is right.
+class Reader {
+ public:
+  Reader(const std::filesystem::path& path, std::span<const std::byte> bytes)
+      : path_(path), bytes_(bytes) {}
+
+  template <typename T>
+  void number(T& value) {
+    std::memcpy(&value, take(sizeof(value)).data(), sizeof(value));
+  }
+  template <typename List>
+  void list(List& items) {
+    std::uint64_t n = 0;
+    number(n);
+    using T = typename List::value_type;
+    if (n > bytes_.size() / sizeof(T)) fail_short();
+    const auto taken = take(static_cast<std::size_t>(n) * sizeof(T));
+    items.resize(static_cast<std::size_t>(n));
+    if (n > 0) std::memcpy(items.data(), taken.data(), taken.size());
+  }
+
+ private:
+  std::span<const std::byte> take(std::size_t n) {
+    if (n > bytes_.size()) fail_short();
+    const auto taken = bytes_.first(n);
+    bytes_ = bytes_.subspan(n);
+    return taken;
+  }
+  [[noreturn]] void fail_short() const {
+    throw Error(fmt::format("{}: the saved stream ends early", path_.string()));
+  }
+
+  const std::filesystem::path& path_;
+  std::span<const std::byte> bytes_;
+};
+
+// The fields of the options and of the snapshot, once for both directions.
+template <typename Archive, typename Options>
+void visit_options(Archive&& number, Options& o) {
+  number(o.policy), number(o.sinks), number(o.kv_type), number(o.softmax), number(o.chunk),
+      number(o.start_position);
+  auto& s = o.sampling;
+  number(s.temperature), number(s.top_k), number(s.top_p), number(s.min_p),
+      number(s.repetition_penalty);
+  number(s.frequency_penalty), number(s.presence_penalty), number(s.seed);
+}
+
+std::vector<std::byte> read_all(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto n = std::filesystem::file_size(path, error);
+  if (error)
+    throw Error(
+        fmt::format("{}: cannot read the saved stream: {}", path.string(), error.message()));
+  std::vector<std::byte> bytes(static_cast<std::size_t>(n));
+  std::ifstream in(path, std::ios::binary);
+  if (!in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(n)))
+    fail(path, "read");
+  return bytes;
+}
+
+// The bytes between magic and hash, both checked.
+std::span<const std::byte> checked_body(const std::filesystem::path& path,
+                                        std::span<const std::byte> bytes) {
+  if (bytes.size() < sizeof(kMagic) + kHashBytes ||
+      std::memcmp(bytes.data(), kMagic, sizeof(kMagic) - 1) != 0) {
+    throw Error(fmt::format("{}: not a saved stream of runnel", path.string()));
+  }
+  if (const int version = static_cast<int>(bytes[sizeof(kMagic) - 1]);
+      version != kMagic[sizeof(kMagic) - 1]) {
+    throw Error(fmt::format("{}: saved stream: want version {}, found {}", path.string(),
+                            int{kMagic[sizeof(kMagic) - 1]}, version));
+  }
+  const std::span<const std::byte> hashed = bytes.first(bytes.size() - kHashBytes);
+  const Hash hash = new_hash();
+  XXH3_128bits_update(hash.get(), hashed.data(), hashed.size());
+  const auto found = digest(hash);
+  if (!std::equal(found.begin(), found.end(), bytes.end() - kHashBytes)) {
+    throw Error(fmt::format(
+        "{}: the saved stream is damaged: its checksum does not match its content", path.string()));
+  }
+  return hashed.subspan(sizeof(kMagic));
+}
+
+}  // namespace
+
+Fingerprint fingerprint(const gguf::File& file) {
+  constexpr std::size_t kSample = 4096;
+  const Hash hash = new_hash();
+  const std::uint64_t size = file.size_bytes();
+  XXH3_128bits_update(hash.get(), &size, sizeof(size));
+  XXH3_128bits_update(hash.get(), file.header().data(), file.header().size());
+  for (const gguf::Tensor& tensor : file.tensors()) {
+    XXH3_128bits_update(hash.get(), tensor.data.data(), std::min(kSample, tensor.data.size()));
+  }
+  return digest(hash);
+}
+
+void write_snapshot(const std::filesystem::path& path, const Snapshot& s,
+                    std::span<const std::byte> cache) {
+  Writer out(path);
+  out.bytes(kMagic, sizeof(kMagic));
+  out.bytes(s.model.data(), s.model.size());
+  visit_options([&](const auto& value) { out.number(value); }, s.options);
+  out.number(s.options.window.value_or(0));
+  out.number(s.position), out.number(s.cache_position), out.number(s.cache_capacity),
+      out.number(s.random_state);
+  out.number(s.text_at_start);
+  out.list(std::span<const char>(s.pending_text));
+  out.list(std::span<const Token>(s.visible));
+  out.list(std::span<const float>(s.logits));
+  out.list(cache);
+  out.commit();
+}
+
+Snapshot read_snapshot(const std::filesystem::path& path) {
+  const std::vector<std::byte> bytes = read_all(path);
+  Reader in(path, checked_body(path, bytes));
+  Snapshot s;
+  in.number(s.model);
+  visit_options([&](auto& value) { in.number(value); }, s.options);
+  in.number(s.options.window.emplace());
+  in.number(s.position), in.number(s.cache_position), in.number(s.cache_capacity),
+      in.number(s.random_state);
+  in.number(s.text_at_start);
+  in.list(s.pending_text);
+  in.list(s.visible);
+  in.list(s.logits);
+  in.list(s.cache);
+  return s;
+}
+
+}  // namespace runnel

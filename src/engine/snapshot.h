@@ -1,0 +1,50 @@
+// A stream in a file. Everything that decides what the stream will produce next is in it.
+//
+// Layout, little-endian: the magic "runnel\0\1" (the last byte is the version), the fields in the
+// order of Snapshot below, and the XXH3-128 hash of all before it. Lengths stand before what they
+// count.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "gguf/file.h"
+#include "runnel/options.h"
+
+namespace runnel {
+
+using Fingerprint = std::array<std::byte, 16>;
+
+// A hash of the file's metadata, tensor table and size, and of the first bytes of each tensor:
+// tells models apart at the cost of one page a tensor.
+Fingerprint fingerprint(const gguf::File& file);
+
+struct Snapshot {
+  Fingerprint model{};
+  StreamOptions options;  // resolved; pin and pin_tokens are empty, for the sinks are in the cache
+  std::int64_t position = 0;
+  std::int64_t cache_position = 0;
+  std::int64_t cache_capacity = 0;
+  std::uint64_t random_state = 0;
+  std::string pending_text;
+  bool text_at_start = true;
+  std::vector<Token> visible;
+  std::vector<float> logits;
+  std::vector<std::byte> cache;
+};
+
+// Writes the snapshot, with `cache` in place of snapshot.cache, to a temporary file beside `path`,
+// syncs it and renames it. Error: what failed, with the system's reason; the old file is then
+// untouched.
+void write_snapshot(const std::filesystem::path& path, const Snapshot& snapshot,
+                    std::span<const std::byte> cache);
+
+// Error: not a stream file, a version this library does not read, truncated or damaged.
+Snapshot read_snapshot(const std::filesystem::path& path);
+
+}  // namespace runnel

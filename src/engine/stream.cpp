@@ -1,0 +1,291 @@
+// A stream: tokens in, tokens out, for ever.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <new>
+#include <utility>
+
+#include "engine/internals.h"
+#include "engine/snapshot.h"
+#include "engine/token_history.h"
+#include "sampling/sampler.h"
+
+namespace runnel {
+
+struct Stream::State {
+  const Model::Internals& model;
+  StreamOptions options;  // resolved
+  KvCache cache;
+  TokenHistory history;
+  Sampler sampler;
+  std::optional<Detokenizer> detokenizer;  // absent for a file without a vocabulary
+  std::vector<float> logits;               // for the next token; empty before anything was fed
+  std::vector<Token> visible;              // room for the visible tokens, where a step needs them
+
+  State(const Model::Internals& internals, const StreamOptions& resolved, CacheShape shape);
+
+  Decoder& decoder() const { return model.decoder_for(options.chunk); }
+  bool begins_with_bos() const;
+  void check(std::span<const Token> tokens) const;
+  void run(std::span<const Token> tokens, Segment::Logits wanted, const LogitsVisitor& on_logits);
+  void recompute(Token token, const LogitsVisitor& on_logits);
+  void keep(std::span<const float> next_logits) {
+    logits.assign(next_logits.begin(), next_logits.end());
+  }
+  void feed_chunk(std::span<const Token> tokens);
+  std::int64_t feed(std::span<const Token> tokens, const Progress& progress);
+  float nll(std::span<const float> scores, Token token) const;
+};
+
+namespace {
+
+KvCache take_cache(CacheShape shape) {
+  const std::size_t n_bytes = KvCache::bytes_of(shape);
+  try {
+    return KvCache(std::move(shape));
+  } catch (const std::bad_alloc&) {
+    throw Error(fmt::format("stream: want {} bytes for its cache, and there is not so much memory",
+                            n_bytes));
+  }
+}
+
+}  // namespace
+
+Stream::State::State(const Model::Internals& internals, const StreamOptions& resolved,
+                     CacheShape shape)
+    : model(internals),
+      options(resolved),
+      cache(take_cache(std::move(shape))),
+      history(cache_policy(resolved)),
+      sampler(resolved.sampling, internals.config.vocabulary_size) {
+  cache.set_origin(resolved.start_position);
+  if (model.tokenizer != nullptr) detokenizer.emplace(*model.tokenizer);
+  logits.reserve(static_cast<std::size_t>(model.config.vocabulary_size));
+}
+
+bool Stream::State::begins_with_bos() const {
+  return history.position() == 0 && model.tokenizer != nullptr && model.tokenizer->adds_bos();
+}
+
+void Stream::State::check(std::span<const Token> tokens) const {
+  for (const Token token : tokens) {
+    if (token < 0 || token >= model.config.vocabulary_size) {
+      throw Error(
+          fmt::format("token: want 0 to {}, found {}", model.config.vocabulary_size - 1, token));
+    }
+  }
+}
+
+// At most a chunk of tokens. The caller holds the model's mutex.
+void Stream::State::run(std::span<const Token> tokens, Segment::Logits wanted,
+                        const LogitsVisitor& on_logits) {
+  const std::int64_t n_seen = history.position() + static_cast<std::int64_t>(tokens.size()) - 1;
+  const bool is_fresh =
+      cache.position() == history.position() && cache_policy(options).evicted(n_seen) == 0;
+  if (options.policy == Policy::kRecompute && !is_fresh) {
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      recompute(tokens[i], [&](std::size_t, std::size_t, std::span<const float> scores) {
+        on_logits(0, i, scores);
+      });
+    }
+    return;
+  }
+  const Segment segment = {&cache, tokens, options.softmax, wanted};
+  try {
+    decoder().step({&segment, 1}, on_logits);
+  } catch (const std::bad_alloc&) {  // only a dense cache grows
+    throw Error(fmt::format("stream: no memory for more than the {} bytes its dense cache has",
+                            cache.bytes()));
+  }
+  for (const Token token : tokens) history.push(token);
+}
+
+// The yardstick: everything the token sees passes the model afresh, from position 0.
+void Stream::State::recompute(Token token, const LogitsVisitor& on_logits) {
+  history.visible(visible);
+  visible.push_back(token);
+  cache.clear();
+  for (std::size_t first = 0; first < visible.size();
+       first += static_cast<std::size_t>(options.chunk)) {
+    const std::size_t n = std::min(visible.size() - first, static_cast<std::size_t>(options.chunk));
+    const bool is_last = first + n == visible.size();
+    const Segment segment = {&cache, std::span<const Token>(visible).subspan(first, n),
+                             options.softmax,
+                             is_last ? Segment::Logits::kLast : Segment::Logits::kNone};
+    decoder().step({&segment, 1}, on_logits);
+  }
+  history.push(token);
+}
+
+void Stream::State::feed_chunk(std::span<const Token> tokens) {
+  run(tokens, Segment::Logits::kLast,
+      [&](std::size_t, std::size_t, std::span<const float> next) { keep(next); });
+}
+
+std::int64_t Stream::State::feed(std::span<const Token> tokens, const Progress& progress) {
+  check(tokens);
+  std::int64_t n_fed = 0;
+  while (n_fed < static_cast<std::int64_t>(tokens.size())) {
+    const std::size_t n = std::min(tokens.size() - static_cast<std::size_t>(n_fed),
+                                   static_cast<std::size_t>(options.chunk));
+    {
+      const std::lock_guard lock(model.mutex);
+      feed_chunk(tokens.subspan(static_cast<std::size_t>(n_fed), n));
+    }
+    n_fed += static_cast<std::int64_t>(n);
+    if (detokenizer) detokenizer->restore({.pending = {}, .at_start = false});
+    if (progress && !progress(n_fed)) break;
+  }
+  return n_fed;
+}
+
+float Stream::State::nll(std::span<const float> scores, Token token) const {
+  return kernels::best_table().log_sum_exp(scores.data(), static_cast<int>(scores.size())) -
+         scores[static_cast<std::size_t>(token)];
+}
+
+Stream Model::open(const StreamOptions& options) const {
+  const StreamOptions resolved = resolve(options);
+  Stream stream(std::make_unique<Stream::State>(*internals_, resolved,
+                                                cache_shape(internals_->config, resolved)));
+  if (!resolved.pin_tokens.empty()) stream.feed(resolved.pin_tokens);
+  return stream;
+}
+
+Stream::Stream(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Stream::Stream(Stream&&) noexcept = default;
+Stream& Stream::operator=(Stream&&) noexcept = default;
+Stream::~Stream() = default;
+
+Stream::Step Stream::next() {
+  State& s = *state_;
+  if (s.logits.empty()) {
+    const std::optional<Token> bos = s.model.tokenizer ? s.model.tokenizer->bos() : std::nullopt;
+    if (!bos)
+      throw Error("stream: nothing was fed yet, and the vocabulary has no BOS to begin with");
+    const std::lock_guard lock(s.model.mutex);
+    s.feed_chunk(std::array{*bos});
+  }
+  if (s.sampler.needs_visible_tokens()) s.history.visible(s.visible);
+  Step step;
+  step.token = s.sampler.pick(s.logits, s.visible);
+  step.log_probability = -s.nll(s.logits, step.token);
+  {
+    const std::lock_guard lock(s.model.mutex);
+    s.feed_chunk({&step.token, 1});
+  }
+  if (s.detokenizer) {
+    step.text = s.detokenizer->push(step.token);
+    step.end_of_generation = s.model.tokenizer->is_end_of_generation(step.token);
+  }
+  return step;
+}
+
+std::int64_t Stream::feed(std::string_view text, const Progress& progress) {
+  const bool is_first = position() == options().start_position;
+  const std::vector<Token> tokens =
+      state_->model.vocabulary().encode(text, {.add_bos = is_first, .space_prefix = is_first});
+  return state_->feed(tokens, progress);
+}
+
+std::int64_t Stream::feed(std::span<const Token> tokens, const Progress& progress) {
+  return state_->feed(tokens, progress);
+}
+
+std::vector<float> Stream::score(std::span<const Token> tokens, const Progress& progress) {
+  State& s = *state_;
+  s.check(tokens);
+  std::vector<float> values;
+  values.reserve(tokens.size());
+  for (std::size_t first = 0; first < tokens.size();) {
+    const std::size_t n =
+        std::min(tokens.size() - first, static_cast<std::size_t>(s.options.chunk));
+    if (!s.logits.empty()) values.push_back(s.nll(s.logits, tokens[first]));
+    const std::lock_guard lock(s.model.mutex);
+    s.run(tokens.subspan(first, n), Segment::Logits::kAll,
+          [&](std::size_t, std::size_t i, std::span<const float> scores) {
+            if (i + 1 < n) values.push_back(s.nll(scores, tokens[first + i + 1]));
+            if (i + 1 == n) s.keep(scores);
+          });
+    first += n;
+    if (progress && !progress(static_cast<std::int64_t>(first))) break;
+  }
+  if (s.detokenizer && !tokens.empty()) s.detokenizer->restore({.pending = {}, .at_start = false});
+  return values;
+}
+
+std::span<const float> Stream::logits() const { return state_->logits; }
+std::string Stream::flush_text() {
+  return state_->detokenizer ? state_->detokenizer->flush() : std::string();
+}
+
+std::int64_t Stream::position() const {
+  return state_->options.start_position + state_->history.position();
+}
+std::int64_t Stream::evicted() const {
+  return cache_policy(state_->options).evicted(state_->history.position());
+}
+std::int64_t Stream::horizon() const {
+  return state_->options.start_position +
+         cache_policy(state_->options).horizon(state_->history.position());
+}
+std::size_t Stream::bytes() const { return state_->cache.bytes(); }
+const StreamOptions& Stream::options() const { return state_->options; }
+std::vector<Token> Stream::visible_tokens() const {
+  std::vector<Token> tokens;
+  state_->history.visible(tokens);
+  return tokens;
+}
+
+void Stream::set_sampling(const SamplingOptions& sampling) {
+  state_->sampler.set_options(sampling);
+  state_->options.sampling = sampling;
+}
+
+void Stream::save(const std::filesystem::path& path) const {
+  const State& s = *state_;
+  Snapshot snapshot = {.model = fingerprint(s.model.file),
+                       .options = s.options,
+                       .position = s.history.position(),
+                       .cache_position = s.cache.position(),
+                       .cache_capacity = s.cache.capacity(),
+                       .random_state = s.sampler.random_state(),
+                       .visible = visible_tokens(),
+                       .logits = s.logits};
+  if (s.detokenizer) {
+    snapshot.pending_text = s.detokenizer->state().pending;
+    snapshot.text_at_start = s.detokenizer->state().at_start;
+  }
+  write_snapshot(path, snapshot, s.cache.raw());
+}
+
+Stream Model::resume(const std::filesystem::path& path) const {
+  Snapshot snapshot = read_snapshot(path);
+  if (snapshot.model != fingerprint(internals_->file)) {
+    throw Error(fmt::format("{}: the stream was saved with another model than {}", path.string(),
+                            internals_->file.name()));
+  }
+  if (snapshot.options.policy == Policy::kDense) snapshot.options.window.reset();
+  const StreamOptions resolved = resolve(snapshot.options);
+  CacheShape shape = cache_shape(internals_->config, resolved);
+  shape.capacity = snapshot.cache_capacity;
+  auto state = std::make_unique<Stream::State>(*internals_, resolved, std::move(shape));
+  const bool fits =
+      state->cache.restore(snapshot.cache, snapshot.cache_position) &&
+      (snapshot.logits.empty() || static_cast<int>(snapshot.logits.size()) == vocabulary_size());
+  if (!fits)
+    throw Error(fmt::format("{}: the saved stream does not fit its own options", path.string()));
+  state->check(snapshot.visible);
+  state->history =
+      TokenHistory::restore(cache_policy(resolved), snapshot.visible, snapshot.position);
+  state->logits = std::move(snapshot.logits);
+  state->sampler.set_random_state(snapshot.random_state);
+  if (state->detokenizer) {
+    state->detokenizer->restore(
+        {.pending = snapshot.pending_text, .at_start = snapshot.text_at_start});
+  }
+  return Stream(std::move(state));
+}
+
+}  // namespace runnel

@@ -1,0 +1,153 @@
+#include "sampling/sampler.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "runnel/error.h"
+
+namespace runnel {
+namespace {
+
+void check(bool is_good, const char* name, const char* wanted, double found) {
+  if (!is_good)
+    throw Error(fmt::format("sampling option {}: want {}, found {}", name, wanted, found));
+}
+
+double weight_of(float logit, float largest) {
+  return std::exp(static_cast<double>(logit) - static_cast<double>(largest));
+}
+
+}  // namespace
+
+void check_sampling(const SamplingOptions& o) {
+  check(o.temperature >= 0 && o.temperature <= 100, "temperature", "0 to 100",
+        static_cast<double>(o.temperature));
+  check(o.top_k >= 0, "top-k", "0 or more", o.top_k);
+  check(o.top_p > 0 && o.top_p <= 1, "top-p", "above 0, at most 1", static_cast<double>(o.top_p));
+  check(o.min_p >= 0 && o.min_p <= 1, "min-p", "0 to 1", static_cast<double>(o.min_p));
+  check(o.repetition_penalty > 0 && o.repetition_penalty <= 100, "repetition-penalty",
+        "above 0, at most 100", static_cast<double>(o.repetition_penalty));
+  check(std::fabs(o.frequency_penalty) <= 100, "frequency-penalty", "-100 to 100",
+        static_cast<double>(o.frequency_penalty));
+  check(std::fabs(o.presence_penalty) <= 100, "presence-penalty", "-100 to 100",
+        static_cast<double>(o.presence_penalty));
+}
+
+Sampler::Sampler(const SamplingOptions& options, int vocabulary_size)
+    : options_(options),
+      random_state_(options.seed),
+      counts_(static_cast<std::size_t>(vocabulary_size)) {
+  check_sampling(options);
+  candidates_.reserve(counts_.size());
+}
+
+void Sampler::set_options(const SamplingOptions& options) {
+  check_sampling(options);
+  if (options.seed != options_.seed) random_state_ = options.seed;
+  options_ = options;
+}
+
+bool Sampler::needs_visible_tokens() const {
+  return options_.repetition_penalty != 1 || options_.frequency_penalty != 0 ||
+         options_.presence_penalty != 0;
+}
+
+Token Sampler::pick(std::span<const float> logits, std::span<const Token> visible) {
+  candidates_.clear();
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (!std::isnan(logits[i])) candidates_.push_back({logits[i], static_cast<Token>(i)});
+  }
+  if (candidates_.empty()) return 0;
+  if (needs_visible_tokens()) penalize(visible);
+  if (options_.temperature <= 0) {
+    return std::max_element(
+               candidates_.begin(), candidates_.end(),
+               [](const Candidate& a, const Candidate& b) { return a.logit < b.logit; })
+        ->token;
+  }
+  keep_top_k();
+  keep_top_p();
+  keep_min_p();
+  return draw();
+}
+
+void Sampler::penalize(std::span<const Token> visible) {
+  for (const Token token : visible) ++counts_[static_cast<std::size_t>(token)];
+  for (Candidate& c : candidates_) {
+    const int count = counts_[static_cast<std::size_t>(c.token)];
+    if (count == 0) continue;
+    c.logit =
+        c.logit > 0 ? c.logit / options_.repetition_penalty : c.logit * options_.repetition_penalty;
+    c.logit -= options_.frequency_penalty * static_cast<float>(count) + options_.presence_penalty;
+  }
+  for (const Token token : visible) counts_[static_cast<std::size_t>(token)] = 0;
+}
+
+// Leaves the candidates sorted, the likeliest first; equal ones by token, so that order never
+// depends on the library.
+void Sampler::keep_top_k() {
+  const auto n = static_cast<std::size_t>(options_.top_k);
+  const auto last = options_.top_k > 0 && n < candidates_.size()
+                        ? candidates_.begin() + options_.top_k
+                        : candidates_.end();
+  std::partial_sort(candidates_.begin(), last, candidates_.end(),
+                    [](const Candidate& a, const Candidate& b) {
+                      return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+                    });
+  candidates_.erase(last, candidates_.end());
+}
+
+// The smallest set of likeliest tokens that holds top_p of the probability.
+void Sampler::keep_top_p() {
+  if (options_.top_p >= 1) return;
+  const float largest = candidates_.front().logit;
+  double total = 0;
+  for (const Candidate& c : candidates_) total += weight_of(c.logit, largest);
+  double kept = 0;
+  for (std::size_t i = 0; i < candidates_.size(); ++i) {
+    kept += weight_of(candidates_[i].logit, largest);
+    if (kept >= static_cast<double>(options_.top_p) * total) {
+      candidates_.resize(i + 1);
+      return;
+    }
+  }
+}
+
+// Tokens at least min_p times as likely as the likeliest.
+void Sampler::keep_min_p() {
+  if (options_.min_p <= 0) return;
+  const float threshold = candidates_.front().logit + std::log(options_.min_p);
+  const auto first_out =
+      std::find_if(candidates_.begin() + 1, candidates_.end(),
+                   [threshold](const Candidate& c) { return c.logit < threshold; });
+  candidates_.erase(first_out, candidates_.end());
+}
+
+Token Sampler::draw() {
+  const float largest = candidates_.front().logit;
+  const auto heated_weight = [&](const Candidate& c) {
+    return std::exp((static_cast<double>(c.logit) - static_cast<double>(largest)) /
+                    static_cast<double>(options_.temperature));
+  };
+  double total = 0;
+  for (const Candidate& c : candidates_) total += heated_weight(c);
+  double left = uniform() * total;
+  for (const Candidate& c : candidates_) {
+    left -= heated_weight(c);
+    if (left < 0) return c.token;
+  }
+  return candidates_.back().token;
+}
+
+double Sampler::uniform() {
+  random_state_ += 0x9e3779b97f4a7c15u;
+  std::uint64_t z = random_state_;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  z ^= z >> 31;
+  return static_cast<double>(z >> 11) * 0x1p-53;
+}
+
+}  // namespace runnel

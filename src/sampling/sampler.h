@@ -1,0 +1,51 @@
+// Logits to a token: penalties, then top-k, top-p and min-p on the model's own distribution, then
+// temperature. All arithmetic runs on the calling thread in a fixed order and randomness comes from
+// one counter, so the same seed gives the same tokens on any number of threads, and a saved counter
+// continues the sequence.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "runnel/options.h"
+
+namespace runnel {
+
+// Error: an option out of range, named with what was found.
+void check_sampling(const SamplingOptions& options);
+
+class Sampler {
+ public:
+  Sampler(const SamplingOptions& options, int vocabulary_size);
+
+  // `visible`: the tokens that penalties look at; any order. Not-a-number logits are never chosen.
+  Token pick(std::span<const float> logits, std::span<const Token> visible);
+  bool needs_visible_tokens() const;
+
+  const SamplingOptions& options() const { return options_; }
+  void set_options(const SamplingOptions& options);
+
+  // SplitMix64 (Steele, Lea, Flood 2014): its whole state is one number.
+  std::uint64_t random_state() const { return random_state_; }
+  void set_random_state(std::uint64_t state) { random_state_ = state; }
+
+ private:
+  struct Candidate {
+    float logit;
+    Token token;
+  };
+  void penalize(std::span<const Token> visible);
+  void keep_top_k();
+  void keep_top_p();
+  void keep_min_p();
+  Token draw();
+  double uniform();  // [0, 1)
+
+  SamplingOptions options_;
+  std::uint64_t random_state_;
+  std::vector<Candidate> candidates_;  // sorted from the first truncation on
+  std::vector<int> counts_;            // of each token among the visible ones; all 0 between calls
+};
+
+}  // namespace runnel

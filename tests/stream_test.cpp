@@ -1,0 +1,221 @@
+// The public interface on the bundled model.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <string>
+
+#include "runnel/runnel.h"
+#include "support/paths.h"
+
+namespace runnel {
+namespace {
+
+const Model& bundled(int threads = 1) {
+  static const Model one = Model::load(test::bundled_model(), {.threads = 1});
+  static const Model two = Model::load(test::bundled_model(), {.threads = 2});
+  return threads == 1 ? one : two;
+}
+
+constexpr const char* kOpening =
+    "The old house stood at the end of the lane, and nobody had lived in it for years.";
+
+std::vector<Token> generate(Stream& stream, int n) {
+  std::vector<Token> tokens;
+  for (int i = 0; i < n; ++i) tokens.push_back(stream.next().token);
+  return tokens;
+}
+
+std::filesystem::path temporary(const std::string& name) {
+  return std::filesystem::path(testing::TempDir()) / name;
+}
+
+// Text-like random tokens: what they are does not matter, that they differ does.
+std::vector<Token> random_tokens(std::size_t n) {
+  std::mt19937 random(7);
+  std::vector<Token> tokens = {1};
+  while (tokens.size() < n) tokens.push_back(static_cast<Token>(300 + random() % 3000));
+  return tokens;
+}
+
+TEST(Stream, GivesTheSameTextForTheSameSeedOnAnyNumberOfThreads) {
+  std::vector<std::vector<Token>> texts;
+  for (const int threads : {1, 2}) {
+    Stream stream = bundled(threads).open({.window = 40, .sampling = {.seed = 11}});
+    stream.feed(kOpening);
+    texts.push_back(generate(stream, 120));
+  }
+  EXPECT_EQ(texts[0], texts[1]);
+}
+
+TEST(Stream, GivesAnotherTextForAnotherSeed) {
+  std::vector<std::vector<Token>> texts;
+  for (const std::uint64_t seed : {1, 2}) {
+    Stream stream = bundled().open({.sampling = {.seed = seed}});
+    stream.feed(kOpening);
+    texts.push_back(generate(stream, 30));
+  }
+  EXPECT_NE(texts[0], texts[1]);
+}
+
+TEST(Stream, KeepsItsMemoryWhileItEvicts) {
+  Stream stream = bundled().open({.window = 40});
+  const std::size_t bytes = stream.bytes();
+  EXPECT_EQ(bytes, bundled().stream_bytes({.window = 40}));
+  const std::vector<Token> tokens = random_tokens(1000);
+  stream.feed(tokens);
+  EXPECT_EQ(stream.bytes(), bytes);
+  EXPECT_EQ(stream.position(), 1000);
+  EXPECT_EQ(stream.horizon(), 960);
+  EXPECT_EQ(stream.evicted(), 1000 - 44);
+  const std::vector<Token> visible = stream.visible_tokens();
+  ASSERT_EQ(visible.size(), 44u);
+  EXPECT_TRUE(std::equal(visible.begin(), visible.begin() + 4, tokens.begin()));
+  EXPECT_TRUE(std::equal(visible.begin() + 4, visible.end(), tokens.end() - 40));
+}
+
+TEST(Stream, FillsTheTrainedContextByDefault) {
+  EXPECT_EQ(bundled().resolve({}).window, 251);
+  EXPECT_EQ(bundled().resolve({.policy = Policy::kWindow}).window, 255);
+  EXPECT_EQ(bundled().resolve({.sinks = 100}).window, 155);
+  EXPECT_THROW(bundled().resolve({.sinks = 255}), Error);
+  EXPECT_EQ(bundled().resolve({.sinks = 255, .window = 20}).window, 20);
+}
+
+TEST(Stream, NeverEvictsThePinnedText) {
+  Stream stream = bundled().open({.window = 30, .pin = kOpening});
+  const std::vector<Token> pinned = bundled().tokenize(kOpening);
+  ASSERT_GT(pinned.size(), 4u);
+  EXPECT_EQ(stream.options().sinks, static_cast<int>(pinned.size()));
+  stream.feed(random_tokens(500));
+  const std::vector<Token> visible = stream.visible_tokens();
+  EXPECT_TRUE(std::equal(pinned.begin(), pinned.end(), visible.begin()));
+}
+
+TEST(Stream, PredictsTheSameFromPosition2To33AsFrom0) {
+  const std::vector<Token> tokens = random_tokens(200);
+  Stream near = bundled().open({.window = 60, .kv_type = KvType::kF32});
+  Stream far = bundled().open(
+      {.window = 60, .kv_type = KvType::kF32, .start_position = std::int64_t{1} << 33});
+  near.feed(tokens);
+  far.feed(tokens);
+  EXPECT_EQ(far.position(), (std::int64_t{1} << 33) + 200);
+  for (std::size_t i = 0; i < near.logits().size(); ++i)
+    ASSERT_NEAR(near.logits()[i], far.logits()[i], 1e-4);
+}
+
+class SavedStream : public testing::TestWithParam<StreamOptions> {};
+
+TEST_P(SavedStream, ContinuesWithTheTokensItWouldHaveProduced) {
+  const std::filesystem::path path = temporary("saved.stream");
+  Stream stream = bundled().open(GetParam());
+  stream.feed(kOpening);
+  generate(stream, 90);
+  stream.save(path);
+  Stream resumed = bundled(2).resume(path);
+  EXPECT_EQ(resumed.position(), stream.position());
+  EXPECT_EQ(resumed.visible_tokens(), stream.visible_tokens());
+  std::string text;
+  std::string resumed_text;
+  for (int i = 0; i < 90; ++i) {
+    const Stream::Step want = stream.next();
+    const Stream::Step got = resumed.next();
+    ASSERT_EQ(got.token, want.token) << "at " << i;
+    ASSERT_EQ(got.text, want.text);
+    ASSERT_EQ(got.log_probability, want.log_probability);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    EveryKind, SavedStream,
+    testing::Values(
+        StreamOptions{.window = 60}, StreamOptions{.window = 60, .kv_type = KvType::kQ8_0},
+        StreamOptions{.window = 60, .kv_type = KvType::kBF16, .softmax = Softmax::kOffByOne},
+        StreamOptions{.policy = Policy::kWindow, .window = 50},
+        StreamOptions{.policy = Policy::kDense},
+        StreamOptions{.policy = Policy::kRecompute, .window = 20},
+        StreamOptions{.window = 33, .sampling = {.repetition_penalty = 1.3f, .seed = 5}}));
+
+TEST(SavedStream, IsRefusedWhenDamagedOrForeign) {
+  const std::filesystem::path path = temporary("damaged.stream");
+  Stream stream = bundled().open({.window = 20});
+  stream.feed(kOpening);
+  stream.save(path);
+  std::string bytes;
+  {
+    std::ifstream in(path, std::ios::binary);
+    bytes.assign(std::istreambuf_iterator<char>(in), {});
+  }
+  const auto write = [&](const std::string& content) {
+    std::ofstream(path, std::ios::binary) << content;
+  };
+  for (std::size_t at = 0; at < bytes.size(); at += 4999) {
+    std::string damaged = bytes;
+    damaged[at] = static_cast<char>(damaged[at] ^ 64);
+    write(damaged);
+    EXPECT_THROW(bundled().resume(path), Error) << "byte " << at;
+    write(bytes.substr(0, at));
+    EXPECT_THROW(bundled().resume(path), Error) << "cut at " << at;
+  }
+  EXPECT_THROW(bundled().resume(temporary("absent.stream")), Error);
+  write(bytes);
+  EXPECT_NO_THROW(bundled().resume(path));
+}
+
+TEST(Score, IsTheSameForEveryChunkAndEveryCall) {
+  const std::vector<Token> tokens = random_tokens(150);
+  const auto score = [&](int chunk, std::size_t first_call) {
+    Stream stream = bundled().open({.window = 30, .chunk = chunk});
+    const std::span<const Token> all(tokens);
+    std::vector<float> values = stream.score(all.first(first_call));
+    const std::vector<float> rest = stream.score(all.subspan(first_call));
+    values.insert(values.end(), rest.begin(), rest.end());
+    return values;
+  };
+  const std::vector<float> want = score(1, 150);
+  EXPECT_EQ(want.size(), 149u);
+  for (const int chunk : {3, 64, 256}) EXPECT_EQ(score(chunk, 77), want) << "chunk " << chunk;
+}
+
+double mean(const std::vector<float>& values, std::size_t first) {
+  double sum = 0;
+  for (std::size_t i = first; i < values.size(); ++i) sum += static_cast<double>(values[i]);
+  return sum / static_cast<double>(values.size() - first);
+}
+
+TEST(Score, HardlyChangesWithTheTypeOfTheCache) {
+  const auto text = bundled().tokenize(
+      kOpening + std::string(" He had been there once before, as a boy, and remembered the"
+                             " garden and the stone steps which went down to the water."));
+  const auto score = [&](KvType type) {
+    Stream stream = bundled().open({.window = 30, .kv_type = type});
+    return mean(stream.score(text), 0);
+  };
+  const double want = score(KvType::kF32);
+  EXPECT_NEAR(score(KvType::kF16), want, 1e-3);
+  EXPECT_NEAR(score(KvType::kBF16), want, 1e-2);
+  EXPECT_NEAR(score(KvType::kQ8_0), want, 1e-2);
+}
+
+TEST(Options, OutOfRangeAreErrorsThatNameThem) {
+  const auto message = [&](const StreamOptions& options) -> std::string {
+    try {
+      bundled().open(options);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_NE(message({.sinks = -1}).find("sinks"), std::string::npos);
+  EXPECT_NE(message({.window = 0}).find("window"), std::string::npos);
+  EXPECT_NE(message({.chunk = 0}).find("chunk"), std::string::npos);
+  EXPECT_NE(message({.sampling = {.top_p = 0}}).find("top-p"), std::string::npos);
+  EXPECT_NE(message({.policy = Policy::kWindow, .pin = "x"}).find("pinned"), std::string::npos);
+  Stream stream = bundled().open();
+  EXPECT_THROW(stream.feed(std::vector<Token>{1, 5000}), Error);
+  EXPECT_EQ(stream.position(), 0);
+}
+
+}  // namespace
+}  // namespace runnel
