@@ -10,7 +10,16 @@ namespace runnel {
 namespace {
 
 constexpr Architecture kArchitectures[] = {
-    {"llama", "Llama 1-3, Mistral, TinyLlama, SmolLM, Yi", arch::llama},
+    {"llama", "Llama 1-3, Mistral, Mixtral, TinyLlama, SmolLM, Yi", arch::llama},
+    {"mpt", "MPT 7B and 30B", arch::mpt},
+    {"falcon", "Falcon 7B, 11B and 40B", arch::falcon},
+    {"gptneox", "Pythia, GPT-NeoX, Dolly 2", arch::gptneox},
+    {"qwen2", "Qwen 1.5, 2 and 2.5, QwQ, DeepSeek R1 distilled to Qwen", arch::qwen2},
+    {"qwen3", "Qwen 3", arch::qwen3},
+    {"qwen3moe", "Qwen 3 with experts (30B-A3B, 235B-A22B)", arch::qwen3},
+    {"gemma2", "Gemma 2", arch::gemma2},
+    {"gemma3", "Gemma 3 (text)", arch::gemma3},
+    {"gpt-oss", "gpt-oss 20B and 120B", arch::gpt_oss},
 };
 
 [[noreturn]] void fail_range(const gguf::File& file, std::string_view key, std::int64_t found) {
@@ -151,6 +160,16 @@ Config read_common(const Metadata& metadata) {
   c.vocabulary_size = vocabulary_size(metadata);
   c.trained_context = metadata.count("context_length");
   return c;
+}
+
+void read_experts(const Metadata& metadata, Config& config) {
+  const bool has_experts = metadata.file().get_int(config.architecture + ".expert_count", 0) > 0;
+  if (!has_experts) return;
+  config.n_experts = metadata.count("expert_count");
+  config.n_experts_used = metadata.count("expert_used_count");
+  check_range(metadata, "expert_used_count", config.n_experts_used <= config.n_experts,
+              fmt::format("at most the {} experts", config.n_experts), config.n_experts_used);
+  config.ffn_dim = metadata.count("expert_feed_forward_length", config.ffn_dim);
 }
 
 Rope read_rope(const Metadata& metadata, const Config& config, RopeStyle style,

@@ -45,6 +45,8 @@ class Metadata {
 // Everything that has the same key in all architectures: sizes, head counts, vocabulary, context.
 // Heads that do not divide, or KV head counts that differ by layer, are an Error.
 Config read_common(const Metadata& metadata);
+// Where a file has experts: their number, how many a token takes, the size of one.
+void read_experts(const Metadata& metadata, Config& config);
 // Rotary parameters (rope.dimension_count, rope.freq_base, rope.scaling.*, the tensor
 // rope_freqs.weight).
 Rope read_rope(const Metadata& metadata, const Config& config, RopeStyle style,
@@ -52,9 +54,17 @@ Rope read_rope(const Metadata& metadata, const Config& config, RopeStyle style,
 // Layer l is local unless (l + 1) is a multiple of `period`.
 std::vector<int> alternate_local(int n_layers, int window, int period);
 
-// One line for each file of src/model/arch.
+// Each in src/model/arch.
 namespace arch {
+Config falcon(const gguf::File& file);
+Config gemma2(const gguf::File& file);
+Config gemma3(const gguf::File& file);
+Config gpt_oss(const gguf::File& file);
+Config gptneox(const gguf::File& file);
 Config llama(const gguf::File& file);
+Config mpt(const gguf::File& file);
+Config qwen2(const gguf::File& file);
+Config qwen3(const gguf::File& file);
 }  // namespace arch
 
 }  // namespace runnel

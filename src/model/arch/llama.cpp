@@ -1,5 +1,6 @@
 // Llama 1, 2 and 3, Mistral, TinyLlama and everything else that carries general.architecture =
-// "llama": pre-normalised blocks, rotary attention with grouped heads, a gated SiLU ffn.
+// "llama": pre-normalised blocks, rotary attention with grouped heads, a gated SiLU ffn, or several
+// of them as experts (Mixtral).
 #include "model/architecture.h"
 
 namespace runnel::arch {
@@ -7,6 +8,7 @@ namespace runnel::arch {
 Config llama(const gguf::File& file) {
   const Metadata metadata(file);
   Config config = read_common(metadata);
+  read_experts(metadata, config);
   config.norm_epsilon = metadata.number("attention.layer_norm_rms_epsilon");
   config.rope = config.local_rope = read_rope(metadata, config, RopeStyle::kInterleaved);
   return config;
