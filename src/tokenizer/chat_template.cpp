@@ -185,16 +185,16 @@ constexpr std::array kRules = {
     Rule{"falcon", {"User:", "Assistant:"}},
 };
 
-std::vector<Segment> without_empty(std::initializer_list<Segment> segments) {
-  std::vector<Segment> kept;
-  for (const Segment& segment : segments) {
+std::vector<TextSegment> without_empty(std::initializer_list<TextSegment> segments) {
+  std::vector<TextSegment> kept;
+  for (const TextSegment& segment : segments) {
     if (!segment.text.empty()) kept.push_back(segment);
   }
   return kept;
 }
 
-Segment mark(std::string_view text) { return {std::string(text), true}; }
-Segment said(std::string_view text) { return {std::string(text), false}; }
+TextSegment mark(std::string_view text) { return {std::string(text), true}; }
+TextSegment said(std::string_view text) { return {std::string(text), false}; }
 
 }  // namespace
 
@@ -227,20 +227,20 @@ std::vector<std::string_view> ChatTemplate::known_names() {
 
 std::string_view ChatTemplate::name() const { return format_->name; }
 
-std::vector<Segment> ChatTemplate::system(std::string_view prompt) const {
+std::vector<TextSegment> ChatTemplate::system(std::string_view prompt) const {
   if (prompt.empty()) return without_empty({mark(format_->begin)});
   return without_empty(
       {mark(format_->begin), mark(format_->system_begin), said(prompt), mark(format_->system_end)});
 }
 
-std::vector<Segment> ChatTemplate::user_turn(std::string_view text, Turn turn) const {
+std::vector<TextSegment> ChatTemplate::user_turn(std::string_view text, Turn turn) const {
   std::string_view before = format_->user;
   if (turn == Turn::kAfterSystem) before = format_->after_system.value_or(before);
   if (turn == Turn::kLater) before = format_->later_user.value_or(before);
   return without_empty({mark(before), said(text), mark(format_->answer)});
 }
 
-std::vector<Segment> ChatTemplate::end_of_answer() const {
+std::vector<TextSegment> ChatTemplate::end_of_answer() const {
   return without_empty({mark(format_->answer_end)});
 }
 

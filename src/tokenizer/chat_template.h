@@ -36,12 +36,12 @@ class ChatTemplate {
   // What a dialogue begins with, and what is to be pinned; without a prompt most families have
   // none. Families without a system role fold the prompt into the first user turn, which this then
   // opens.
-  std::vector<Segment> system(std::string_view prompt) const;
+  std::vector<TextSegment> system(std::string_view prompt) const;
   // From behind what came before to where the answer begins.
-  std::vector<Segment> user_turn(std::string_view text, Turn turn) const;
+  std::vector<TextSegment> user_turn(std::string_view text, Turn turn) const;
   // Closes an answer, whether or not the model wrote an end token (which is then not fed by
   // itself).
-  std::vector<Segment> end_of_answer() const;
+  std::vector<TextSegment> end_of_answer() const;
   // Texts that end an answer besides the end-of-generation tokens: models whose marks are plain
   // text go on to write the next turn themselves.
   std::vector<std::string_view> stops() const;

@@ -47,7 +47,8 @@ class Tokenizer {
   std::vector<Token> encode(std::string_view text, const EncodeOptions& options) const;
   // The segments as one text, so that words merge across their seams, but control tokens are only
   // recognised inside special segments (options.parse_special is not used).
-  std::vector<Token> encode(std::span<const TextSegment> segments, const EncodeOptions& options) const;
+  std::vector<Token> encode(std::span<const TextSegment> segments,
+                            const EncodeOptions& options) const;
 
   // The bytes a token stands for in running text: a word with its space, a single byte, or nothing
   // for a control token (unless `special`, which writes its name). Error: not a token of the
