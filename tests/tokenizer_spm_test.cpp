@@ -1,11 +1,15 @@
-// SentencePiece-style BPE against the reference tokens and on the bundled model's vocabulary.
+// SentencePiece-style BPE against the reference tokens, against plain quadratic merging, and rule
+// by rule on small vocabularies.
 #include <gtest/gtest.h>
 
+#include <map>
 #include <string>
 #include <vector>
 
 #include "support/golden_tokens.h"
 #include "support/paths.h"
+#include "support/random_text.h"
+#include "support/small_vocabulary.h"
 #include "tokenizer/tokenizer.h"
 
 namespace runnel {
@@ -13,6 +17,12 @@ namespace {
 
 std::unique_ptr<Tokenizer> bundled() {
   return Tokenizer::from(gguf::File::open(test::bundled_model()));
+}
+
+std::vector<std::string> pieces_of(const Tokenizer& tokenizer, const std::vector<Token>& tokens) {
+  std::vector<std::string> pieces;
+  for (const Token token : tokens) pieces.emplace_back(tokenizer.piece(token));
+  return pieces;
 }
 
 TEST(SentencePiece, ReproducesEveryReferenceLine) {
@@ -36,6 +46,145 @@ TEST(SentencePiece, PutsBosFirstWhereTheFileSaysSo) {
   EXPECT_TRUE(tokenizer->adds_bos());
   EXPECT_TRUE(tokenizer->is_end_of_generation(2));
   EXPECT_FALSE(tokenizer->is_end_of_generation(1));
+}
+
+TEST(SentencePiece, GivesBackAnyText) {
+  const auto tokenizer = bundled();
+  std::mt19937 random(1);
+  for (int round = 0; round < 500; ++round) {
+    const std::string text = test::random_utf8(random, static_cast<int>(random() % 60));
+    EXPECT_EQ(tokenizer->decode(tokenizer->encode(text, {})), text);
+    const std::string bytes = test::random_bytes(random, static_cast<int>(random() % 60));
+    EXPECT_EQ(tokenizer->decode(tokenizer->encode(bytes, {})), bytes);
+  }
+}
+
+// Joins the best-scored pair, leftmost among equals, over and over.
+std::vector<std::string> merge_plainly(std::vector<std::string> pieces,
+                                       const std::map<std::string, float>& scores) {
+  for (;;) {
+    std::size_t best = pieces.size();
+    float best_score = 0;
+    for (std::size_t i = 0; i + 1 < pieces.size(); ++i) {
+      const auto found = scores.find(pieces[i] + pieces[i + 1]);
+      if (found == scores.end()) continue;
+      if (best < pieces.size() && found->second <= best_score) continue;
+      best = i;
+      best_score = found->second;
+    }
+    if (best == pieces.size()) return pieces;
+    pieces[best] += pieces[best + 1];
+    pieces.erase(pieces.begin() + static_cast<std::ptrdiff_t>(best) + 1);
+  }
+}
+
+TEST(SentencePiece, MergesLikeThePlainQuadraticLoop) {
+  std::mt19937 random(2);
+  const std::vector<std::string> alphabet = {"a", "b", "c", " ", "é"};
+  for (int round = 0; round < 40; ++round) {
+    test::SmallVocabulary vocabulary = test::sentencepiece_vocabulary({"a", "b", "c", "▁", "é"});
+    std::map<std::string, float> scores;
+    for (int i = 0; i < 40; ++i) {  // some with a space inside, some with equal scores
+      std::string piece;
+      for (const char c :
+           test::random_letters(random, alphabet, 2 + static_cast<int>(random() % 3))) {
+        piece += c == ' ' ? "▁" : std::string(1, c);
+      }
+      const float score = -static_cast<float>(random() % 20);
+      if (scores.emplace(piece, score).second) vocabulary.add(piece, TokenKind::kNormal, score);
+    }
+    const auto tokenizer = test::tokenizer_from(test::sentencepiece_header(vocabulary));
+    for (int text_round = 0; text_round < 20; ++text_round) {
+      const std::string text = test::random_letters(random, alphabet, 50);
+      std::vector<std::string> characters = {"▁"};
+      for (std::string_view rest = text; !rest.empty();) {
+        const auto length = static_cast<std::size_t>(utf8_length(rest));
+        characters.emplace_back(rest[0] == ' ' ? "▁" : rest.substr(0, length));
+        rest.remove_prefix(length);
+      }
+      EXPECT_EQ(pieces_of(*tokenizer, tokenizer->encode(text, {.add_bos = false})),
+                merge_plainly(characters, scores))
+          << text;
+    }
+  }
+}
+
+TEST(SentencePiece, ALongRunWithoutSpacesIsOneWord) {
+  const auto tokenizer = test::tokenizer_from(
+      test::sentencepiece_header(test::sentencepiece_vocabulary({"▁", "a", "aa", "aaaa"})));
+  const std::string run(1 << 20, 'a');
+  const std::vector<Token> tokens = tokenizer->encode(run, {.add_bos = false});
+  EXPECT_EQ(tokens.size(), 1 + run.size() / 4);
+}
+
+TEST(SentencePiece, WritesASpaceOfTheTextAndTheLetterThatStandsForItApart) {
+  const auto tokenizer = test::tokenizer_from(
+      test::sentencepiece_header(test::sentencepiece_vocabulary({"▁", "a", "▁a"})));
+  const std::vector<Token> tokens = tokenizer->encode(" a▁a", {});
+  EXPECT_EQ(pieces_of(*tokenizer, tokens),
+            (std::vector<std::string>{"<s>", "▁", "▁a", "<0xE2>", "<0x96>", "<0x81>", "a"}));
+  EXPECT_EQ(tokenizer->decode(tokens), " a▁a");
+}
+
+TEST(SentencePiece, ControlTokensComeFromTextOnlyWhenAskedFor) {
+  auto vocabulary = test::sentencepiece_vocabulary({"▁", "<", "/", "s", ">", "</", "</s", "a"});
+  const auto tokenizer = test::tokenizer_from(test::sentencepiece_header(vocabulary));
+  const auto plain = tokenizer->encode("a</s>a", {.add_bos = false});
+  EXPECT_EQ(pieces_of(*tokenizer, plain), (std::vector<std::string>{"▁", "a", "</s", ">", "a"}));
+  const auto special = tokenizer->encode("a</s>a", {.add_bos = false, .parse_special = true});
+  EXPECT_EQ(pieces_of(*tokenizer, special), (std::vector<std::string>{"▁", "a", "</s>", "▁", "a"}));
+}
+
+TEST(SentencePiece, LeavesTheSpaceOutWhereTheFileOrTheCallerSaysSo) {
+  const auto vocabulary = test::sentencepiece_vocabulary({"▁", "a", "▁a"});
+  const auto tokenizer = test::tokenizer_from(test::sentencepiece_header(vocabulary));
+  EXPECT_EQ(pieces_of(*tokenizer, tokenizer->encode("a", {})),
+            (std::vector<std::string>{"<s>", "▁a"}));
+  EXPECT_EQ(pieces_of(*tokenizer, tokenizer->encode("a", {.space_prefix = false})),
+            (std::vector<std::string>{"<s>", "a"}));
+  auto header = test::sentencepiece_header(vocabulary);
+  header.add("tokenizer.ggml.add_space_prefix", false);
+  const auto without = test::tokenizer_from(header);
+  EXPECT_EQ(pieces_of(*without, without->encode("a a", {})),
+            (std::vector<std::string>{"<s>", "a", "▁a"}));
+  EXPECT_EQ(without->decode(without->encode(" a", {})), " a");
+}
+
+TEST(SentencePiece, KnowsTheNamesThatEndAnAnswer) {
+  auto vocabulary = test::sentencepiece_vocabulary({"▁"});
+  const Token control = vocabulary.add("<|im_end|>", TokenKind::kControl);
+  const Token user_defined = vocabulary.add("<end_of_turn>", TokenKind::kUserDefined);
+  const Token plain = vocabulary.add("<EOT>", TokenKind::kNormal, -9);
+  const auto tokenizer = test::tokenizer_from(test::sentencepiece_header(vocabulary));
+  EXPECT_TRUE(tokenizer->is_end_of_generation(control));
+  EXPECT_TRUE(tokenizer->is_end_of_generation(user_defined));
+  EXPECT_TRUE(tokenizer->is_control(user_defined));
+  EXPECT_FALSE(tokenizer->is_end_of_generation(plain));
+}
+
+TEST(SentencePiece, DamagedListsAreErrorsThatNameThem) {
+  auto vocabulary = test::sentencepiece_vocabulary({"▁", "a"});
+  vocabulary.scores.pop_back();
+  try {
+    test::tokenizer_from(test::sentencepiece_header(vocabulary));
+    FAIL() << "nothing thrown";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("tokenizer.ggml.scores: want 261"), std::string::npos)
+        << error.what();
+  }
+}
+
+TEST(Tokenizer, AnUnknownKindIsAnErrorThatListsTheKnown) {
+  gguf::Header header;
+  header.add("tokenizer.ggml.model", std::string("gemma4"));
+  try {
+    test::tokenizer_from(header);
+    FAIL() << "nothing thrown";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("want llama or gpt2, file has gemma4"),
+              std::string::npos)
+        << error.what();
+  }
 }
 
 }  // namespace
