@@ -7,6 +7,7 @@
 #include <fstream>
 #include <span>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "base/thread_pool.h"
@@ -50,7 +51,9 @@ inline double nll_of(std::span<const float> logits, Token token) {
 class LoadedDecoder {
  public:
   explicit LoadedDecoder(const std::filesystem::path& path, int threads = 1, int max_tokens = 512)
-      : file_(gguf::File::open(path)),
+      : LoadedDecoder(gguf::File::open(path), threads, max_tokens) {}
+  explicit LoadedDecoder(gguf::File file, int threads = 1, int max_tokens = 512)
+      : file_(std::move(file)),
         config_(read_config(file_)),
         weights_(load_weights(file_, config_)),
         threads_(threads),
@@ -87,9 +90,10 @@ class LoadedDecoder {
     }
   }
 
-  std::vector<float> all_logits(KvCache& cache, std::span<const Token> tokens, int chunk) {
+  std::vector<float> all_logits(KvCache& cache, std::span<const Token> tokens, int chunk,
+                                Softmax softmax = Softmax::kStandard) {
     std::vector<float> all;
-    feed(cache, tokens, chunk, Softmax::kStandard, [&](std::size_t, std::span<const float> logits) {
+    feed(cache, tokens, chunk, softmax, [&](std::size_t, std::span<const float> logits) {
       all.insert(all.end(), logits.begin(), logits.end());
     });
     return all;

@@ -1,0 +1,260 @@
+#include "model/tensor_plan.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "model/config.h"
+#include "model/made_vocabulary.h"
+#include "runnel/error.h"
+
+namespace runnel {
+namespace {
+
+// What the files of an architecture have in common.
+struct Family {
+  std::string_view architecture;
+  Norm norm = Norm::kRms;
+  bool has_norm_biases = false;
+  bool is_qkv_fused = false;
+  bool has_qkv_biases = false;
+  bool has_other_biases = false;
+  bool is_gated = true;
+  bool has_head_norms = false;  // of q and k
+  bool has_post_norms = false;
+  bool has_learned_sinks = false;
+  std::string_view ffn_norm = "ffn_norm";  // empty: none
+};
+
+constexpr Family kFamilies[] = {
+    {.architecture = "llama"},
+    {.architecture = "mpt", .norm = Norm::kLayer, .is_qkv_fused = true, .is_gated = false},
+    {.architecture = "falcon",
+     .norm = Norm::kLayer,
+     .has_norm_biases = true,
+     .is_qkv_fused = true,
+     .is_gated = false,
+     .ffn_norm = ""},
+    {.architecture = "gptneox",
+     .norm = Norm::kLayer,
+     .has_norm_biases = true,
+     .is_qkv_fused = true,
+     .has_qkv_biases = true,
+     .has_other_biases = true,
+     .is_gated = false},
+    {.architecture = "qwen2", .has_qkv_biases = true},
+    {.architecture = "qwen3", .has_head_norms = true},
+    {.architecture = "qwen3moe", .has_head_norms = true},
+    {.architecture = "gemma2", .has_post_norms = true},
+    {.architecture = "gemma3", .has_head_norms = true, .has_post_norms = true},
+    {.architecture = "gpt-oss",
+     .has_qkv_biases = true,
+     .has_other_biases = true,
+     .has_learned_sinks = true,
+     .ffn_norm = "post_attention_norm"},
+};
+
+const Family& family_of(const ModelShape& shape) {
+  for (const Family& family : kFamilies) {
+    if (family.architecture == shape.architecture) return family;
+  }
+  throw Error(
+      fmt::format("shape {}: architecture '{}' cannot be made", shape.name, shape.architecture));
+}
+
+// ---- metadata
+// ----------------------------------------------------------------------------------------------------
+
+void add_rope(gguf::Header& header, const std::string& prefix, const ModelShape& s) {
+  if (s.architecture == "mpt") return;
+  header.add(prefix + "rope.dimension_count",
+             static_cast<std::uint32_t>(s.rope_dims > 0 ? s.rope_dims : s.head_dim));
+  header.add(prefix + "rope.freq_base", static_cast<float>(s.rope_base));
+  if (s.scaling.kind == RopeScaling::Kind::kNone) return;
+  const bool is_yarn = s.scaling.kind == RopeScaling::Kind::kYarn;
+  header.add(prefix + "rope.scaling.type", is_yarn ? "yarn" : "linear");
+  header.add(prefix + "rope.scaling.factor", static_cast<float>(s.scaling.factor));
+  if (is_yarn) {
+    header.add(prefix + "rope.scaling.original_context_length",
+               static_cast<std::uint32_t>(s.scaling.original_context));
+  }
+}
+
+void add_attention(gguf::Header& header, const std::string& prefix, const ModelShape& s,
+                   const Family& family) {
+  const auto add_count = [&](const char* key, int n) {
+    header.add(prefix + key, static_cast<std::uint32_t>(n));
+  };
+  add_count("attention.head_count", s.n_heads);
+  add_count("attention.head_count_kv", s.n_kv_heads);
+  if (s.head_dim * s.n_heads != s.dim) {
+    add_count("attention.key_length", s.head_dim);
+    add_count("attention.value_length", s.head_dim);
+  }
+  if (s.local_window > 0) add_count("attention.sliding_window", s.local_window);
+  header.add(prefix + (family.norm == Norm::kRms ? "attention.layer_norm_rms_epsilon"
+                                                 : "attention.layer_norm_epsilon"),
+             1e-5f);
+  if (s.architecture == "gemma2") {
+    header.add(prefix + "attn_logit_softcapping", 50.0f);
+    header.add(prefix + "final_logit_softcapping", 30.0f);
+  }
+  if (s.architecture == "mpt") {
+    header.add(prefix + "attention.max_alibi_bias", s.max_alibi_bias);
+    if (s.qkv_clamp > 0) header.add(prefix + "attention.clamp_kqv", s.qkv_clamp);
+  }
+  if (s.architecture == "gptneox") header.add(prefix + "use_parallel_residual", s.is_parallel);
+}
+
+void add_metadata(gguf::Header& header, const ModelShape& s, const Family& family) {
+  const std::string prefix = fmt::format("{}.", s.architecture);
+  const auto add_count = [&](const char* key, int n) {
+    header.add(prefix + key, static_cast<std::uint32_t>(n));
+  };
+  header.add("general.architecture", std::string(s.architecture));
+  header.add("general.name", fmt::format("random {} {}", s.architecture, s.name));
+  add_count("context_length", s.trained_context);
+  add_count("embedding_length", s.dim);
+  add_count("block_count", s.n_layers);
+  add_count("feed_forward_length", s.ffn_dim);
+  add_count("vocab_size", s.vocabulary_size);
+  if (s.n_experts > 0) {
+    add_count("expert_count", s.n_experts);
+    add_count("expert_used_count", s.n_experts_used);
+    add_count("expert_feed_forward_length", s.ffn_dim);
+  }
+  add_attention(header, prefix, s, family);
+  add_rope(header, prefix, s);
+  add_made_vocabulary(header, s.vocabulary_size);
+}
+
+// ---- tensors
+// -----------------------------------------------------------------------------------------------------
+
+using Role = StorageType::Role;
+
+// Collects the tensors. A matrix keeps the size of what it multiplies: deviation 1 / sqrt(cols).
+class Planner {
+ public:
+  Planner(const ModelShape& shape, const Family& family, const StorageType& storage)
+      : shape_(shape), family_(family), storage_(storage) {}
+
+  std::vector<PlannedTensor> plan() {
+    // Tied embeddings are a matrix of the output.
+    const float deviation = shape_.is_tied ? 1 / std::sqrt(static_cast<float>(shape_.dim)) : 1.0f;
+    matrix(Role::kEmbeddings, "token_embd.weight", {shape_.dim, shape_.vocabulary_size}, deviation);
+    for (layer_ = 0; layer_ < shape_.n_layers; ++layer_) {
+      block_ = fmt::format("blk.{}.", layer_);
+      attention();
+      if (shape_.n_experts > 0) {
+        experts();
+      } else {
+        ffn();
+      }
+    }
+    block_.clear();
+    norm("output_norm", shape_.dim);
+    if (!shape_.is_tied) linear(Role::kOutput, "output", shape_.dim, shape_.vocabulary_size, false);
+    return std::move(tensors_);
+  }
+
+ private:
+  void attention() {
+    const ModelShape& s = shape_;
+    const int q_dim = s.n_heads * s.head_dim;
+    const int kv_dim = s.n_kv_heads * s.head_dim;
+    const bool has_biases = family_.has_qkv_biases || s.has_biases;
+    norm("attn_norm", s.dim);
+    if (s.has_second_norm) norm("attn_norm_2", s.dim);
+    if (family_.is_qkv_fused) {
+      linear(Role::kQkv, "attn_qkv", s.dim, q_dim + 2 * kv_dim, has_biases);
+    } else {
+      linear(Role::kMatrix, "attn_q", s.dim, q_dim, has_biases);
+      linear(Role::kMatrix, "attn_k", s.dim, kv_dim, has_biases);
+      linear(Role::kValue, "attn_v", s.dim, kv_dim, has_biases);
+    }
+    if (family_.has_head_norms) {
+      norm("attn_q_norm", s.head_dim);
+      norm("attn_k_norm", s.head_dim);
+    }
+    linear(Role::kMatrix, "attn_output", q_dim, s.dim, family_.has_other_biases || s.has_biases);
+    if (family_.has_learned_sinks) vector("attn_sinks.weight", {s.n_heads}, 0, 1);
+    if (family_.has_post_norms) norm("post_attention_norm", s.dim);
+    if (!family_.ffn_norm.empty()) norm(family_.ffn_norm, s.dim);
+  }
+
+  void ffn() {
+    const ModelShape& s = shape_;
+    if (family_.is_gated) linear(Role::kMatrix, "ffn_gate", s.dim, s.ffn_dim, false);
+    linear(Role::kMatrix, "ffn_up", s.dim, s.ffn_dim, family_.has_other_biases);
+    linear(Role::kFfnDown, "ffn_down", s.ffn_dim, s.dim, family_.has_other_biases);
+    if (family_.has_post_norms) norm("post_ffw_norm", s.dim);
+  }
+
+  void experts() {
+    const ModelShape& s = shape_;
+    const float deviation = 1 / std::sqrt(static_cast<float>(s.dim));
+    vector("ffn_gate_inp.weight", {s.dim, s.n_experts}, 0, deviation);
+    if (family_.has_other_biases) vector("ffn_gate_inp.bias", {s.n_experts}, 0, kBiasDeviation);
+    expert_matrices("ffn_gate_exps", s.dim, s.ffn_dim);
+    expert_matrices("ffn_up_exps", s.dim, s.ffn_dim);
+    expert_matrices("ffn_down_exps", s.ffn_dim, s.dim);
+  }
+
+  void expert_matrices(const std::string& name, int cols, int rows) {
+    matrix(Role::kExperts, name + ".weight", {cols, rows, shape_.n_experts},
+           1 / std::sqrt(static_cast<float>(cols)));
+    if (family_.has_other_biases)
+      vector(name + ".bias", {rows, shape_.n_experts}, 0, kBiasDeviation);
+  }
+
+  void linear(Role role, const std::string& name, int cols, int rows, bool has_bias) {
+    matrix(role, name + ".weight", {cols, rows}, 1 / std::sqrt(static_cast<float>(cols)));
+    if (has_bias) vector(name + ".bias", {rows}, 0, kBiasDeviation);
+  }
+  void norm(std::string_view name, int n) {
+    vector(fmt::format("{}.weight", name), {n}, 1, kNormDeviation);
+    if (family_.has_norm_biases) vector(fmt::format("{}.bias", name), {n}, 0, kBiasDeviation);
+  }
+
+  void matrix(Role role, const std::string& name, std::vector<std::int64_t> dims, float deviation) {
+    const TensorType type = storage_.type_of(role, layer_, shape_, dims[0]);
+    tensors_.push_back({block_ + name, type, std::move(dims), 0, deviation});
+  }
+  void vector(const std::string& name, std::vector<std::int64_t> dims, float mean,
+              float deviation) {
+    tensors_.push_back({block_ + name, TensorType::kF32, std::move(dims), mean, deviation});
+  }
+
+  static constexpr float kNormDeviation = 0.1f;
+  static constexpr float kBiasDeviation = 0.1f;
+
+  const ModelShape& shape_;
+  const Family& family_;
+  const StorageType& storage_;
+  int layer_ = 0;
+  std::string block_;  // prefix of names: "blk.7."
+  std::vector<PlannedTensor> tensors_;
+};
+
+}  // namespace
+
+std::int64_t PlannedTensor::n_elements() const {
+  std::int64_t n = 1;
+  for (const std::int64_t dim : shape) n *= dim;
+  return n;
+}
+
+ModelPlan plan_model(const ModelShape& shape, const StorageType& type) {
+  const Family& family = family_of(shape);
+  ModelPlan plan;
+  add_metadata(plan.header, shape, family);
+  plan.tensors = Planner(shape, family, type).plan();
+  for (const PlannedTensor& tensor : plan.tensors)
+    plan.header.add_tensor(tensor.name, tensor.type, tensor.shape);
+  return plan;
+}
+
+}  // namespace runnel

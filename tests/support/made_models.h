@@ -1,0 +1,51 @@
+// Small models of random weights for tests, in memory.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/make_model.h"
+#include "support/decoder_fixture.h"
+
+namespace runnel::test {
+
+inline constexpr std::uint64_t kMadeSeed = 7;
+
+inline MadeModel make(const ModelShape& shape, std::string_view type = "f32") {
+  return make_model(shape, StorageType::parse(type), kMadeSeed);
+}
+
+inline gguf::File parse(const MadeModel& model) {
+  return gguf::File::parse(model.bytes(), "made model");
+}
+
+// n tokens of a vocabulary, the same ones every time.
+inline std::vector<Token> some_tokens(std::size_t n, int vocabulary_size) {
+  std::vector<Token> tokens;
+  std::uint32_t state = 1;
+  for (std::size_t i = 0; i < n; ++i) {
+    state = state * 1664525u + 1013904223u;
+    tokens.push_back(
+        static_cast<Token>((state >> 8) % static_cast<std::uint32_t>(vocabulary_size)));
+  }
+  return tokens;
+}
+
+// "tiny" of each architecture.
+inline std::vector<ModelShape> tiny_shapes() {
+  std::vector<ModelShape> shapes;
+  for (const ModelShape& shape : model_shapes()) {
+    if (shape.name == "tiny") shapes.push_back(shape);
+  }
+  return shapes;
+}
+
+// Names of parameterised tests: letters, digits and underscores.
+inline std::string test_name(std::string name) {
+  std::replace_if(
+      name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
+  return name;
+}
+
+}  // namespace runnel::test
