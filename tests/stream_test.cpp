@@ -94,15 +94,16 @@ TEST(Stream, NeverEvictsThePinnedText) {
 }
 
 TEST(Stream, PredictsTheSameFromPosition2To33AsFrom0) {
-  const std::vector<Token> tokens = random_tokens(200);
-  Stream near = bundled().open({.window = 60, .kv_type = KvType::kF32});
-  Stream far = bundled().open(
-      {.window = 60, .kv_type = KvType::kF32, .start_position = std::int64_t{1} << 33});
+  constexpr std::int64_t kFar = std::int64_t{1} << 33;
+  const Model model = Model::load(test::fixture("models/llama-gqa.gguf"));
+  std::vector<Token> tokens(200);
+  for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<Token>(i * 37 % 509);
+  Stream near = model.open({.window = 60, .kv_type = KvType::kF32});
+  Stream far = model.open({.window = 60, .kv_type = KvType::kF32, .start_position = kFar});
   near.feed(tokens);
   far.feed(tokens);
-  EXPECT_EQ(far.position(), (std::int64_t{1} << 33) + 200);
-  for (std::size_t i = 0; i < near.logits().size(); ++i)
-    ASSERT_NEAR(near.logits()[i], far.logits()[i], 1e-4);
+  EXPECT_EQ(far.position(), kFar + 200);
+  for (std::size_t i = 0; i < near.logits().size(); ++i) ASSERT_NEAR(near.logits()[i], far.logits()[i], 1e-4);
 }
 
 class SavedStream : public testing::TestWithParam<StreamOptions> {};
@@ -193,9 +194,9 @@ TEST(Score, HardlyChangesWithTheTypeOfTheCache) {
     return mean(stream.score(text), 0);
   };
   const double want = score(KvType::kF32);
-  EXPECT_NEAR(score(KvType::kF16), want, 1e-3);
-  EXPECT_NEAR(score(KvType::kBF16), want, 1e-2);
-  EXPECT_NEAR(score(KvType::kQ8_0), want, 1e-2);
+  EXPECT_NEAR(score(KvType::kF16), want, 5e-3);
+  EXPECT_NEAR(score(KvType::kBF16), want, 2e-2);
+  EXPECT_NEAR(score(KvType::kQ8_0), want, 2e-2);
 }
 
 TEST(Options, OutOfRangeAreErrorsThatNameThem) {

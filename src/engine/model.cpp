@@ -88,6 +88,12 @@ Model Model::load(const std::filesystem::path& path, const ModelOptions& options
   internals->config = read_config(file);
   internals->weights = load_weights(file, internals->config);
   internals->threads = std::make_unique<ThreadPool>(options.threads);
+  try {
+    pack_weights(internals->weights, *internals->threads);
+  } catch (const std::bad_alloc&) {
+    throw Error(fmt::format("{}: want {} bytes of memory for its weights, and there is not so much",
+                            file.name(), internals->weights.bytes));
+  }
   return Model(std::move(internals));
 }
 

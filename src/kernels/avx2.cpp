@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <utility>
 
 #include "kernels/dequantize.h"
 #include "kernels/kernels.h"
@@ -14,8 +15,19 @@ constexpr const char* kName = "avx2";
 constexpr int kLanes = 8;
 constexpr int kRowBlock = 2;
 constexpr int kTokenBlock = 2;
+constexpr int kPackedTokens = 4;
 typedef float native __attribute__((vector_size(32)));
 typedef std::int32_t native_int __attribute__((vector_size(32)));
+typedef std::uint16_t byte_vector __attribute__((vector_size(32)));
+constexpr int kByteParts = 2;
+
+// 64 weights, the quads of 16 rows, and their 16 integer sums.
+struct Bytes {
+  byte_vector part[kByteParts];
+};
+struct Sums {
+  native_int part[kTile / kLanes];
+};
 
 inline float half_value(std::uint16_t h) { return _cvtsh_ss(h); }
 inline native load_half(const std::uint16_t* p) {
@@ -30,7 +42,27 @@ inline native load_int8(const std::int8_t* p) {
       _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 }
 
+// vpmaddubsw adds two products in 16 bits: no overflow for weights below 128; the top bit of others
+// goes separately.
+template <bool kFull>
+inline Sums dot_quads(Sums sums, const Bytes& weights, std::int32_t quad) {
+  const __m256i x = _mm256_set1_epi32(quad);
+  const __m256i ones = _mm256_set1_epi16(1);
+  for (int i = 0; i < kByteParts; ++i) {
+    auto w = (__m256i)weights.part[i];
+    if constexpr (kFull) {
+      const __m256i top = _mm256_and_si256(_mm256_srli_epi16(w, 7), _mm256_set1_epi8(1));
+      const __m256i top_pairs = _mm256_maddubs_epi16(top, x);
+      sums.part[i] += (native_int)_mm256_madd_epi16(top_pairs, _mm256_set1_epi16(128));
+      w = _mm256_and_si256(w, _mm256_set1_epi8(127));
+    }
+    sums.part[i] += (native_int)_mm256_madd_epi16(_mm256_maddubs_epi16(w, x), ones);
+  }
+  return sums;
+}
+
 #include "kernels/generic.inl"
+#include "kernels/packed.inl"
 
 }  // namespace
 

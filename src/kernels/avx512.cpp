@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <utility>
 
 #include "kernels/dequantize.h"
 #include "kernels/kernels.h"
@@ -14,8 +15,19 @@ constexpr const char* kName = "avx512";
 constexpr int kLanes = 16;
 constexpr int kRowBlock = 4;
 constexpr int kTokenBlock = 4;
+constexpr int kPackedTokens = 8;
 typedef float native __attribute__((vector_size(64)));
 typedef std::int32_t native_int __attribute__((vector_size(64)));
+typedef std::uint16_t byte_vector __attribute__((vector_size(64)));
+constexpr int kByteParts = 1;
+
+// 64 weights, the quads of 16 rows, and their 16 integer sums.
+struct Bytes {
+  byte_vector part[kByteParts];
+};
+struct Sums {
+  native_int part[kTile / kLanes];
+};
 
 inline float half_value(std::uint16_t h) { return _cvtsh_ss(h); }
 inline native load_half(const std::uint16_t* p) {
@@ -31,7 +43,15 @@ inline native load_int8(const std::int8_t* p) {
       _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
 
+template <bool kFull>
+inline Sums dot_quads(Sums sums, const Bytes& weights, std::int32_t quad) {
+  sums.part[0] = (native_int)_mm512_dpbusd_epi32((__m512i)sums.part[0], (__m512i)weights.part[0],
+                                                 _mm512_set1_epi32(quad));
+  return sums;
+}
+
 #include "kernels/generic.inl"
+#include "kernels/packed.inl"
 
 }  // namespace
 

@@ -235,7 +235,10 @@ static void dot_rows(const float* w, std::int64_t w_stride, const Matmul& m, std
   for (; r < n_rows; ++r) dot_block<1, T>(w + r * w_stride, w_stride, m, row + r, token);
 }
 
+static void matmul_packed(const Matmul& m, std::int64_t first_row, std::int64_t last_row);
+
 static void matmul(const Matmul& m, std::int64_t first_row, std::int64_t last_row, float* scratch) {
+  if (m.w.packed != nullptr) return matmul_packed(m, first_row, last_row);
   const std::int64_t cols = m.w.cols;
   const std::size_t row_bytes = m.w.row_bytes();
   for (std::int64_t row = first_row; row < last_row; row += kPanelRows) {

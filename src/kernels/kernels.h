@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "base/tensor_type.h"
+#include "kernels/packed.h"
 
 namespace runnel::kernels {
 
@@ -19,6 +20,8 @@ struct Matrix {
   std::int64_t rows = 0;
   std::int64_t cols = 0;  // a whole number of blocks
   const std::byte* data = nullptr;
+  const std::byte* packed =
+      nullptr;  // the same weights as pack_group() leaves them, group after group; or null
 
   std::size_t row_bytes() const { return bytes_of(type, cols); }
   explicit operator bool() const { return data != nullptr; }
@@ -29,6 +32,7 @@ struct Matmul {
   Matrix w;
   const float* x = nullptr;  // [n_tokens, x_stride], the first `cols` of each row
   std::int64_t x_stride = 0;
+  QuantizedRows quantized;  // of x; read instead of it where the weights are packed
   int n_tokens = 0;
   const float* bias = nullptr;  // [rows] or null
   float* y = nullptr;           // [n_tokens, y_stride]
@@ -100,6 +104,9 @@ struct Table {
   // Rows [first_row, last_row) of the product. `scratch`: kPanelRows * cols floats, 64-byte
   // aligned.
   void (*matmul)(const Matmul& task, std::int64_t first_row, std::int64_t last_row, float* scratch);
+  // One row of `cols` (a multiple of 32) floats to what QuantizedRows holds of it.
+  void (*quantize_row)(const float* x, std::int64_t cols, std::int8_t* q, float* scales,
+                       std::int32_t* sums);
   void (*dequantize)(TensorType type, const std::byte* data, float* out, std::int64_t n);
 
   void (*attend)(const Attention& task, const QueryRow* rows, int n_rows, std::byte* scratch);

@@ -1,5 +1,6 @@
 // The portable kernels: vectors of 4 floats, which every compiler target has or imitates.
 #include <cstdint>
+#include <utility>
 
 #include "kernels/dequantize.h"
 #include "kernels/kernels.h"
@@ -12,8 +13,19 @@ constexpr const char* kName = "portable";
 constexpr int kLanes = 4;
 constexpr int kRowBlock = 2;
 constexpr int kTokenBlock = 2;
+constexpr int kPackedTokens = 4;
 typedef float native __attribute__((vector_size(16)));
 typedef std::int32_t native_int __attribute__((vector_size(16)));
+typedef std::uint16_t byte_vector __attribute__((vector_size(16)));
+constexpr int kByteParts = 4;
+
+// 64 weights, the quads of 16 rows, and their 16 integer sums.
+struct Bytes {
+  byte_vector part[kByteParts];
+};
+struct Sums {
+  native_int part[kTile / kLanes];
+};
 
 inline float half_value(std::uint16_t h) {
   const std::uint32_t shifted = static_cast<std::uint32_t>(h & 0x7fffu) << 13;
@@ -37,7 +49,23 @@ inline native load_int8(const std::int8_t* p) {
                 static_cast<float>(p[3])};
 }
 
+template <bool kFull>
+inline Sums dot_quads(Sums sums, const Bytes& weights, std::int32_t quad) {
+  typedef std::int32_t lanes __attribute__((vector_size(16)));
+  const lanes x0 = lanes{} + static_cast<std::int8_t>(quad);
+  const lanes x1 = lanes{} + static_cast<std::int8_t>(quad >> 8);
+  const lanes x2 = lanes{} + static_cast<std::int8_t>(quad >> 16);
+  const lanes x3 = lanes{} + (quad >> 24);
+  for (int i = 0; i < kByteParts; ++i) {
+    const auto w = (lanes)weights.part[i];
+    sums.part[i] +=
+        (w & 255) * x0 + ((w >> 8) & 255) * x1 + ((w >> 16) & 255) * x2 + ((w >> 24) & 255) * x3;
+  }
+  return sums;
+}
+
 #include "kernels/generic.inl"
+#include "kernels/packed.inl"
 
 }  // namespace
 

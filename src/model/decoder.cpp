@@ -88,6 +88,9 @@ struct Decoder::Buffers {
   Angles angles, local_angles;
   std::vector<float> alibi_slopes;  // [n_heads] or empty
   std::vector<std::size_t> logit_rows;
+  std::vector<std::int8_t> quants;  // inputs of packed products: see kernels::QuantizedRows
+  Vector quant_scales;
+  std::vector<std::int32_t> quant_sums;
   std::vector<Vector> scratch;  // one for each thread
   std::vector<Vector> study;    // attention weights, while observed; one for each thread
   // Experts: router logits [n, n_experts], the chosen ones and their weights [n, n_experts_used].
@@ -106,6 +109,9 @@ struct Decoder::Buffers {
     for (Vector* buffer : {&k, &v}) buffer->resize(size(n) * size(c.kv_dim()));
     for (Vector* buffer : {&gate, &up}) buffer->resize(size(n) * size(c.ffn_dim));
     logits.resize(size(std::min(n, kLogitRows)) * size(c.vocabulary_size));
+    quants.resize(size(n) * size(largest_input(c)));
+    quant_scales.resize(quants.size() / 32);
+    quant_sums.resize(quants.size() / 16);
     const std::size_t panel = size(kernels::kPanelRows) * size(largest_input(c));
     const std::size_t attention = kernels::attention_scratch_bytes(c.head_dim) / sizeof(float);
     scratch.assign(size(n_threads), Vector(std::max(panel, attention)));
@@ -512,8 +518,9 @@ void Decoder::add_to_residual(const NormWeights& post_norm, float* update) {
   });
 }
 
-// Several products in one parallel run, each cut into panels of rows.
-void Decoder::multiply(std::span<const kernels::Matmul> products) {
+// Several products of the same inputs in one parallel run, each cut into panels of rows.
+void Decoder::multiply(std::span<kernels::Matmul> products) {
+  quantize_inputs(products);
   std::int64_t n_panels = 0;
   const auto panels_of = [](const kernels::Matmul& m) {
     return (m.w.rows + kernels::kPanelRows - 1) / kernels::kPanelRows;
@@ -535,6 +542,23 @@ void Decoder::multiply(std::span<const kernels::Matmul> products) {
       last -= n;
     }
   });
+}
+
+// Packed weights are multiplied with int8 inputs, made once for all the products.
+void Decoder::quantize_inputs(std::span<kernels::Matmul> products) {
+  Buffers& b = *buffers_;
+  if (std::none_of(products.begin(), products.end(),
+                   [](const auto& m) { return m.w.packed != nullptr; }))
+    return;
+  const kernels::Matmul& m = products.front();
+  const std::int64_t cols = m.w.cols;
+  threads_.run(m.n_tokens, [&](int t, int) {
+    kernels_.quantize_row(m.x + t * m.x_stride, cols, &b.quants[size(t * cols)],
+                          &b.quant_scales[size(t * cols / 32)], &b.quant_sums[size(t * cols / 16)]);
+  });
+  for (kernels::Matmul& product : products) {
+    product.quantized = {b.quants.data(), b.quant_scales.data(), b.quant_sums.data()};
+  }
 }
 
 }  // namespace runnel

@@ -7,6 +7,7 @@
 // equals n steps of one, to the last bit.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -88,7 +89,12 @@ class Decoder {
 
   void normalize(const NormWeights& weights, const float* x, float* out);
   void add_to_residual(const NormWeights& post_norm, float* update);
-  void multiply(std::span<const kernels::Matmul> products);
+  void multiply(std::span<kernels::Matmul> products);
+  template <std::size_t kN>
+  void multiply(std::array<kernels::Matmul, kN> products) {
+    multiply(std::span<kernels::Matmul>(products));
+  }
+  void quantize_inputs(std::span<kernels::Matmul> products);
   int n_rows() const;
 
   const Config& config_;

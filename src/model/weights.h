@@ -4,8 +4,11 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
+#include <utility>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "gguf/file.h"
 #include "kernels/kernels.h"
 #include "model/config.h"
@@ -46,17 +49,41 @@ struct LayerWeights {
   NormWeights ffn_post_norm;
 };
 
+// Owns packed matrices: anonymous memory in large pages where the system gives them.
+class PackedStorage {
+ public:
+  PackedStorage() = default;
+  PackedStorage(PackedStorage&& other) noexcept { std::swap(blocks_, other.blocks_); }
+  PackedStorage& operator=(PackedStorage&& other) noexcept {
+    std::swap(blocks_, other.blocks_);
+    return *this;
+  }
+  ~PackedStorage();
+
+  std::byte* take(std::size_t n_bytes);  // 64-byte aligned; std::bad_alloc when there is not enough
+  std::size_t bytes() const;
+
+ private:
+  std::vector<std::span<std::byte>> blocks_;
+};
+
 struct Weights {
   Matrix embeddings;  // [vocabulary, dim]
   std::vector<LayerWeights> layers;
   NormWeights output_norm;
   Linear output;          // [vocabulary, dim]; the embeddings where tied
   std::size_t bytes = 0;  // stored bytes of all of them
+  PackedStorage packed;   // what pack_weights() made
 };
 
 // Views into the file, which must outlive them. Error: a tensor that is missing, of the wrong
 // shape, or one that this architecture does not use (reading such a file anyway would run a
 // different model).
 Weights load_weights(const gguf::File& file, const Config& config);
+
+// Rearranges every quantised matrix for the integer kernels (kernels/packed.h), reading each once,
+// and tells the system that the file's pages of it need not stay in memory. Afterwards products
+// with these matrices take int8 inputs.
+void pack_weights(Weights& weights, ThreadPool& threads);
 
 }  // namespace runnel

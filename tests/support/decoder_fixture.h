@@ -59,6 +59,8 @@ class LoadedDecoder {
         threads_(threads),
         decoder_(config_, weights_, threads_, max_tokens) {}
 
+  // From here on as Model::load() leaves it: quantised weights packed for the integer kernels.
+  void pack() { pack_weights(weights_, threads_); }
   const Config& config() const { return config_; }
   Decoder& decoder() { return decoder_; }
 

@@ -1,0 +1,84 @@
+// Quantised weights as the integer kernels want them: sixteen rows together.
+//
+// A file holds a quantised matrix row by row; a vector wants the same columns of sixteen rows side
+// by side. pack() rearranges, losing and adding nothing (K types grow by under 3 %, for their 6-bit
+// scales take a byte). Four consecutive weights of a row are a quad, the unit of the machine's byte
+// dot products; the quads of sixteen rows fill one 64-byte vector. A chunk of 32 columns is 8 such
+// vectors of q-bit numbers, cut into planes of bits:
+//
+//   4-bit plane   byte i of 4 vectors: quad j in the low half, quad j + 4 in the high half
+//   2-bit plane   2 vectors: quads 0 to 3 and 4 to 7, from the lowest bits up
+//   1-bit plane   1 vector: bit j is quad j's
+//   8-bit         8 vectors, as they are
+//
+// Group of 16 rows:  block, block, ...        Block:  d [16] f16, (m [16] f16), chunk, ...
+// Chunk of 32 columns:  planes, (scales [n][16] int8, (minimums [n][16] int8)), n = 1 or 2
+// sub-blocks
+//
+//   w = d * scale * (q - offset)  (- m * minimum),   scale = minimum = 1 where a format has none
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "base/tensor_type.h"
+
+namespace runnel::kernels {
+
+struct PackedFormat {
+  int bits = 4;
+  int block = 32;           // columns that share d
+  int sub_block = 32;       // columns that share a scale: 32 or 16
+  bool has_scales = false;  // of sub-blocks
+  bool has_minimums = false;
+  int offset = 0;
+  bool adds_minimum = false;  // w = ... + m
+
+  constexpr int subs() const { return 32 / sub_block; }
+  constexpr std::size_t chunk_bytes() const {
+    const int lists = (has_scales ? 1 : 0) + (has_scales && has_minimums ? 1 : 0);
+    return static_cast<std::size_t>(64 * bits + 16 * subs() * lists);
+  }
+  constexpr std::size_t block_bytes() const {
+    return (has_minimums ? 64u : 32u) + static_cast<std::size_t>(block / 32) * chunk_bytes();
+  }
+};
+
+inline constexpr PackedFormat kPackedQ8_0 = {.bits = 8, .offset = 128};
+inline constexpr PackedFormat kPackedQ4_0 = {.bits = 4, .offset = 8};
+inline constexpr PackedFormat kPackedQ5_0 = {.bits = 5, .offset = 16};
+inline constexpr PackedFormat kPackedQ4_1 = {.bits = 4, .has_minimums = true, .adds_minimum = true};
+inline constexpr PackedFormat kPackedQ5_1 = {.bits = 5, .has_minimums = true, .adds_minimum = true};
+inline constexpr PackedFormat kPackedQ2_K = {
+    .bits = 2, .block = 256, .sub_block = 16, .has_scales = true, .has_minimums = true};
+inline constexpr PackedFormat kPackedQ3_K = {
+    .bits = 3, .block = 256, .sub_block = 16, .has_scales = true, .offset = 4};
+inline constexpr PackedFormat kPackedQ4_K = {
+    .bits = 4, .block = 256, .has_scales = true, .has_minimums = true};
+inline constexpr PackedFormat kPackedQ5_K = {
+    .bits = 5, .block = 256, .has_scales = true, .has_minimums = true};
+inline constexpr PackedFormat kPackedQ6_K = {
+    .bits = 6, .block = 256, .sub_block = 16, .has_scales = true, .offset = 32};
+
+// nullopt for types that are not packed (floats, MXFP4).
+std::optional<PackedFormat> packed_format(TensorType type);
+
+// Bytes of a group of 16 rows.
+inline std::size_t packed_group_bytes(const PackedFormat& format, std::int64_t cols) {
+  return static_cast<std::size_t>(cols / format.block) * format.block_bytes();
+}
+
+// Packs rows [row, row + 16) of `rows` (missing ones become zeros) of a matrix stored at `data`.
+void pack_group(TensorType type, const std::byte* data, std::int64_t rows, std::int64_t cols,
+                std::int64_t row, std::byte* out);
+
+// Inputs of the integer kernels, one row a token: int8 with a float scale for each 32 columns, and
+// the sums of the int8 numbers of each 16 columns (what offsets and minimums are multiplied with).
+struct QuantizedRows {
+  const std::int8_t* q = nullptr;      // [n_tokens, cols]
+  const float* scales = nullptr;       // [n_tokens, cols / 32]
+  const std::int32_t* sums = nullptr;  // [n_tokens, cols / 16]
+};
+
+}  // namespace runnel::kernels

@@ -1,0 +1,212 @@
+// The integer matrix product over packed weights, written once. After generic.inl, and wanting
+// besides:
+//
+//   byte_vector, kByteParts      vectors of unsigned 16-bit numbers, as many as fill 64 bytes
+//   Sums, dot_quads<kFull>(sums, weights, quad)
+//       16 int32 sums += dot products of 16 quads of unsigned bytes (below 128 unless kFull) with
+//       one signed quad
+//   kPackedTokens                    tokens that pass together
+//
+// Integer sums are exact in any order; the float sum over chunks of 32 columns runs in rising
+// order, whatever the number of tokens.
+
+#define RUNNEL_INLINE static inline __attribute__((always_inline))
+#define RUNNEL_EACH_BYTE_PART _Pragma("GCC unroll 4") for (int i = 0; i < kByteParts; ++i)
+#define RUNNEL_EACH_PART _Pragma("GCC unroll 4") for (int i = 0; i < kParts; ++i)
+
+RUNNEL_INLINE Bytes load_bytes(const std::byte* p) {
+  Bytes b;
+  __builtin_memcpy(&b, p, sizeof(b));
+  return b;
+}
+// ((b >> right) << left) & mask, in each byte; shifts cross bytes, which the mask undoes.
+template <int kRight, int kLeft, int kMask>
+RUNNEL_INLINE Bytes shift_mask(Bytes b) {
+  constexpr auto kMasks = static_cast<unsigned short>(kMask * 0x101);
+  RUNNEL_EACH_BYTE_PART b.part[i] = ((b.part[i] >> kRight) << kLeft) & (byte_vector{} + kMasks);
+  return b;
+}
+RUNNEL_INLINE Bytes operator|(Bytes a, Bytes b) {
+  RUNNEL_EACH_BYTE_PART a.part[i] |= b.part[i];
+  return a;
+}
+RUNNEL_INLINE Sums splat_int(std::int32_t x) {
+  Sums s;
+  RUNNEL_EACH_PART s.part[i] = native_int{} + x;
+  return s;
+}
+RUNNEL_INLINE Vec to_float(Sums s) {
+  Vec v;
+  RUNNEL_EACH_PART v.part[i] = __builtin_convertvector(s.part[i], native);
+  return v;
+}
+
+// Quad J of a chunk's planes, as numbers of kBits bits.
+template <int kBits, int J>
+RUNNEL_INLINE Bytes quad(const std::byte* planes) {
+  if constexpr (kBits == 8) {
+    return load_bytes(planes + J * 64);
+  } else if constexpr (kBits >= 4) {
+    const Bytes low = shift_mask<J / 4 * 4, 0, 15>(load_bytes(planes + J % 4 * 64));
+    if constexpr (kBits == 5) {
+      constexpr int kLeft = J < 4 ? 4 - J : 0;
+      return low | shift_mask<(J < 4 ? 0 : J - 4), kLeft, 16>(load_bytes(planes + 256));
+    } else if constexpr (kBits == 6) {
+      return low | shift_mask<(J % 4 == 3 ? 2 : 0), (J % 4 == 3 ? 0 : 4 - J % 4 * 2), 48>(
+                       load_bytes(planes + 256 + J / 4 * 64));
+    } else {
+      return low;
+    }
+  } else {
+    const Bytes low = shift_mask<J % 4 * 2, 0, 3>(load_bytes(planes + J / 4 * 64));
+    if constexpr (kBits == 3) {
+      return low |
+             shift_mask<(J > 2 ? J - 2 : 0), (J < 2 ? 2 - J : 0), 4>(load_bytes(planes + 128));
+    } else {
+      return low;
+    }
+  }
+}
+
+template <int kBits, std::size_t... J>
+RUNNEL_INLINE void load_quads(const std::byte* planes, Bytes* quads, std::index_sequence<J...>) {
+  ((quads[J] = quad<kBits, static_cast<int>(J)>(planes)), ...);
+}
+
+// One chunk of 32 columns: adds its part to the T tokens' sums.
+template <PackedFormat F, int T>
+RUNNEL_INLINE void multiply_chunk(const std::byte* chunk, Vec d, Vec m, const QuantizedRows& x,
+                                  std::int64_t cols, std::int64_t col, Vec* acc) {
+  constexpr int kQuadsOfSub = 8 / F.subs();
+  Bytes quads[8];
+  load_quads<F.bits>(chunk, quads, std::make_index_sequence<8>{});
+  const std::byte* lists = chunk + 64 * F.bits;
+  for (int sub = 0; sub < F.subs(); ++sub) {
+    Vec scale = d;
+    Vec minimum = m;
+    if constexpr (F.has_scales) {
+      scale = scale * load_int16x8(reinterpret_cast<const std::int8_t*>(lists + sub * 16));
+      if constexpr (F.has_minimums) {
+        minimum = minimum *
+                  load_int16x8(reinterpret_cast<const std::int8_t*>(lists + (F.subs() + sub) * 16));
+      }
+    }
+    for (int t = 0; t < T; ++t) {
+      const std::int8_t* q = x.q + t * cols + col + sub * F.sub_block;
+      const std::int32_t* sub_sums = x.sums + (t * cols + col + sub * F.sub_block) / 16;
+      const std::int32_t x_sum = F.subs() == 2 ? sub_sums[0] : sub_sums[0] + sub_sums[1];
+      Sums sums = splat_int(-F.offset * x_sum);
+      Sums odd = splat_int(0);  // a second chain, for a token alone
+      for (int j = 0; j < kQuadsOfSub; ++j) {
+        std::int32_t four;
+        __builtin_memcpy(&four, q + 4 * j, 4);
+        Sums& chain = T == 1 && j % 2 == 1 ? odd : sums;
+        chain = dot_quads<F.bits == 8>(chain, quads[sub * kQuadsOfSub + j], four);
+      }
+      if constexpr (T == 1) {
+        RUNNEL_EACH_PART sums.part[i] += odd.part[i];
+      }
+      const float x_scale = x.scales[(t * cols + col) / 32];
+      acc[t] = multiply_add(to_float(sums), scale * splat(x_scale), acc[t]);
+      if constexpr (F.has_minimums) {
+        acc[t] = multiply_add(
+            minimum, splat(x_scale * static_cast<float>(F.adds_minimum ? x_sum : -x_sum)), acc[t]);
+      }
+    }
+  }
+}
+
+template <PackedFormat F, int T>
+static void packed_tokens(const Matmul& m, const std::byte* group, std::int64_t row, int token) {
+  const std::int64_t cols = m.w.cols;
+  const QuantizedRows x = {m.quantized.q + token * cols, m.quantized.scales + token * (cols / 32),
+                           m.quantized.sums + token * (cols / 16)};
+  Vec acc[T];
+  for (int t = 0; t < T; ++t) acc[t] = splat(0);
+  for (std::int64_t col = 0; col < cols; col += F.block, group += F.block_bytes()) {
+    const auto* halves = reinterpret_cast<const std::uint16_t*>(group);
+    const Vec d = load_half16(halves);
+    const Vec minimum = F.has_minimums ? load_half16(halves + 16) : splat(0);
+    const std::byte* chunk = group + (F.has_minimums ? 64 : 32);
+    for (int c = 0; c < F.block; c += 32, chunk += F.chunk_bytes()) {
+      multiply_chunk<F, T>(chunk, d, minimum, x, cols, col + c, acc);
+    }
+  }
+  const int n = static_cast<int>(m.w.rows - row < 16 ? m.w.rows - row : 16);
+  for (int t = 0; t < T; ++t) {
+    if (m.bias != nullptr) acc[t] = acc[t] + load_some(m.bias + row, n);
+    float* y = m.y + (token + t) * m.y_stride + row;
+    if (n == 16) {
+      store(y, acc[t]);
+    } else {
+      store_some(y, acc[t], n);
+    }
+  }
+}
+
+template <PackedFormat F>
+static void packed_rows(const Matmul& m, std::int64_t first_row, std::int64_t last_row) {
+  const std::size_t group_bytes = static_cast<std::size_t>(m.w.cols / F.block) * F.block_bytes();
+  for (std::int64_t row = first_row; row < last_row; row += 16) {
+    const std::byte* group = m.w.packed + static_cast<std::size_t>(row / 16) * group_bytes;
+    int token = 0;
+    for (; token + kPackedTokens <= m.n_tokens; token += kPackedTokens) {
+      packed_tokens<F, kPackedTokens>(m, group, row, token);
+    }
+    for (; token + 2 <= m.n_tokens; token += 2) packed_tokens<F, 2>(m, group, row, token);
+    for (; token < m.n_tokens; ++token) packed_tokens<F, 1>(m, group, row, token);
+  }
+}
+
+static void matmul_packed(const Matmul& m, std::int64_t first_row, std::int64_t last_row) {
+  switch (m.w.type) {
+    case TensorType::kQ4_0:
+      return packed_rows<kPackedQ4_0>(m, first_row, last_row);
+    case TensorType::kQ4_1:
+      return packed_rows<kPackedQ4_1>(m, first_row, last_row);
+    case TensorType::kQ5_0:
+      return packed_rows<kPackedQ5_0>(m, first_row, last_row);
+    case TensorType::kQ5_1:
+      return packed_rows<kPackedQ5_1>(m, first_row, last_row);
+    case TensorType::kQ8_0:
+      return packed_rows<kPackedQ8_0>(m, first_row, last_row);
+    case TensorType::kQ2_K:
+      return packed_rows<kPackedQ2_K>(m, first_row, last_row);
+    case TensorType::kQ3_K:
+      return packed_rows<kPackedQ3_K>(m, first_row, last_row);
+    case TensorType::kQ4_K:
+      return packed_rows<kPackedQ4_K>(m, first_row, last_row);
+    case TensorType::kQ5_K:
+      return packed_rows<kPackedQ5_K>(m, first_row, last_row);
+    default:
+      return packed_rows<kPackedQ6_K>(m, first_row, last_row);
+  }
+}
+
+// One row of floats to int8 with a scale for each 32 columns.
+static void quantize_floats(const float* x, std::int64_t cols, std::int8_t* q, float* scales,
+                            std::int32_t* sums) {
+  for (std::int64_t block = 0; block < cols / 32; ++block, x += 32, q += 32) {
+    const Vec a = load(x);
+    const Vec b = load(x + 16);
+    const float largest = max_lane(max(max(a, splat(0) - a), max(b, splat(0) - b)));
+    const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
+    scales[block] = largest / 127.0f;
+    const Vec magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+    float rounded[32];
+    store(rounded, (a * splat(inverse) + magic) - magic);
+    store(rounded + 16, (b * splat(inverse) + magic) - magic);
+    std::int32_t sum[2] = {0, 0};
+    for (int i = 0; i < 32; ++i) {
+      const auto integer = static_cast<std::int32_t>(rounded[i]);
+      q[i] = static_cast<std::int8_t>(integer);
+      sum[i / 16] += integer;
+    }
+    sums[2 * block] = sum[0];
+    sums[2 * block + 1] = sum[1];
+  }
+}
+
+#undef RUNNEL_INLINE
+#undef RUNNEL_EACH_PART
+#undef RUNNEL_EACH_BYTE_PART

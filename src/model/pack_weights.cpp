@@ -1,0 +1,80 @@
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <new>
+
+#include "kernels/packed.h"
+#include "model/weights.h"
+
+namespace runnel {
+namespace {
+
+constexpr int kGroupRows = 16;
+
+// Calls visit for every matrix that products are taken with.
+template <typename Visit>
+void for_each_matrix(Weights& weights, Visit visit) {
+  const auto visit_ffn = [&](FeedForward& ffn) {
+    for (Linear* linear : {&ffn.gate, &ffn.up, &ffn.down}) visit(linear->weight);
+  };
+  for (LayerWeights& layer : weights.layers) {
+    for (Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.output, &layer.router})
+      visit(linear->weight);
+    visit_ffn(layer.ffn);
+    for (FeedForward& expert : layer.experts) visit_ffn(expert);
+  }
+  visit(weights.output.weight);
+}
+
+// The whole pages inside [data, data + n): the file keeps them, memory need not.
+void release_pages(const std::byte* data, std::size_t n) {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto first = (reinterpret_cast<std::uintptr_t>(data) + page - 1) / page * page;
+  const auto last = (reinterpret_cast<std::uintptr_t>(data) + n) / page * page;
+  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
+
+void pack(kernels::Matrix& matrix, PackedStorage& storage, ThreadPool& threads) {
+  const auto format = matrix ? kernels::packed_format(matrix.type) : std::nullopt;
+  if (!format) return;
+  const std::int64_t n_groups = (matrix.rows + kGroupRows - 1) / kGroupRows;
+  const std::size_t group_bytes = kernels::packed_group_bytes(*format, matrix.cols);
+  std::byte* out = storage.take(static_cast<std::size_t>(n_groups) * group_bytes);
+  const std::int64_t n_tasks = std::min<std::int64_t>(n_groups, 256);
+  threads.run(static_cast<int>(n_tasks), [&](int task, int) {
+    for (std::int64_t group = task * n_groups / n_tasks; group < (task + 1) * n_groups / n_tasks;
+         ++group) {
+      kernels::pack_group(matrix.type, matrix.data, matrix.rows, matrix.cols, group * kGroupRows,
+                          out + static_cast<std::size_t>(group) * group_bytes);
+    }
+  });
+  matrix.packed = out;
+  release_pages(matrix.data, static_cast<std::size_t>(matrix.rows) * matrix.row_bytes());
+}
+
+}  // namespace
+
+PackedStorage::~PackedStorage() {
+  for (const std::span<std::byte> block : blocks_) ::munmap(block.data(), block.size());
+}
+
+std::byte* PackedStorage::take(std::size_t n_bytes) {
+  void* p = ::mmap(nullptr, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) throw std::bad_alloc();
+  ::madvise(p, n_bytes, MADV_HUGEPAGE);
+  blocks_.push_back({static_cast<std::byte*>(p), n_bytes});
+  return blocks_.back().data();
+}
+
+std::size_t PackedStorage::bytes() const {
+  std::size_t n_bytes = 0;
+  for (const std::span<std::byte> block : blocks_) n_bytes += block.size();
+  return n_bytes;
+}
+
+void pack_weights(Weights& weights, ThreadPool& threads) {
+  for_each_matrix(weights, [&](kernels::Matrix& matrix) { pack(matrix, weights.packed, threads); });
+}
+
+}  // namespace runnel
