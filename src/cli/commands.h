@@ -1,0 +1,28 @@
+// The subcommands of `runnel`, each in a file of its own: what it needs from the command line, and
+// what it does.
+#pragma once
+
+#include <memory>
+
+namespace CLI {
+class App;
+}
+
+namespace runnel::cli {
+
+class Command {
+ public:
+  virtual ~Command() = default;
+  virtual bool is_chosen() const = 0;  // named on the command line; valid after parsing
+  virtual void run() = 0;              // throws Error for whatever comes from outside
+};
+
+// Each adds its subcommand to the program; the Command must live until parsing and run() are done.
+std::unique_ptr<Command> add_generate(CLI::App& program);
+std::unique_ptr<Command> add_tokenize(CLI::App& program);
+std::unique_ptr<Command> add_detokenize(CLI::App& program);
+std::unique_ptr<Command> add_info(CLI::App& program);
+std::unique_ptr<Command> add_ppl(CLI::App& program);
+std::unique_ptr<Command> add_bench(CLI::App& program);
+
+}  // namespace runnel::cli

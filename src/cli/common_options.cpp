@@ -1,0 +1,169 @@
+#include "cli/common_options.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "cli/files.h"
+#include "cli/validators.h"
+
+namespace runnel::cli {
+namespace {
+
+template <typename T, std::size_t N>
+using Names = std::array<std::pair<std::string_view, T>, N>;
+
+constexpr Names<Policy, 4> kPolicies{{{"dense", Policy::kDense},
+                                      {"window", Policy::kWindow},
+                                      {"sink", Policy::kSink},
+                                      {"recompute", Policy::kRecompute}}};
+constexpr Names<KvType, 4> kKvTypes{{{"f32", KvType::kF32},
+                                     {"f16", KvType::kF16},
+                                     {"bf16", KvType::kBF16},
+                                     {"q8_0", KvType::kQ8_0}}};
+constexpr Names<Softmax, 2> kSoftmaxes{
+    {{"standard", Softmax::kStandard}, {"off-by-one", Softmax::kOffByOne}}};
+
+template <typename T, std::size_t N>
+std::string name_of(const Names<T, N>& names, T value) {
+  for (const auto& [name, candidate] : names) {
+    if (candidate == value) return std::string(name);
+  }
+  return "?";
+}
+
+// The parser has checked that the name is one of them.
+template <typename T, std::size_t N>
+T value_of(const Names<T, N>& names, std::string_view wanted) {
+  for (const auto& [name, value] : names) {
+    if (name == wanted) return value;
+  }
+  return names.front().second;
+}
+
+template <typename T, std::size_t N>
+CLI::Option* add_choice(CLI::App& app, const char* flag, std::string& target,
+                        const Names<T, N>& names, const std::string& description) {
+  std::vector<std::string> allowed;
+  for (const auto& [name, value] : names) allowed.emplace_back(name);
+  return app.add_option(flag, target, description)
+      ->type_name(fmt::format("{}", fmt::join(allowed, "|")))
+      ->check(CLI::IsMember(allowed).description(""))
+      ->group("Stream");
+}
+
+}  // namespace
+
+std::string policy_text(Policy policy) { return name_of(kPolicies, policy); }
+std::string kv_type_text(KvType type) { return name_of(kKvTypes, type); }
+std::string softmax_text(Softmax softmax) { return name_of(kSoftmaxes, softmax); }
+
+void ModelArguments::add_to(CLI::App& app) {
+  app.add_option("MODEL", path_, "The model, a GGUF file")->required()->type_name("FILE");
+  app.add_option("--threads", threads_, "Worker threads; 0: one for each core")
+      ->type_name("N")
+      ->check(whole_within(0, 1024));
+}
+
+Model ModelArguments::load() const { return Model::load(path_, {.threads = threads_}); }
+
+void StreamArguments::add_to(CLI::App& app) {
+  all_.push_back(add_choice(app, "--policy", policy_, kPolicies,
+                            "What a token sees: everything (dense, memory grows), the last tokens "
+                            "(window), the first and the last (sink), or the same computed afresh "
+                            "for every token (recompute, slow)"));
+  all_.push_back(app.add_option("--sinks", sinks_, "First tokens of the stream, kept for ever")
+                     ->type_name("TOKENS")
+                     ->check(whole_within(0, 1 << 30))
+                     ->group("Stream"));
+  all_.push_back(app.add_option("--window", window_,
+                                "Most recent tokens kept (default: what the model's trained "
+                                "context holds beside the sinks, at most 2043)")
+                     ->type_name("TOKENS")
+                     ->check(whole_within(1, std::int64_t{1} << 40))
+                     ->group("Stream"));
+  all_.push_back(add_choice(app, "--kv-type", kv_type_, kKvTypes,
+                            "Number format of the cached keys and values"));
+  all_.push_back(
+      app.add_option("--chunk", chunk_, "Tokens that pass the model together while text is read in")
+          ->type_name("TOKENS")
+          ->check(whole_within(1, 1 << 20))
+          ->group("Stream"));
+  all_.push_back(add_choice(app, "--softmax", softmax_, kSoftmaxes,
+                            "Off-by-one adds 1 to the denominator of attention"));
+}
+
+void StreamArguments::add_pin_to(CLI::App& app) {
+  CLI::Option* pin =
+      app.add_option("--pin", pin_, "Text at the start of the stream that is never forgotten")
+          ->type_name("TEXT")
+          ->group("Stream");
+  CLI::Option* pin_file = app.add_option("--pin-file", pin_file_, "The same, from a file")
+                              ->type_name("FILE")
+                              ->excludes(pin)
+                              ->group("Stream");
+  all_.push_back(pin);
+  all_.push_back(pin_file);
+}
+
+StreamOptions StreamArguments::options() const {
+  StreamOptions options;
+  options.policy = value_of(kPolicies, policy_);
+  options.sinks = sinks_;
+  options.window = window_;
+  options.kv_type = value_of(kKvTypes, kv_type_);
+  options.chunk = chunk_;
+  options.softmax = value_of(kSoftmaxes, softmax_);
+  options.pin = pin_file_.empty() ? pin_ : read_file(pin_file_);
+  return options;
+}
+
+void SamplingArguments::add_to(CLI::App& app) {
+  const SamplingOptions defaults;
+  auto add = [&app](const char* flag, auto& target, auto fallback, const char* description) {
+    return app.add_option(flag, target, fmt::format("{} (default {})", description, fallback))
+        ->type_name("X")
+        ->group("Sampling");
+  };
+  add("--temperature", temperature_, defaults.temperature, "0: always the likeliest token")
+      ->check(at_least(0.0));
+  add("--top-k", top_k_, defaults.top_k, "Only the K likeliest tokens; 0: all")
+      ->type_name("K")
+      ->check(whole_within(0, 1 << 30));
+  add("--top-p", top_p_, defaults.top_p,
+      "Only the likeliest tokens that make up this share; 1: all")
+      ->check(within(0.0, 1.0));
+  add("--min-p", min_p_, defaults.min_p,
+      "Only tokens at least X times as likely as the best; 0: all")
+      ->check(within(0.0, 1.0));
+  add("--repetition-penalty", repetition_penalty_, defaults.repetition_penalty,
+      "Divides the score of tokens in view; 1: off")
+      ->check(above(0.0));
+  add("--frequency-penalty", frequency_penalty_, defaults.frequency_penalty,
+      "Off the score for each time a token is in view; 0: off");
+  add("--presence-penalty", presence_penalty_, defaults.presence_penalty,
+      "Off the score of each token in view; 0: off");
+  add("--seed", seed_, defaults.seed, "The same seed gives the same text")->type_name("N");
+}
+
+bool SamplingArguments::any_given() const {
+  return temperature_ || top_k_ || top_p_ || min_p_ || repetition_penalty_ || frequency_penalty_ ||
+         presence_penalty_ || seed_;
+}
+
+SamplingOptions SamplingArguments::over(SamplingOptions base) const {
+  base.temperature = temperature_.value_or(base.temperature);
+  base.top_k = top_k_.value_or(base.top_k);
+  base.top_p = top_p_.value_or(base.top_p);
+  base.min_p = min_p_.value_or(base.min_p);
+  base.repetition_penalty = repetition_penalty_.value_or(base.repetition_penalty);
+  base.frequency_penalty = frequency_penalty_.value_or(base.frequency_penalty);
+  base.presence_penalty = presence_penalty_.value_or(base.presence_penalty);
+  base.seed = seed_.value_or(base.seed);
+  return base;
+}
+
+}  // namespace runnel::cli

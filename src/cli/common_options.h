@@ -1,0 +1,77 @@
+// The options that several subcommands share: the model, the stream's cache, the sampling.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runnel/runnel.h"
+
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
+
+namespace runnel::cli {
+
+// MODEL and --threads.
+class ModelArguments {
+ public:
+  void add_to(CLI::App& app);
+  Model load() const;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  int threads_ = 0;
+};
+
+// --policy, --sinks, --window, --kv-type, --chunk, --softmax; with pinning also --pin and
+// --pin-file.
+class StreamArguments {
+ public:
+  void add_to(CLI::App& app);
+  void add_pin_to(CLI::App& app);
+  // What the user gave, over the library's defaults. Error: the pin file cannot be read.
+  StreamOptions options() const;
+  // All of them, for an option that excludes them (a saved stream keeps its own).
+  const std::vector<CLI::Option*>& all() const { return all_; }
+
+ private:
+  std::string policy_ = "sink";
+  int sinks_ = StreamOptions{}.sinks;
+  std::optional<std::int64_t> window_;
+  std::string kv_type_ = "f16";
+  int chunk_ = StreamOptions{}.chunk;
+  std::string softmax_ = "standard";
+  std::string pin_;
+  std::string pin_file_;
+  std::vector<CLI::Option*> all_;
+};
+
+// --temperature and its relatives. Each is optional, so that a resumed stream keeps what is not
+// given.
+class SamplingArguments {
+ public:
+  void add_to(CLI::App& app);
+  bool any_given() const;
+  SamplingOptions over(SamplingOptions base) const;
+
+ private:
+  std::optional<float> temperature_;
+  std::optional<int> top_k_;
+  std::optional<float> top_p_;
+  std::optional<float> min_p_;
+  std::optional<float> repetition_penalty_;
+  std::optional<float> frequency_penalty_;
+  std::optional<float> presence_penalty_;
+  std::optional<std::uint64_t> seed_;
+};
+
+// As written on the command line: "sink", "q8_0", "off-by-one".
+std::string policy_text(Policy policy);
+std::string kv_type_text(KvType type);
+std::string softmax_text(Softmax softmax);
+
+}  // namespace runnel::cli

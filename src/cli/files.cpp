@@ -1,0 +1,104 @@
+#include "cli/files.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "runnel/error.h"
+
+namespace runnel::cli {
+namespace {
+
+// 0, or the errno of the first failure.
+int write_all(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written >= 0) {
+      bytes.remove_prefix(static_cast<std::size_t>(written));
+    } else if (errno != EINTR) {
+      return errno;
+    }
+  }
+  return 0;
+}
+
+std::string without_controls(std::string_view text) {
+  std::string safe;
+  safe.reserve(text.size());
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool is_control = (byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7f;
+    if (is_control) {
+      safe += "\xef\xbf\xbd";
+    } else {
+      safe += c;
+    }
+  }
+  return safe;
+}
+
+}  // namespace
+
+std::string read_file(const std::string& path) {
+  const bool is_stdin = path == "-";
+  const int fd = is_stdin ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) throw Error(fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
+  std::string text;
+  char block[1 << 16];
+  ssize_t got = 0;
+  while ((got = ::read(fd, block, sizeof block)) > 0)
+    text.append(block, static_cast<std::size_t>(got));
+  const int fault = got < 0 ? errno : 0;
+  if (!is_stdin) ::close(fd);
+  if (fault != 0) throw Error(fmt::format("{}: cannot read: {}", path, std::strerror(fault)));
+  return text;
+}
+
+ReplacedFile::ReplacedFile(std::filesystem::path path)
+    : path_(std::move(path)), temporary_(path_.string() + fmt::format(".{}.tmp", ::getpid())) {
+  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd_ < 0) {
+    throw Error(fmt::format("{}: cannot create: {}", path_.string(), std::strerror(errno)));
+  }
+}
+
+ReplacedFile::~ReplacedFile() {
+  if (fd_ < 0) return;
+  ::close(fd_);
+  ::unlink(temporary_.c_str());
+}
+
+void ReplacedFile::write(std::string_view bytes) {
+  if (const int fault = write_all(fd_, bytes); fault != 0) {
+    throw Error(fmt::format("{}: cannot write: {}", path_.string(), std::strerror(fault)));
+  }
+}
+
+void ReplacedFile::commit() {
+  if (::fsync(fd_) != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    throw Error(fmt::format("{}: cannot write: {}", path_.string(), std::strerror(errno)));
+  }
+  ::close(fd_);
+  fd_ = -1;
+}
+
+Output::Output() : is_terminal_(::isatty(STDOUT_FILENO) == 1) {}
+
+bool Output::write(std::string_view text) {
+  if (is_closed_) return false;
+  if (text.empty()) return true;
+  const int fault = is_terminal_ ? write_all(STDOUT_FILENO, without_controls(text))
+                                 : write_all(STDOUT_FILENO, text);
+  if (fault != 0 && fault != EPIPE && fault != EBADF) {
+    throw Error(fmt::format("standard output: cannot write: {}", std::strerror(fault)));
+  }
+  is_closed_ = fault != 0;
+  last_ = text.back();
+  return !is_closed_;
+}
+
+}  // namespace runnel::cli

@@ -1,0 +1,53 @@
+// Files and the standard streams: whole reads, writes that replace a file at once, output that
+// notices when its reader has gone.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace runnel::cli {
+
+// The whole file, or standard input for "-". Error names the path.
+std::string read_file(const std::string& path);
+
+// A file written beside its final name and renamed to it by commit(): the path holds the old file
+// or the new one, whole. Without commit() nothing changes.
+class ReplacedFile {
+ public:
+  explicit ReplacedFile(std::filesystem::path path);  // Error: cannot create
+  ReplacedFile(const ReplacedFile&) = delete;
+  ReplacedFile& operator=(const ReplacedFile&) = delete;
+  ~ReplacedFile();
+
+  void write(std::string_view bytes);  // Error: disk full and the like
+  void commit();
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  int fd_ = -1;
+};
+
+// Standard output, unbuffered. A reader that has gone (`runnel ... | head`) is no failure: write()
+// returns false from then on. On a terminal, control characters other than newline and tab show as
+// U+FFFD, so that no text can drive the terminal. Error: other failures, a full disk for one.
+class Output {
+ public:
+  Output();
+  bool write(std::string_view text);
+  bool is_closed() const { return is_closed_; }
+  bool is_terminal() const { return is_terminal_; }
+  bool ends_line() const { return last_ == '\n'; }  // nothing written, or a newline last
+
+ private:
+  bool is_terminal_;
+  bool is_closed_ = false;
+  char last_ = '\n';
+};
+
+// For text that is complete in memory.
+inline void print_out(std::string_view text) { Output().write(text); }
+
+}  // namespace runnel::cli

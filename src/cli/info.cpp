@@ -1,0 +1,259 @@
+// runnel info: what a file holds, and what a stream of it takes.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "cli/commands.h"
+#include "cli/common_options.h"
+#include "cli/files.h"
+#include "cli/numbers.h"
+#include "cli/terminal.h"
+#include "gguf/file.h"
+
+namespace runnel::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kFooter = R"(Examples:
+  runnel info model.gguf                              metadata, tensors by type, memory
+  runnel info model.gguf --window 1000 --sinks 100    memory of a stream with this cache
+  runnel info model.gguf --tensors                    every tensor
+  runnel info model.gguf --json | jq .memory)";
+
+constexpr std::size_t kShownElements = 6;  // of a metadata array
+constexpr std::size_t kShownText = 72;     // bytes of a metadata string, unless as JSON
+
+Json array_json(const gguf::Array& array) {
+  Json elements = Json::array();
+  const std::size_t n = std::min(array.size(), kShownElements);
+  if (const auto strings = array.strings()) {
+    for (std::size_t i = 0; i < n; ++i) elements.push_back(std::string((*strings)[i]));
+  } else if (const auto ints = array.ints()) {
+    for (std::size_t i = 0; i < n; ++i) elements.push_back((*ints)[i]);
+  } else if (const auto floats = array.floats()) {
+    for (std::size_t i = 0; i < n; ++i) elements.push_back((*floats)[i]);
+  }
+  return {{"length", array.size()}, {"first", elements}};
+}
+
+// Long arrays (vocabularies) by their length and first elements.
+Json value_json(const gguf::Value& value) {
+  return std::visit(
+      [](const auto& held) -> Json {
+        using Held = std::decay_t<decltype(held)>;
+        if constexpr (std::is_same_v<Held, gguf::Array>)
+          return array_json(held);
+        else if constexpr (std::is_same_v<Held, std::string_view>)
+          return std::string(held);
+        else
+          return held;
+      },
+      value.variant());
+}
+
+std::string dump(const Json& json, int indent = -1) {
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string value_text(const Json& value) {
+  if (value.is_object()) {
+    return fmt::format("{} elements: {}...", grouped(value["length"].get<std::int64_t>()),
+                       dump(value["first"]).substr(0, kShownText));
+  }
+  if (!value.is_string()) return dump(value);
+  const std::string text = dump(value);  // escapes newlines
+  if (text.size() <= kShownText + 2) return text.substr(1, text.size() - 2);
+  std::size_t end = kShownText;
+  while ((static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(1, end - 1) + "...";
+}
+
+struct TypeTotal {
+  std::int64_t n_tensors = 0;
+  std::int64_t n_weights = 0;
+  std::size_t bytes = 0;
+};
+
+std::map<std::string, TypeTotal> totals_by_type(const gguf::File& file) {
+  std::map<std::string, TypeTotal> totals;
+  for (const gguf::Tensor& tensor : file.tensors()) {
+    TypeTotal& total = totals[std::string(traits(tensor.type).name)];
+    ++total.n_tensors;
+    total.n_weights += tensor.n_elements();
+    total.bytes += tensor.data.size();
+  }
+  return totals;
+}
+
+// What streams of a model take, for each number format of the cache.
+struct Memory {
+  StreamOptions options;  // resolved
+  std::size_t weight_bytes = 0;
+  int trained_context = 0;
+  std::array<std::pair<KvType, std::size_t>, 4> stream_bytes;
+};
+
+class Info final : public Command {
+ public:
+  explicit Info(CLI::App& program)
+      : app_(program.add_subcommand("info",
+                                    "Show what a model file holds and the memory it takes")) {
+    app_->footer(kFooter);
+    model_.add_to(*app_);
+    app_->add_flag("--tensors", shows_tensors_, "Every tensor with its type, shape and size");
+    app_->add_flag("--json", is_json_, "All of it as one JSON object");
+    stream_.add_to(*app_);
+  }
+  bool is_chosen() const override { return app_->parsed(); }
+  void run() override;
+
+ private:
+  // Otherwise the reason why the file cannot run.
+  std::variant<Memory, std::string> memory() const;
+  std::string text(const gguf::File& file) const;
+  Json json(const gguf::File& file) const;
+
+  CLI::App* app_;
+  ModelArguments model_;
+  StreamArguments stream_;
+  bool shows_tensors_ = false;
+  bool is_json_ = false;
+};
+
+void Info::run() {
+  const gguf::File file = gguf::File::open(model_.path());
+  print_out(is_json_ ? dump(json(file), 2) + "\n" : text(file));
+}
+
+std::variant<Memory, std::string> Info::memory() const {
+  try {
+    const Model model = model_.load();
+    Memory memory;
+    memory.options = model.resolve(stream_.options());
+    memory.weight_bytes = model.weight_bytes();
+    memory.trained_context = model.trained_context();
+    StreamOptions options = memory.options;
+    constexpr std::array kTypes{KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kQ8_0};
+    for (std::size_t i = 0; i < kTypes.size(); ++i) {
+      options.kv_type = kTypes[i];
+      memory.stream_bytes[i] = {kTypes[i], model.stream_bytes(options)};
+    }
+    return memory;
+  } catch (const Error& error) {  // the rest of the file is still worth showing
+    return error.what();
+  }
+}
+
+std::string metadata_text(const gguf::File& file) {
+  std::string text = bold("Metadata") + "\n";
+  for (const auto& [key, value] : file.metadata()) {
+    text += fmt::format("  {:<42} {}\n", key, value_text(value_json(value)));
+  }
+  return text;
+}
+
+std::string tensors_text(const gguf::File& file, bool shows_each) {
+  std::string text = "\n" + bold("Tensors") + "\n";
+  for (const auto& [type, total] : totals_by_type(file)) {
+    text += fmt::format("  {:<6} {:>5} tensors {:>16} weights {:>12}\n", type, total.n_tensors,
+                        grouped(total.n_weights), bytes_text(total.bytes));
+  }
+  if (file.tensors().empty()) text += "  none: a vocabulary only\n";
+  if (!shows_each) return text;
+  text += "\n";
+  for (const gguf::Tensor& tensor : file.tensors()) {
+    const auto n_dims = static_cast<std::size_t>(tensor.n_dims);
+    text += fmt::format("  {:<42} {:<6} {:<16} {:>12}\n", tensor.name, traits(tensor.type).name,
+                        gguf::shape_text({tensor.shape.data(), n_dims}),
+                        bytes_text(tensor.data.size()));
+  }
+  return text;
+}
+
+std::string memory_text(const Memory& memory) {
+  const StreamOptions& options = memory.options;
+  std::string text = "\n" + bold("Memory") + "\n";
+  text += fmt::format("  weights                {:>12}  mapped from the file\n",
+                      bytes_text(memory.weight_bytes));
+  for (const auto& [type, bytes] : memory.stream_bytes) {
+    text += fmt::format("  a stream, {:<12} {:>12}{}\n", kv_type_text(type) + " cache",
+                        bytes_text(bytes), type == options.kv_type ? "  this --kv-type" : "");
+  }
+  if (options.policy == Policy::kDense) {
+    text += "  policy dense: a stream grows with every token; the figure is its beginning\n";
+  } else {
+    text += fmt::format("  policy {}, {} sinks, window {}; trained context {} tokens\n",
+                        policy_text(options.policy), grouped(options.sinks),
+                        grouped(options.window.value_or(0)), grouped(memory.trained_context));
+  }
+  return text;
+}
+
+std::string Info::text(const gguf::File& file) const {
+  std::string text = fmt::format("{}: GGUF version {}, {}\n\n", file.name(), file.version(),
+                                 bytes_text(file.size_bytes()));
+  text += metadata_text(file) + tensors_text(file, shows_tensors_);
+  const auto found = memory();
+  if (const Memory* memory = std::get_if<Memory>(&found)) return text + memory_text(*memory);
+  return text + fmt::format("\nMemory: not known: {}\n", std::get<std::string>(found));
+}
+
+Json memory_json(const Memory& memory) {
+  Json streams;
+  for (const auto& [type, bytes] : memory.stream_bytes) streams[kv_type_text(type)] = bytes;
+  Json window = nullptr;
+  if (memory.options.window) window = *memory.options.window;
+  return {{"weight_bytes", memory.weight_bytes},
+          {"stream_bytes", streams},
+          {"policy", policy_text(memory.options.policy)},
+          {"sinks", memory.options.sinks},
+          {"window", window},
+          {"kv_type", kv_type_text(memory.options.kv_type)},
+          {"trained_context", memory.trained_context}};
+}
+
+Json Info::json(const gguf::File& file) const {
+  Json json = {{"file", file.name()}, {"version", file.version()}, {"bytes", file.size_bytes()}};
+  json["metadata"] = Json::object();
+  for (const auto& [key, value] : file.metadata()) {
+    json["metadata"][std::string(key)] = value_json(value);
+  }
+  json["tensor_types"] = Json::object();
+  for (const auto& [type, total] : totals_by_type(file)) {
+    json["tensor_types"][type] = {
+        {"tensors", total.n_tensors}, {"weights", total.n_weights}, {"bytes", total.bytes}};
+  }
+  if (shows_tensors_) json["tensors"] = Json::array();
+  for (const gguf::Tensor& tensor : file.tensors()) {
+    if (!shows_tensors_) break;
+    const auto n_dims = static_cast<std::size_t>(tensor.n_dims);
+    json["tensors"].push_back(
+        {{"name", std::string(tensor.name)},
+         {"type", std::string(traits(tensor.type).name)},
+         {"shape", std::vector(tensor.shape.begin(), tensor.shape.begin() + n_dims)},
+         {"bytes", tensor.data.size()}});
+  }
+  const auto found = memory();
+  if (const Memory* memory = std::get_if<Memory>(&found)) {
+    json["memory"] = memory_json(*memory);
+  } else {
+    json["memory"] = nullptr;
+    json["why_no_memory"] = std::get<std::string>(found);
+  }
+  return json;
+}
+
+}  // namespace
+
+std::unique_ptr<Command> add_info(CLI::App& program) { return std::make_unique<Info>(program); }
+
+}  // namespace runnel::cli

@@ -1,0 +1,75 @@
+// runnel: the command line. Exit codes: 0 done, 1 failure, 2 wrong usage.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <clocale>
+#include <csignal>
+#include <exception>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/help_format.h"
+
+namespace {
+
+constexpr const char* kDescription =
+    "Large language models on endless streams, in constant memory and at constant speed.\n"
+    "A stream keeps its first tokens (the sinks) and its last ones (the window), and forgets the "
+    "rest.";
+
+constexpr const char* kFooter = R"(Examples:
+  runnel generate models/novella-7m-q8_0.gguf -p "It was a dark night"
+  runnel info models/novella-7m-q8_0.gguf
+  runnel generate --help
+
+Environment:
+  RUNNEL_ISA  the instruction set to use (portable, avx2, avx512, ...) instead of the best one
+  NO_COLOR    when set, no colours)";
+
+std::string usage_message(const CLI::App* app, const CLI::Error& error) {
+  const std::vector<CLI::App*> chosen = app->get_subcommands();
+  const std::string name = chosen.empty() ? "runnel" : "runnel " + chosen.front()->get_name();
+  return fmt::format("runnel: {}\nTry '{} --help'.\n", error.what(), name);
+}
+
+void run_chosen(const std::vector<std::unique_ptr<runnel::cli::Command>>& commands) {
+  for (const auto& command : commands) {
+    if (command->is_chosen()) command->run();
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  namespace cli = runnel::cli;
+  std::setlocale(LC_CTYPE, "");
+  std::signal(SIGPIPE, SIG_IGN);  // a closed output shows as a failed write
+
+  CLI::App program(kDescription, "runnel");
+  program.footer(kFooter);
+  program.set_version_flag("--version", "runnel " RUNNEL_VERSION);
+  program.require_subcommand(1);
+  program.failure_message(usage_message);
+  program.option_defaults()->always_capture_default();
+  cli::use_help_format(program);
+
+  try {
+    std::vector<std::unique_ptr<cli::Command>> commands;
+    commands.push_back(cli::add_generate(program));
+    commands.push_back(cli::add_tokenize(program));
+    commands.push_back(cli::add_detokenize(program));
+    commands.push_back(cli::add_info(program));
+    commands.push_back(cli::add_ppl(program));
+    commands.push_back(cli::add_bench(program));
+    program.parse(argc, argv);
+    run_chosen(commands);
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    return program.exit(error) == 0 ? 0 : 2;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "runnel: {}\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,33 @@
+#include "cli/stream_report.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/common_options.h"
+#include "cli/numbers.h"
+
+namespace runnel::cli {
+
+std::string stream_report(const Stream& stream, std::int64_t position) {
+  return fmt::format("position {} · evicted {} · cache {} · memory {}", grouped(position),
+                     grouped(stream.evicted()), bytes_text(stream.bytes()),
+                     bytes_text(resident_bytes()));
+}
+
+nlohmann::ordered_json stream_json(const Stream& stream) {
+  const StreamOptions& options = stream.options();
+  nlohmann::ordered_json json = {{"position", stream.position()},
+                                 {"evicted", stream.evicted()},
+                                 {"horizon", stream.horizon()},
+                                 {"policy", policy_text(options.policy)},
+                                 {"sinks", options.sinks},
+                                 {"window", nullptr},
+                                 {"kv_type", kv_type_text(options.kv_type)},
+                                 {"softmax", softmax_text(options.softmax)},
+                                 {"cache_bytes", stream.bytes()}};
+  if (options.window && options.policy != Policy::kDense) json["window"] = *options.window;
+  return json;
+}
+
+}  // namespace runnel::cli

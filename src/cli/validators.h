@@ -1,0 +1,18 @@
+// Ranges for option values, as functions of the text (what CLI11 takes as a check): an empty string
+// when the value is allowed, else what is wrong with it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+namespace runnel::cli {
+
+using Check = std::function<std::string(const std::string&)>;
+
+Check whole_within(std::int64_t low, std::int64_t high);
+Check within(double low, double high);
+Check at_least(double low);
+Check above(double low);
+
+}  // namespace runnel::cli
