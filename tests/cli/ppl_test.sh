@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# ppl: one value for each predicted token, the same in any chunks and equal to the reference.
+source tests/cli/support.sh
+
+ppl() { "$RUNNEL" ppl "$MODEL" "$@"; }
+
+for _ in 1 2 3; do cat models/README.md; done >"$WORK/text"
+"$RUNNEL" tokenize "$MODEL" "$WORK/text" | tr ' ' ',' | sed 's/.*/{"tokens":[&]}/' >"$WORK/ids.json"
+n=$(jq '.tokens | length' "$WORK/ids.json")
+
+expect_exit 0 ppl "$WORK/text" --window 60 --nll "$WORK/a.json" --json
+expect_same "$(jq length "$WORK/a.json")" $((n - 1))
+expect_same "$(jq .predicted_tokens "$WORK/out")" $((n - 1))
+expect_same "$(jq --slurpfile v "$WORK/a.json" '($v[0] | add / length) as $m | (.mean_nll - $m) | fabs < 1e-6' "$WORK/out")" true
+expect_exit 0 ppl --tokens "$WORK/ids.json" --window 60 --nll "$WORK/b.json" --chunk 7
+expect_text "$WORK/out" "^perplexity "
+# The models's products are summed in another order in another chunk: close, not bit for bit.
+expect_same "$(jq -n --slurpfile a "$WORK/a.json" --slurpfile b "$WORK/b.json" \
+  '[$a[0], $b[0]] | transpose | map((.[0] - .[1]) | fabs < 0.02) | all')" true
+expect_exit 0 ppl "$WORK/text" --limit 50 --nll "$WORK/c.json"
+expect_same "$(jq length "$WORK/c.json")" 49
+
+echo '[1, 403, "x"]' >"$WORK/bad.json"
+expect_exit 1 ppl --tokens "$WORK/bad.json"
+expect_text "$WORK/err" "bad.json: entry 2"
+echo '[1' >"$WORK/bad.json"
+expect_exit 1 ppl --tokens "$WORK/bad.json"
+printf '' >"$WORK/empty"
+expect_exit 1 ppl "$WORK/empty" --nll "$WORK/none.json"
+[[ ! -e $WORK/none.json ]] || fail "a failed run left a file"
+
+reference=../shared/golden/nll/novella-7m-sink-4-60.json
+if [[ -e $reference && -e ../shared/models/novella-7m-f32.gguf ]]; then
+  "$RUNNEL" ppl ../shared/models/novella-7m-f32.gguf --tokens $reference --sinks 4 --window 60 \
+    --kv-type f32 --nll "$WORK/values.json" >/dev/null
+  expect_same "$(jq -n --slurpfile a "$WORK/values.json" --slurpfile b $reference \
+    '[$a[0], $b[0].nll] | transpose | map((.[0] - .[1]) | fabs < 1e-4) | all')" true
+else
+  echo "reference data not beside the checkout: not compared"
+fi

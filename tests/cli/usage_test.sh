@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Help, version and exit codes of the whole program.
+source tests/cli/support.sh
+
+expect_exit 0 "$RUNNEL" --help
+for command in generate tokenize detokenize info ppl bench; do
+  expect_text "$WORK/out" "^  $command "
+done
+for command in generate tokenize detokenize info ppl bench; do
+  expect_exit 0 "$RUNNEL" "$command" --help
+  expect_text "$WORK/out" "^Examples:"
+  expect_text "$WORK/out" "MODEL"
+  [[ $(wc -L <"$WORK/out") -le 104 ]] || fail "$command --help is wider than a page"
+done
+expect_exit 0 "$RUNNEL" --version
+expect_text "$WORK/out" '^runnel [0-9]*\.[0-9]*\.[0-9]*$'
+
+# Wrong usage: 2, with a line that says what, and where help is.
+expect_exit 2 "$RUNNEL"
+expect_exit 2 "$RUNNEL" no-such-command
+expect_exit 2 "$RUNNEL" generate
+expect_exit 2 "$RUNNEL" generate "$MODEL" --no-such-option
+expect_text "$WORK/err" "runnel generate --help"
+expect_exit 2 "$RUNNEL" generate "$MODEL" --policy forgetful
+expect_exit 2 "$RUNNEL" generate "$MODEL" --sinks -1
+expect_exit 2 "$RUNNEL" generate "$MODEL" --window 0
+expect_exit 2 "$RUNNEL" generate "$MODEL" --temperature hot
+expect_text "$WORK/err" "temperature"
+expect_exit 2 "$RUNNEL" generate "$MODEL" -n many
+expect_exit 2 "$RUNNEL" generate "$MODEL" -p a -f b
+expect_exit 2 "$RUNNEL" generate "$MODEL" "Once upon a time"
+expect_text "$WORK/err" "goes after -p"
+expect_exit 2 "$RUNNEL" generate "$MODEL" --save-every 10
+expect_exit 2 "$RUNNEL" generate "$MODEL" --resume "$WORK/s" --window 60
+expect_exit 2 "$RUNNEL" ppl "$MODEL"
+
+# Failure: 1, with the thing named, and nothing on standard output.
+for command in generate tokenize detokenize info bench; do
+  expect_exit 1 "$RUNNEL" "$command" "$WORK/absent.gguf"
+  expect_text "$WORK/err" "^runnel: .*absent.gguf"
+  [[ ! -s $WORK/out ]] || fail "$command wrote to standard output"
+done
+head -c 5000 "$MODEL" >"$WORK/cut.gguf"
+expect_exit 1 "$RUNNEL" generate "$WORK/cut.gguf" -n 1
+expect_text "$WORK/err" "cut.gguf"
+expect_exit 1 "$RUNNEL" generate "$MODEL" -n 1 -f "$WORK/absent.txt"
+expect_text "$WORK/err" "absent.txt"
+expect_exit 1 "$RUNNEL" generate "$MODEL" -n 1 --resume "$MODEL"
+expect_exit 1 "$RUNNEL" generate "$MODEL" -n 1 -p a --save "$WORK/no/such/folder"
+expect_text "$WORK/err" "folder"
