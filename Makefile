@@ -1,0 +1,49 @@
+# The usual ways into the project; each works on a fresh machine (Debian packages are installed when missing).
+#   make            build/runnel
+#   make demo       endless text from the bundled model, until Ctrl-C (DEMO_TOKENS=N stops after N tokens)
+#   make test       all tests
+#   make bench      speed of the bundled model on this machine
+#   make install    PREFIX (default /usr/local), DESTDIR
+#   make format     clang-format in place;  make lint: clang-format and clang-tidy as checks
+BUILD := build
+PREFIX ?= /usr/local
+DEMO_MODEL := models/novella-7m-q8_0.gguf
+DEMO_PROMPT := It was a dark and stormy night, and the old man sat by the fire, listening to the wind.
+FORMATTED = $(shell git ls-files '*.cpp' '*.h' '*.inl' | grep -v '^build')
+
+.PHONY: all packages configure demo test bench install format lint clean
+
+all: configure
+	@cmake --build $(BUILD)
+
+packages:
+	@scripts/install-packages.sh
+
+configure: packages
+	@[ -f $(BUILD)/CMakeCache.txt ] || cmake -B $(BUILD) -DCMAKE_BUILD_TYPE=Release \
+	  $$(command -v ninja >/dev/null && echo "-G Ninja") \
+	  $$(command -v ccache >/dev/null && echo "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache")
+
+demo: configure
+	@cmake --build $(BUILD) --target runnel_cli
+	@$(BUILD)/runnel generate $(DEMO_MODEL) -p "$(DEMO_PROMPT)" $(if $(DEMO_TOKENS),-n $(DEMO_TOKENS))
+
+test: all
+	@cd $(BUILD) && ctest --output-on-failure --progress -j "$$(nproc)"
+
+bench: configure
+	@cmake --build $(BUILD) --target runnel_cli
+	@$(BUILD)/runnel bench $(DEMO_MODEL)
+
+install: all
+	@DESTDIR="$(DESTDIR)" cmake --install $(BUILD) --prefix "$(PREFIX)"
+
+format: packages
+	@clang-format-14 -i $(FORMATTED)
+
+lint: configure
+	@clang-format-14 --dry-run -Werror $(FORMATTED)
+	@git ls-files 'src/*.cpp' | xargs -P "$$(nproc)" -n 4 clang-tidy-14 -p $(BUILD) --quiet
+
+clean:
+	@rm -rf $(BUILD)
