@@ -19,6 +19,7 @@ class Command {
 
 // Each adds its subcommand to the program; the Command must live until parsing and run() are done.
 std::unique_ptr<Command> add_generate(CLI::App& program);
+std::unique_ptr<Command> add_chat(CLI::App& program);
 std::unique_ptr<Command> add_tokenize(CLI::App& program);
 std::unique_ptr<Command> add_detokenize(CLI::App& program);
 std::unique_ptr<Command> add_info(CLI::App& program);

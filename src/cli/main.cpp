@@ -58,6 +58,7 @@ int main(int argc, char** argv) {
   try {
     std::vector<std::unique_ptr<cli::Command>> commands;
     commands.push_back(cli::add_generate(program));
+    commands.push_back(cli::add_chat(program));
     commands.push_back(cli::add_tokenize(program));
     commands.push_back(cli::add_detokenize(program));
     commands.push_back(cli::add_info(program));

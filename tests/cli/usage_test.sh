@@ -3,10 +3,10 @@
 source tests/cli/support.sh
 
 expect_exit 0 "$RUNNEL" --help
-for command in generate tokenize detokenize info ppl bench; do
+for command in generate chat tokenize detokenize info ppl bench; do
   expect_text "$WORK/out" "^  $command "
 done
-for command in generate tokenize detokenize info ppl bench; do
+for command in generate chat tokenize detokenize info ppl bench; do
   expect_exit 0 "$RUNNEL" "$command" --help
   expect_text "$WORK/out" "^Examples:"
   expect_text "$WORK/out" "MODEL"
@@ -35,7 +35,7 @@ expect_exit 2 "$RUNNEL" generate "$MODEL" --resume "$WORK/s" --window 60
 expect_exit 2 "$RUNNEL" ppl "$MODEL"
 
 # Failure: 1, with the thing named, and nothing on standard output.
-for command in generate tokenize detokenize info bench; do
+for command in generate chat tokenize detokenize info bench; do
   expect_exit 1 "$RUNNEL" "$command" "$WORK/absent.gguf"
   expect_text "$WORK/err" "^runnel: .*absent.gguf"
   [[ ! -s $WORK/out ]] || fail "$command wrote to standard output"

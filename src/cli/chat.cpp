@@ -1,0 +1,224 @@
+// runnel chat: a dialogue without end. The system prompt is pinned and never forgotten; of the rest
+// the stream sees its window. Each turn passes the model once, when it is said.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "cli/commands.h"
+#include "cli/common_options.h"
+#include "cli/dialogue.h"
+#include "cli/files.h"
+#include "cli/line_reader.h"
+#include "cli/numbers.h"
+#include "cli/signals.h"
+#include "cli/stream_report.h"
+#include "cli/terminal.h"
+#include "cli/validators.h"
+
+namespace runnel::cli {
+namespace {
+
+constexpr const char* kFooter = R"(Examples:
+  runnel chat model.gguf
+  runnel chat model.gguf --system "You answer in one sentence."
+  runnel chat model.gguf --save talk.state                keep the dialogue,
+  runnel chat model.gguf --resume talk.state --save talk.state     and go on with it
+  printf 'Hello!\nAnd now in French.\n' | runnel chat model.gguf   a line a turn
+
+Ctrl-C stops the answer, not the dialogue; Ctrl-D or /quit leaves. /help lists the commands.)";
+
+constexpr const char* kCommands =
+    "/stats         position, what was forgotten, memory\n"
+    "/system TEXT   begin anew with another system prompt\n"
+    "/reset         begin anew with the same one\n"
+    "/save FILE     write the dialogue's state; runnel chat --resume FILE goes on\n"
+    "/quit          leave (Ctrl-D as well)\n";
+
+class Chat final : public Command {
+ public:
+  explicit Chat(CLI::App& program);
+  bool is_chosen() const override { return app_->parsed(); }
+  void run() override;
+
+ private:
+  std::unique_ptr<Dialogue> open_dialogue(const Model& model) const;
+  void talk(Dialogue& dialogue);
+  bool obey(std::string_view line, Dialogue& dialogue);  // false: leave
+  void answer(std::string_view line, Dialogue& dialogue);
+  void tell_eviction(const Dialogue& dialogue);
+  void save(const Dialogue& dialogue, const std::string& path) const;
+
+  CLI::App* app_;
+  ModelArguments model_;
+  StreamArguments stream_;
+  SamplingArguments sampling_;
+  std::string system_;
+  std::string system_file_;
+  std::string template_name_;
+  std::int64_t n_answer_ = 0;
+  std::string save_path_;
+  std::string resume_path_;
+  bool has_told_eviction_ = false;
+  bool is_interactive_ = false;
+};
+
+Chat::Chat(CLI::App& program)
+    : app_(program.add_subcommand("chat", "Talk with a model, without end")) {
+  app_->footer(kFooter);
+  model_.add_to(*app_);
+  CLI::Option* system =
+      app_->add_option("--system", system_, "What the model is told first; never forgotten")
+          ->type_name("TEXT");
+  CLI::Option* system_file =
+      app_->add_option("--system-file", system_file_, "The same, from a file")
+          ->type_name("FILE")
+          ->excludes(system);
+  app_->add_option("--chat-template", template_name_,
+                   fmt::format("How turns are written, when the model does not say: {}",
+                               Dialogue::template_names()))
+      ->type_name("NAME");
+  app_->add_option("-n,--answer-tokens", n_answer_,
+                   "Longest answer; 0: until the model has finished")
+      ->type_name("N")
+      ->check(whole_within(0, std::int64_t{1} << 62));
+  app_->add_option("--save", save_path_, "Write the dialogue's state here at the end")
+      ->type_name("FILE");
+  CLI::Option* resume =
+      app_->add_option("--resume", resume_path_, "Go on with a saved dialogue")->type_name("FILE");
+  stream_.add_to(*app_);
+  sampling_.add_to(*app_);
+  for (CLI::Option* option : stream_.all()) resume->excludes(option);
+  resume->excludes(system)->excludes(system_file);
+}
+
+void Chat::run() {
+  const Model model = model_.load();
+  const std::unique_ptr<Dialogue> dialogue = open_dialogue(model);
+  talk(*dialogue);
+  if (!save_path_.empty()) save(*dialogue, save_path_);
+}
+
+std::unique_ptr<Dialogue> Chat::open_dialogue(const Model& model) const {
+  StreamOptions options = stream_.options();
+  options.sampling = sampling_.over(options.sampling);
+  const std::string system = system_file_.empty() ? system_ : read_file(system_file_);
+  auto dialogue = std::make_unique<Dialogue>(model, options, template_name_, system);
+  if (resume_path_.empty()) {
+    dialogue->reset();
+  } else {
+    dialogue->resume(resume_path_);
+    Stream& stream = dialogue->stream();
+    if (sampling_.any_given()) stream.set_sampling(sampling_.over(stream.options().sampling));
+  }
+  return dialogue;
+}
+
+void Chat::talk(Dialogue& dialogue) {
+  LineReader reader("> ", state_file("chat_history"));
+  is_interactive_ = reader.is_interactive();
+  if (is_interactive_) {
+    fmt::print(stderr, "{}\n",
+               dim("Ctrl-C stops an answer, Ctrl-D leaves, /help lists the commands."));
+  }
+  for (;;) {
+    const LineReader::Result result = reader.next();
+    if (result.event == LineReader::Event::kEnd) break;
+    if (result.event == LineReader::Event::kInterrupted) {
+      fmt::print(stderr, "{}\n", dim("Ctrl-D or /quit leaves."));
+      continue;
+    }
+    const std::string& line = result.line;
+    if (line.find_first_not_of(" \t") == std::string::npos) continue;
+    if (line.front() == '/') {
+      if (!obey(line, dialogue)) break;
+    } else {
+      answer(line, dialogue);
+    }
+  }
+}
+
+bool Chat::obey(std::string_view line, Dialogue& dialogue) {
+  const std::size_t space = std::min(line.find(' '), line.size());
+  const std::string_view command = line.substr(0, space);
+  const std::string_view rest = line.substr(std::min(space + 1, line.size()));
+  if (command == "/quit" || command == "/exit") return false;
+  if (command == "/stats") {
+    const Stream& stream = dialogue.stream();
+    fmt::print(stderr, "{}\npinned {} tokens · window {} tokens · sees from position {}\n",
+               stream_report(stream, stream.position()), grouped(stream.options().sinks),
+               grouped(stream.options().window.value_or(0)), grouped(stream.horizon()));
+  } else if (command == "/reset" || (command == "/system" && !rest.empty())) {
+    if (command == "/system") dialogue.set_system(rest);
+    dialogue.reset();
+    has_told_eviction_ = false;
+    fmt::print(stderr, "{}\n", dim("A new dialogue."));
+  } else if (command == "/save" && !rest.empty()) {
+    save(dialogue, std::string(rest));
+  } else {
+    fmt::print(stderr, "{}", kCommands);
+  }
+  return true;
+}
+
+void Chat::answer(std::string_view line, Dialogue& dialogue) {
+  const StopSignals stop;
+  const Stopwatch watch;
+  Output output;
+  StatusLine status(is_interactive_);
+  dialogue.say(line, [&](std::int64_t n) {
+    if (n > 1000 && status.is_due()) status.show(fmt::format(" reading: {} tokens", grouped(n)));
+    return !stop.requested();
+  });
+  status.close();
+  const double first_seconds = watch.seconds();
+  std::int64_t n_tokens = 0;
+  while (!stop.requested() && !output.is_closed() && (n_answer_ == 0 || n_tokens < n_answer_)) {
+    const std::optional<std::string> text = dialogue.hear();
+    if (!text) break;
+    output.write(*text);
+    ++n_tokens;
+  }
+  output.write(dialogue.end_answer());
+  output.write(output.ends_line() ? "" : "\n");
+  if (is_interactive_) {
+    const double seconds = watch.seconds() - first_seconds;
+    fmt::print(stderr, "{}\n",
+               dim(fmt::format("{} tokens · {} · {} to the first", grouped(n_tokens),
+                               rate_text(static_cast<double>(n_tokens) / seconds),
+                               seconds_text(first_seconds))));
+  }
+  tell_eviction(dialogue);
+}
+
+// Once in words; at a terminal then a short line after each turn.
+void Chat::tell_eviction(const Dialogue& dialogue) {
+  const std::int64_t n_evicted = dialogue.stream().evicted();
+  if (n_evicted == 0) return;
+  if (!has_told_eviction_) {
+    fmt::print(stderr, "{}\n",
+               dim(fmt::format(
+                   "The window of {} tokens is full: the oldest turns are being forgotten "
+                   "({} tokens so far), the system prompt is kept.",
+                   grouped(dialogue.stream().options().window.value_or(0)), grouped(n_evicted))));
+  } else if (is_interactive_) {
+    fmt::print(stderr, "{}\n", dim(fmt::format("{} tokens forgotten so far", grouped(n_evicted))));
+  }
+  has_told_eviction_ = true;
+}
+
+void Chat::save(const Dialogue& dialogue, const std::string& path) const {
+  dialogue.stream().save(path);
+  fmt::print(stderr, "{}\n", dim("Saved to " + path));
+}
+
+}  // namespace
+
+std::unique_ptr<Command> add_chat(CLI::App& program) { return std::make_unique<Chat>(program); }
+
+}  // namespace runnel::cli

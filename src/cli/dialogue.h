@@ -1,0 +1,54 @@
+// A dialogue as one stream that only grows: the system prompt as pinned sinks, then turns. What is
+// said passes the model once; the stream forgets the oldest of it by itself.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runnel/runnel.h"
+#include "tokenizer/chat_template.h"
+
+namespace runnel::cli {
+
+class Dialogue {
+ public:
+  // The template is the model's own unless `template_name` is given. The model must outlive the
+  // dialogue; call reset() or resume() first of all. Error: no template known for the model, with
+  // the names to choose from.
+  Dialogue(const Model& model, const StreamOptions& options, const std::string& template_name,
+           std::string_view system);
+
+  void reset();  // a new stream with the system prompt
+  void set_system(std::string_view system) { system_ = system; }  // from the next reset() on
+  void resume(const std::filesystem::path& path);
+
+  // A turn: say(), hear() until it is over, end_answer(). After it the stream stands between two
+  // turns.
+  void say(std::string_view text, const Stream::Progress& progress);
+  std::optional<std::string> hear();  // text that is complete; nullopt: the answer is over
+  std::string end_answer();  // closes the answer, over or not; returns text still held back
+
+  Stream& stream() { return *stream_; }
+  const Stream& stream() const { return *stream_; }
+
+  static std::string template_names();  // "llama2, chatml, ..."
+
+ private:
+  std::vector<Token> encode(const std::vector<TextSegment>& segments, bool is_first) const;
+  std::string without_stop(std::string text);
+
+  const Model* model_;
+  StreamOptions options_;
+  ChatTemplate template_;
+  std::string system_;
+  std::optional<Stream> stream_;
+  Turn next_turn_ = Turn::kFirst;
+  Token last_token_ = -1;  // of the answer
+  bool is_over_ = false;   // the model has finished, or a stop text came
+  std::string held_back_;  // the end of the answer, as long as it may begin a stop text
+};
+
+}  // namespace runnel::cli

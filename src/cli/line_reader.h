@@ -1,0 +1,36 @@
+// Lines from a person: with editing and history at a terminal, as they come from a pipe.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+namespace runnel::cli {
+
+class LineReader {
+ public:
+  enum class Event { kLine, kInterrupted, kEnd };
+  struct Result {
+    Event event;
+    std::string line;  // without its newline
+  };
+
+  // `history` keeps the lines of earlier runs; its folder is made. Not being able to is no failure.
+  LineReader(std::string prompt, std::filesystem::path history);
+  LineReader(const LineReader&) = delete;
+  LineReader& operator=(const LineReader&) = delete;
+  ~LineReader();
+
+  Result next();
+  bool is_interactive() const { return editor_ != nullptr; }
+
+ private:
+  class Editor;
+  std::unique_ptr<Editor> editor_;  // null when standard input is not a terminal
+};
+
+// A file for `name` where programs keep their state: $XDG_STATE_HOME/runnel, or
+// ~/.local/state/runnel. Empty when there is neither.
+std::filesystem::path state_file(const std::string& name);
+
+}  // namespace runnel::cli

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# chat: a line a turn from a pipe, the system prompt pinned, forgetting told, saved and resumed.
+source tests/cli/support.sh
+export XDG_STATE_HOME=$WORK/state
+
+chat() { "$RUNNEL" chat "$MODEL" "$@"; }
+
+# The bundled model has no template of its own: the error lists the names.
+expect_exit 1 chat
+expect_text "$WORK/err" "chat-template.*chatml"
+expect_exit 1 chat --chat-template no-such-template
+expect_text "$WORK/err" "chatml"
+
+printf 'Hello there.\n\nHow are you?\n/stats\n' |
+  chat --chat-template zephyr -n 8 --system "You are kind." >"$WORK/out" 2>"$WORK/err"
+[[ $(wc -l <"$WORK/out") -ge 2 ]] || fail "want an answer for each turn"
+expect_text "$WORK/err" "position [0-9]* .*evicted 0"
+pinned=$(grep -o 'pinned [0-9]*' "$WORK/err" | cut -d' ' -f2)
+[[ $pinned -gt 8 ]] || fail "the system prompt is not pinned: $pinned sinks"
+
+# Past the window: said once, the system prompt stays.
+for _ in $(seq 12); do echo "Tell me about the long winter in the old house."; done >"$WORK/turns"
+chat --chat-template zephyr -n 40 --system "You are kind." --save "$WORK/talk" \
+  <"$WORK/turns" >"$WORK/out" 2>"$WORK/err"
+expect_same "$(grep -c 'oldest turns are being forgotten' "$WORK/err")" 1
+
+# Resumed, the dialogue goes on as one that was never left.
+chat --chat-template zephyr -n 40 --resume "$WORK/talk" <<<"And then?" >"$WORK/resumed" 2>/dev/null
+{ cat "$WORK/turns"; echo "And then?"; } |
+  chat --chat-template zephyr -n 40 --system "You are kind." >"$WORK/whole" 2>/dev/null
+cat "$WORK/out" "$WORK/resumed" | cmp - "$WORK/whole" || fail "a resumed dialogue went another way"
+
+# /system, /reset, /save and /quit.
+printf 'Hi.\n/system Be brief.\nHi.\n/save %s\n/reset\n/stats\n/quit\nnever said\n' "$WORK/saved" |
+  chat --chat-template chatml -n 5 >"$WORK/out" 2>"$WORK/err"
+[[ -s $WORK/saved ]] || fail "/save wrote nothing"
+expect_same "$(grep -c 'A new dialogue' "$WORK/err")" 2
