@@ -25,5 +25,6 @@ std::unique_ptr<Command> add_detokenize(CLI::App& program);
 std::unique_ptr<Command> add_info(CLI::App& program);
 std::unique_ptr<Command> add_ppl(CLI::App& program);
 std::unique_ptr<Command> add_bench(CLI::App& program);
+std::unique_ptr<Command> add_make_model(CLI::App& program);
 
 }  // namespace runnel::cli

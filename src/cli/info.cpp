@@ -17,6 +17,7 @@
 #include "cli/numbers.h"
 #include "cli/terminal.h"
 #include "gguf/file.h"
+#include "model/architecture.h"
 
 namespace runnel::cli {
 namespace {
@@ -27,7 +28,8 @@ constexpr const char* kFooter = R"(Examples:
   runnel info model.gguf                              metadata, tensors by type, memory
   runnel info model.gguf --window 1000 --sinks 100    memory of a stream with this cache
   runnel info model.gguf --tensors                    every tensor
-  runnel info model.gguf --json | jq .memory)";
+  runnel info model.gguf --json | jq .memory
+  runnel info --list-architectures)";
 
 constexpr std::size_t kShownElements = 6;  // of a metadata array
 constexpr std::size_t kShownText = 72;     // bytes of a metadata string, unless as JSON
@@ -102,6 +104,15 @@ struct Memory {
   std::array<std::pair<KvType, std::size_t>, 4> stream_bytes;
 };
 
+// Ends the program before MODEL is missed, as --help does.
+void list_architectures() {
+  std::string text;
+  for (const Architecture& architecture : architectures())
+    text += fmt::format("{:<10} {}\n", architecture.name, architecture.models);
+  print_out(text);
+  throw CLI::Success();
+}
+
 class Info final : public Command {
  public:
   explicit Info(CLI::App& program)
@@ -111,6 +122,8 @@ class Info final : public Command {
     model_.add_to(*app_);
     app_->add_flag("--tensors", shows_tensors_, "Every tensor with its type, shape and size");
     app_->add_flag("--json", is_json_, "All of it as one JSON object");
+    app_->add_flag_callback("--list-architectures", list_architectures,
+                            "The architectures that can run; no model needed");
     stream_.add_to(*app_);
   }
   bool is_chosen() const override { return app_->parsed(); }

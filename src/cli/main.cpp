@@ -64,6 +64,7 @@ int main(int argc, char** argv) {
     commands.push_back(cli::add_info(program));
     commands.push_back(cli::add_ppl(program));
     commands.push_back(cli::add_bench(program));
+    commands.push_back(cli::add_make_model(program));
     program.parse(argc, argv);
     run_chosen(commands);
     return 0;
