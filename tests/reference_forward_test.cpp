@@ -108,7 +108,48 @@ INSTANTIATE_TEST_SUITE_P(Every, ReferenceForward, testing::ValuesIn(variants()),
                            return test::test_name(parameter.param.name);
                          });
 
-// The test above must be able to fail: a reference without sinks is far from a model with them.
+// Stored weights, whose products may be of integers: a row, an expert or a part of a fused matrix
+// taken from the wrong place would be off by about 1.
+struct Stored {
+  const char* architecture;
+  const char* type;
+};
+void PrintTo(const Stored& s, std::ostream* out) { *out << s.architecture << " " << s.type; }
+
+class StoredForward : public testing::TestWithParam<Stored> {};
+
+TEST_P(StoredForward, AgreesWithinTheRoundingOfActivations) {
+  constexpr double kTolerance = 0.03;
+  ModelShape shape = tiny(GetParam().architecture);
+  shape.dim = shape.ffn_dim = 256;  // whole blocks of every type
+  shape.vocabulary_size = 531;      // no multiple of anything
+  const MadeModel model = test::make(shape, GetParam().type);
+  const std::vector<Token> tokens = test::some_tokens(24, shape.vocabulary_size);
+  const CachePolicy policy = {.sinks = 4, .window = 12};
+  const std::vector<float> want = test::reference_logits(test::parse(model), tokens, policy);
+  test::LoadedDecoder decoder(test::parse(model));
+  for (const int chunk : {1, 7, 24}) {
+    KvCache cache = decoder.cache(policy, KvType::kF32, chunk);
+    EXPECT_LT(test::relative_error(decoder.all_logits(cache, tokens, chunk), want), kTolerance)
+        << "chunk " << chunk;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Every, StoredForward,
+    testing::Values(Stored{"llama", "q4_0"}, Stored{"llama", "q8_0"}, Stored{"llama", "q4_k_m"},
+                    Stored{"llama", "q5_k_m"}, Stored{"llama", "q2_k"}, Stored{"llama", "q3_k"},
+                    Stored{"llama", "q4_1"}, Stored{"llama", "q5_0"}, Stored{"llama", "q5_1"},
+                    Stored{"llama", "f16"}, Stored{"llama", "bf16"}, Stored{"mpt", "q4_0"},
+                    Stored{"falcon", "q4_k_m"}, Stored{"gptneox", "q8_0"}, Stored{"qwen2", "q4_0"},
+                    Stored{"qwen3moe", "q4_k_m"}, Stored{"gemma2", "q8_0"},
+                    Stored{"gemma3", "q6_k"}, Stored{"gpt-oss", "mxfp4"}),
+    [](const auto& parameter) {
+      return test::test_name(std::string(parameter.param.architecture) + "_" +
+                             parameter.param.type);
+    });
+
+// The tests above must be able to fail: a reference without sinks is far from a model with them.
 TEST(ReferenceForwardItself, TellsPoliciesApart) {
   const MadeModel model = test::make(tiny("llama"));
   const gguf::File file = test::parse(model);
