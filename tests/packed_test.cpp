@@ -34,20 +34,28 @@ std::vector<float> gaussian(std::size_t n, unsigned seed) {
   return values;
 }
 
+std::vector<InputChunk> quantize_inputs(const Table& table, const std::vector<float>& x,
+                                        int n_tokens) {
+  std::vector<InputChunk> inputs(x.size() / 32);
+  for (int t = 0; t < n_tokens; ++t) {
+    const InputPlace place = input_place(t, n_tokens, kCols);
+    table.quantize_row(x.data() + t * kCols, kCols, inputs.data() + place.first, place.stride);
+  }
+  return inputs;
+}
+
 // A quantised matrix, packed, and inputs, quantised.
 struct Problem {
   std::vector<std::byte> stored;
   std::vector<std::byte> packed;
-  std::vector<std::int8_t> q;
-  std::vector<float> scales;
-  std::vector<std::int32_t> sums;
+  std::vector<float> x;
+  std::vector<InputChunk> inputs;
   Matmul matmul;
 
   Problem(TensorType type, const Table& table)
       : stored(bytes_of(type, kRows * kCols)),
-        q(kTokens * kCols),
-        scales(q.size() / 32),
-        sums(q.size() / 16) {
+        x(gaussian(kTokens * kCols, 2)),
+        inputs(quantize_inputs(table, x, kTokens)) {
     const auto weights = gaussian(kRows * kCols, 1);
     quantize_row(type, weights.data(), stored.data(), kRows * kCols);
     const std::size_t group_bytes = packed_group_bytes(*packed_format(type), kCols);
@@ -56,14 +64,8 @@ struct Problem {
       pack_group(type, stored.data(), kRows, kCols, group * 16,
                  packed.data() + static_cast<std::size_t>(group) * group_bytes);
     }
-    const auto x = gaussian(kTokens * kCols, 2);
-    for (int t = 0; t < kTokens; ++t) {
-      table.quantize_row(x.data() + t * kCols, kCols, q.data() + t * kCols,
-                         scales.data() + t * kCols / 32, sums.data() + t * kCols / 16);
-    }
     matmul = {.w = {type, kRows, kCols, stored.data(), packed.data()},
-              .x_stride = kCols,
-              .quantized = {q.data(), scales.data(), sums.data()},
+              .inputs = inputs.data(),
               .n_tokens = kTokens,
               .y_stride = kRows};
   }
@@ -91,9 +93,11 @@ TEST_P(PackedProduct, IsThatOfTheStoredWeightsWithTheInt8Inputs) {
       for (int r = 0; r < kRows; ++r) {
         double want = 0;
         for (int k = 0; k < kCols; ++k) {
-          const auto at = static_cast<std::size_t>(t * kCols + k);
-          want += static_cast<double>(weights[static_cast<std::size_t>(r * kCols + k)]) * p.q[at] *
-                  static_cast<double>(p.scales[at / 32]);
+          const InputPlace place = input_place(t, kTokens, kCols);
+          const InputChunk& chunk =
+              p.inputs[static_cast<std::size_t>(place.first + k / 32 * place.stride)];
+          want += static_cast<double>(weights[static_cast<std::size_t>(r * kCols + k)]) *
+                  chunk.q[k % 32] * static_cast<double>(chunk.scale);
         }
         ASSERT_NEAR(y[static_cast<std::size_t>(t * kRows + r)], want, 3e-4)
             << traits(type).name << " row " << r;
@@ -111,10 +115,11 @@ TEST_P(PackedProduct, GivesATokenTheSameBitsAloneAsInAChunk) {
     table.matmul(p.matmul, 0, kRows, nullptr);
     std::vector<float> alone(kTokens * kRows);
     for (int t = 0; t < kTokens; ++t) {
+      const std::vector<float> x(p.x.begin() + t * kCols, p.x.begin() + (t + 1) * kCols);
+      const std::vector<InputChunk> inputs = quantize_inputs(table, x, 1);
       Matmul m = p.matmul;
       m.n_tokens = 1;
-      m.quantized = {p.q.data() + t * kCols, p.scales.data() + t * kCols / 32,
-                     p.sums.data() + t * kCols / 16};
+      m.inputs = inputs.data();
       m.y = alone.data() + t * kRows;
       table.matmul(m, 16, kRows, nullptr);
       table.matmul(m, 0, 16, nullptr);
@@ -133,15 +138,11 @@ TEST_P(PackedProduct, TakesTheLargestWeightsAndInputsWithoutOverflow) {
   std::vector<std::byte> packed(packed_group_bytes(kPackedQ8_0, kCols));
   pack_group(TensorType::kQ8_0, reinterpret_cast<const std::byte*>(row.data()), 1, kCols, 0,
              packed.data());
-  const std::vector<float> x(kCols, 127.0f);
-  std::vector<std::int8_t> q(kCols);
-  std::vector<float> scales(kCols / 32);
-  std::vector<std::int32_t> sums(kCols / 16);
-  table.quantize_row(x.data(), kCols, q.data(), scales.data(), sums.data());
+  const std::vector<InputChunk> inputs =
+      quantize_inputs(table, std::vector<float>(kCols, 127.0f), 1);
   float y = 0;
   table.matmul({.w = {TensorType::kQ8_0, 1, kCols, nullptr, packed.data()},
-                .x_stride = kCols,
-                .quantized = {q.data(), scales.data(), sums.data()},
+                .inputs = inputs.data(),
                 .n_tokens = 1,
                 .y = &y,
                 .y_stride = 1},
@@ -151,16 +152,18 @@ TEST_P(PackedProduct, TakesTheLargestWeightsAndInputsWithoutOverflow) {
 
 TEST_P(PackedProduct, QuantizesInputsToTheNearestOf255Steps) {
   const auto x = gaussian(kCols, 3);
-  std::vector<std::int8_t> q(kCols);
-  std::vector<float> scales(kCols / 32);
-  std::vector<std::int32_t> sums(kCols / 16);
-  GetParam()->quantize_row(x.data(), kCols, q.data(), scales.data(), sums.data());
-  int sum = 0;
-  for (std::size_t i = 0; i < kCols; ++i) {
-    ASSERT_NEAR(static_cast<float>(q[i]) * scales[i / 32], x[i], scales[i / 32] * 0.501f);
-    sum += q[i];
-    if (i % 16 != 15) continue;
-    ASSERT_EQ(sums[i / 16], std::exchange(sum, 0));
+  const std::vector<InputChunk> inputs = quantize_inputs(*GetParam(), x, 1);
+  for (std::size_t c = 0; c < inputs.size(); ++c) {
+    const InputChunk& chunk = inputs[c];
+    int sums[2] = {0, 0};
+    for (std::size_t i = 0; i < 32; ++i) {
+      ASSERT_NEAR(static_cast<float>(chunk.q[i]) * chunk.scale, x[c * 32 + i],
+                  chunk.scale * 0.501f);
+      sums[i / 16] += chunk.q[i];
+    }
+    EXPECT_EQ(chunk.half_sums[0], sums[0]);
+    EXPECT_EQ(chunk.half_sums[1], sums[1]);
+    EXPECT_EQ(chunk.sum, sums[0] + sums[1]);
   }
 }
 

@@ -103,7 +103,8 @@ TEST(Stream, PredictsTheSameFromPosition2To33AsFrom0) {
   near.feed(tokens);
   far.feed(tokens);
   EXPECT_EQ(far.position(), kFar + 200);
-  for (std::size_t i = 0; i < near.logits().size(); ++i) ASSERT_NEAR(near.logits()[i], far.logits()[i], 1e-4);
+  for (std::size_t i = 0; i < near.logits().size(); ++i)
+    ASSERT_NEAR(near.logits()[i], far.logits()[i], 1e-4);
 }
 
 class SavedStream : public testing::TestWithParam<StreamOptions> {};

@@ -32,7 +32,7 @@ struct Matmul {
   Matrix w;
   const float* x = nullptr;  // [n_tokens, x_stride], the first `cols` of each row
   std::int64_t x_stride = 0;
-  QuantizedRows quantized;  // of x; read instead of it where the weights are packed
+  const InputChunk* inputs = nullptr;  // of x; read instead of it where the weights are packed
   int n_tokens = 0;
   const float* bias = nullptr;  // [rows] or null
   float* y = nullptr;           // [n_tokens, y_stride]
@@ -104,9 +104,8 @@ struct Table {
   // Rows [first_row, last_row) of the product. `scratch`: kPanelRows * cols floats, 64-byte
   // aligned.
   void (*matmul)(const Matmul& task, std::int64_t first_row, std::int64_t last_row, float* scratch);
-  // One row of `cols` (a multiple of 32) floats to what QuantizedRows holds of it.
-  void (*quantize_row)(const float* x, std::int64_t cols, std::int8_t* q, float* scales,
-                       std::int32_t* sums);
+  // One row of `cols` (a multiple of 32) floats to input chunks, `stride` chunks apart.
+  void (*quantize_row)(const float* x, std::int64_t cols, InputChunk* out, int stride);
   void (*dequantize)(TensorType type, const std::byte* data, float* out, std::int64_t n);
 
   void (*attend)(const Attention& task, const QueryRow* rows, int n_rows, std::byte* scratch);

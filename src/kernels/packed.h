@@ -73,12 +73,27 @@ inline std::size_t packed_group_bytes(const PackedFormat& format, std::int64_t c
 void pack_group(TensorType type, const std::byte* data, std::int64_t rows, std::int64_t cols,
                 std::int64_t row, std::byte* out);
 
-// Inputs of the integer kernels, one row a token: int8 with a float scale for each 32 columns, and
-// the sums of the int8 numbers of each 16 columns (what offsets and minimums are multiplied with).
-struct QuantizedRows {
-  const std::int8_t* q = nullptr;      // [n_tokens, cols]
-  const float* scales = nullptr;       // [n_tokens, cols / 32]
-  const std::int32_t* sums = nullptr;  // [n_tokens, cols / 16]
+// 32 columns of one token as the integer kernels take them: int8 with a float scale, and the sums
+// of the int8 numbers (what offsets and minimums are multiplied with).
+struct InputChunk {
+  std::int8_t q[32];
+  float scale;
+  std::int32_t half_sums[2];  // of columns 0 to 15 and 16 to 31
+  std::int32_t sum;
 };
+
+// Tokens stand in groups of 8 (the last group may be smaller), and in a group chunk by chunk, so
+// that what passes the weights together lies together: [group][chunk][token of the group].
+inline constexpr int kInputGroup = 8;
+
+struct InputPlace {
+  std::int64_t first;  // index of the token's first chunk
+  int stride;          // chunks from one to the token's next: the size of its group
+};
+inline InputPlace input_place(int token, int n_tokens, std::int64_t cols) {
+  const int group = token / kInputGroup * kInputGroup;
+  const int size = n_tokens - group < kInputGroup ? n_tokens - group : kInputGroup;
+  return {group * (cols / 32) + (token - group), size};
+}
 
 }  // namespace runnel::kernels

@@ -5,7 +5,7 @@
 //   Sums, dot_quads<kFull>(sums, weights, quad)
 //       16 int32 sums += dot products of 16 quads of unsigned bytes (below 128 unless kFull) with
 //       one signed quad
-//   kPackedTokens                    tokens that pass together
+//   kPackedTokens   tokens that pass together; divides kInputGroup
 //
 // Integer sums are exact in any order; the float sum over chunks of 32 columns runs in rising
 // order, whatever the number of tokens.
@@ -73,63 +73,72 @@ RUNNEL_INLINE void load_quads(const std::byte* planes, Bytes* quads, std::index_
   ((quads[J] = quad<kBits, static_cast<int>(J)>(planes)), ...);
 }
 
+// f(0), ..., f(kN - 1), written out: the results stay in registers.
+template <int kN, typename F>
+RUNNEL_INLINE void repeat(F f) {
+  [&]<int... kI>(std::integer_sequence<int, kI...>) __attribute__((always_inline)) { (f(kI), ...); }
+  (std::make_integer_sequence<int, kN>{});
+}
+
+// One sub-block of one token: its 16 integer sums, offsets included.
+template <PackedFormat F, bool kIsAlone>
+RUNNEL_INLINE Sums dot_sub(const Bytes* quads, const std::int8_t* q, std::int32_t x_sum) {
+  Sums sums = splat_int(-F.offset * x_sum);
+  Sums odd = splat_int(0);  // a second chain, for a token alone
+  repeat<8 / F.subs()>([&](int j) __attribute__((always_inline)) {
+    std::int32_t four;
+    __builtin_memcpy(&four, q + 4 * j, 4);
+    Sums& chain = kIsAlone && j % 2 == 1 ? odd : sums;
+    chain = dot_quads<F.bits == 8>(chain, quads[j], four);
+  });
+  if constexpr (kIsAlone) {
+    RUNNEL_EACH_PART sums.part[i] += odd.part[i];
+  }
+  return sums;
+}
+
 // One chunk of 32 columns: adds its part to the T tokens' sums.
 template <PackedFormat F, int T>
-RUNNEL_INLINE void multiply_chunk(const std::byte* chunk, Vec d, Vec m, const QuantizedRows& x,
-                                  std::int64_t cols, std::int64_t col, Vec* acc) {
-  constexpr int kQuadsOfSub = 8 / F.subs();
+RUNNEL_INLINE void multiply_chunk(const std::byte* chunk, Vec d, Vec m, const InputChunk* x,
+                                  Vec* acc) {
   Bytes quads[8];
   load_quads<F.bits>(chunk, quads, std::make_index_sequence<8>{});
-  const std::byte* lists = chunk + 64 * F.bits;
-  for (int sub = 0; sub < F.subs(); ++sub) {
+  const auto* lists = reinterpret_cast<const std::int8_t*>(chunk + 64 * F.bits);
+  repeat<F.subs()>([&](int sub) __attribute__((always_inline)) {
     Vec scale = d;
     Vec minimum = m;
     if constexpr (F.has_scales) {
-      scale = scale * load_int16x8(reinterpret_cast<const std::int8_t*>(lists + sub * 16));
-      if constexpr (F.has_minimums) {
-        minimum = minimum *
-                  load_int16x8(reinterpret_cast<const std::int8_t*>(lists + (F.subs() + sub) * 16));
-      }
+      scale = scale * load_int16x8(lists + sub * 16);
+      if constexpr (F.has_minimums) minimum = minimum * load_int16x8(lists + (F.subs() + sub) * 16);
     }
-    for (int t = 0; t < T; ++t) {
-      const std::int8_t* q = x.q + t * cols + col + sub * F.sub_block;
-      const std::int32_t* sub_sums = x.sums + (t * cols + col + sub * F.sub_block) / 16;
-      const std::int32_t x_sum = F.subs() == 2 ? sub_sums[0] : sub_sums[0] + sub_sums[1];
-      Sums sums = splat_int(-F.offset * x_sum);
-      Sums odd = splat_int(0);  // a second chain, for a token alone
-      for (int j = 0; j < kQuadsOfSub; ++j) {
-        std::int32_t four;
-        __builtin_memcpy(&four, q + 4 * j, 4);
-        Sums& chain = T == 1 && j % 2 == 1 ? odd : sums;
-        chain = dot_quads<F.bits == 8>(chain, quads[sub * kQuadsOfSub + j], four);
-      }
-      if constexpr (T == 1) {
-        RUNNEL_EACH_PART sums.part[i] += odd.part[i];
-      }
-      const float x_scale = x.scales[(t * cols + col) / 32];
-      acc[t] = multiply_add(to_float(sums), scale * splat(x_scale), acc[t]);
+    repeat<T>([&](int t) __attribute__((always_inline)) {
+      const std::int32_t x_sum = F.subs() == 2 ? x[t].half_sums[sub] : x[t].sum;
+      const Sums sums =
+          dot_sub<F, T == 1>(quads + sub * 8 / F.subs(), x[t].q + sub * F.sub_block, x_sum);
+      acc[t] = multiply_add(to_float(sums), scale * splat(x[t].scale), acc[t]);
       if constexpr (F.has_minimums) {
-        acc[t] = multiply_add(
-            minimum, splat(x_scale * static_cast<float>(F.adds_minimum ? x_sum : -x_sum)), acc[t]);
+        const float with = x[t].scale * static_cast<float>(F.adds_minimum ? x_sum : -x_sum);
+        acc[t] = multiply_add(minimum, splat(with), acc[t]);
       }
-    }
-  }
+    });
+  });
 }
 
-template <PackedFormat F, int T>
+// T tokens of one input group; kStride: its size where that is known, else 0.
+template <PackedFormat F, int T, int kStride>
 static void packed_tokens(const Matmul& m, const std::byte* group, std::int64_t row, int token) {
-  const std::int64_t cols = m.w.cols;
-  const QuantizedRows x = {m.quantized.q + token * cols, m.quantized.scales + token * (cols / 32),
-                           m.quantized.sums + token * (cols / 16)};
+  const InputPlace place = input_place(token, m.n_tokens, m.w.cols);
+  const InputChunk* x = m.inputs + place.first;
+  const int stride = kStride != 0 ? kStride : place.stride;
   Vec acc[T];
-  for (int t = 0; t < T; ++t) acc[t] = splat(0);
-  for (std::int64_t col = 0; col < cols; col += F.block, group += F.block_bytes()) {
+  repeat<T>([&](int t) __attribute__((always_inline)) { acc[t] = splat(0); });
+  for (std::int64_t col = 0; col < m.w.cols; col += F.block, group += F.block_bytes()) {
     const auto* halves = reinterpret_cast<const std::uint16_t*>(group);
     const Vec d = load_half16(halves);
     const Vec minimum = F.has_minimums ? load_half16(halves + 16) : splat(0);
     const std::byte* chunk = group + (F.has_minimums ? 64 : 32);
-    for (int c = 0; c < F.block; c += 32, chunk += F.chunk_bytes()) {
-      multiply_chunk<F, T>(chunk, d, minimum, x, cols, col + c, acc);
+    for (int c = 0; c < F.block; c += 32, chunk += F.chunk_bytes(), x += stride) {
+      multiply_chunk<F, T>(chunk, d, minimum, x, acc);
     }
   }
   const int n = static_cast<int>(m.w.rows - row < 16 ? m.w.rows - row : 16);
@@ -150,11 +159,14 @@ static void packed_rows(const Matmul& m, std::int64_t first_row, std::int64_t la
   for (std::int64_t row = first_row; row < last_row; row += 16) {
     const std::byte* group = m.w.packed + static_cast<std::size_t>(row / 16) * group_bytes;
     int token = 0;
-    for (; token + kPackedTokens <= m.n_tokens; token += kPackedTokens) {
-      packed_tokens<F, kPackedTokens>(m, group, row, token);
+    for (; m.n_tokens - token >= kInputGroup; token += kInputGroup) {
+      for (int t = 0; t < kInputGroup; t += kPackedTokens) {
+        packed_tokens<F, kPackedTokens, kInputGroup>(m, group, row, token + t);
+      }
     }
-    for (; token + 2 <= m.n_tokens; token += 2) packed_tokens<F, 2>(m, group, row, token);
-    for (; token < m.n_tokens; ++token) packed_tokens<F, 1>(m, group, row, token);
+    for (; m.n_tokens - token >= 4; token += 4) packed_tokens<F, 4, 0>(m, group, row, token);
+    for (; m.n_tokens - token >= 2; token += 2) packed_tokens<F, 2, 0>(m, group, row, token);
+    if (token < m.n_tokens) packed_tokens<F, 1, 0>(m, group, row, token);
   }
 }
 
@@ -183,27 +195,27 @@ static void matmul_packed(const Matmul& m, std::int64_t first_row, std::int64_t 
   }
 }
 
-// One row of floats to int8 with a scale for each 32 columns.
-static void quantize_floats(const float* x, std::int64_t cols, std::int8_t* q, float* scales,
-                            std::int32_t* sums) {
-  for (std::int64_t block = 0; block < cols / 32; ++block, x += 32, q += 32) {
+static void quantize_floats(const float* x, std::int64_t cols, InputChunk* out, int stride) {
+  const Vec magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  for (std::int64_t chunk = 0; chunk < cols / 32; ++chunk, x += 32, out += stride) {
     const Vec a = load(x);
     const Vec b = load(x + 16);
     const float largest = max_lane(max(max(a, splat(0) - a), max(b, splat(0) - b)));
-    const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
-    scales[block] = largest / 127.0f;
-    const Vec magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+    const Vec inverse = splat(largest > 0 ? 127.0f / largest : 0.0f);
     float rounded[32];
-    store(rounded, (a * splat(inverse) + magic) - magic);
-    store(rounded + 16, (b * splat(inverse) + magic) - magic);
-    std::int32_t sum[2] = {0, 0};
-    for (int i = 0; i < 32; ++i) {
-      const auto integer = static_cast<std::int32_t>(rounded[i]);
-      q[i] = static_cast<std::int8_t>(integer);
-      sum[i / 16] += integer;
+    store(rounded, (a * inverse + magic) - magic);
+    store(rounded + 16, (b * inverse + magic) - magic);
+    std::int32_t sums[2] = {0, 0};
+    for (int i = 0; i < 16; ++i) {
+      out->q[i] = static_cast<std::int8_t>(rounded[i]);
+      out->q[i + 16] = static_cast<std::int8_t>(rounded[i + 16]);
+      sums[0] += static_cast<std::int32_t>(rounded[i]);
+      sums[1] += static_cast<std::int32_t>(rounded[i + 16]);
     }
-    sums[2 * block] = sum[0];
-    sums[2 * block + 1] = sum[1];
+    out->scale = largest / 127.0f;
+    out->half_sums[0] = sums[0];
+    out->half_sums[1] = sums[1];
+    out->sum = sums[0] + sums[1];
   }
 }
 

@@ -88,11 +88,9 @@ struct Decoder::Buffers {
   Angles angles, local_angles;
   std::vector<float> alibi_slopes;  // [n_heads] or empty
   std::vector<std::size_t> logit_rows;
-  std::vector<std::int8_t> quants;  // inputs of packed products: see kernels::QuantizedRows
-  Vector quant_scales;
-  std::vector<std::int32_t> quant_sums;
-  std::vector<Vector> scratch;  // one for each thread
-  std::vector<Vector> study;    // attention weights, while observed; one for each thread
+  std::vector<kernels::InputChunk> inputs;  // of packed products
+  std::vector<Vector> scratch;              // one for each thread
+  std::vector<Vector> study;  // attention weights, while observed; one for each thread
   // Experts: router logits [n, n_experts], the chosen ones and their weights [n, n_experts_used].
   Vector router;
   std::vector<int> chosen;
@@ -109,9 +107,7 @@ struct Decoder::Buffers {
     for (Vector* buffer : {&k, &v}) buffer->resize(size(n) * size(c.kv_dim()));
     for (Vector* buffer : {&gate, &up}) buffer->resize(size(n) * size(c.ffn_dim));
     logits.resize(size(std::min(n, kLogitRows)) * size(c.vocabulary_size));
-    quants.resize(size(n) * size(largest_input(c)));
-    quant_scales.resize(quants.size() / 32);
-    quant_sums.resize(quants.size() / 16);
+    inputs.resize(size(n) * size(largest_input(c)) / 32);
     const std::size_t panel = size(kernels::kPanelRows) * size(largest_input(c));
     const std::size_t attention = kernels::attention_scratch_bytes(c.head_dim) / sizeof(float);
     scratch.assign(size(n_threads), Vector(std::max(panel, attention)));
@@ -551,14 +547,12 @@ void Decoder::quantize_inputs(std::span<kernels::Matmul> products) {
                    [](const auto& m) { return m.w.packed != nullptr; }))
     return;
   const kernels::Matmul& m = products.front();
-  const std::int64_t cols = m.w.cols;
   threads_.run(m.n_tokens, [&](int t, int) {
-    kernels_.quantize_row(m.x + t * m.x_stride, cols, &b.quants[size(t * cols)],
-                          &b.quant_scales[size(t * cols / 32)], &b.quant_sums[size(t * cols / 16)]);
+    const kernels::InputPlace place = kernels::input_place(t, m.n_tokens, m.w.cols);
+    kernels_.quantize_row(m.x + t * m.x_stride, m.w.cols, &b.inputs[size(place.first)],
+                          place.stride);
   });
-  for (kernels::Matmul& product : products) {
-    product.quantized = {b.quants.data(), b.quant_scales.data(), b.quant_sums.data()};
-  }
+  for (kernels::Matmul& product : products) product.inputs = b.inputs.data();
 }
 
 }  // namespace runnel
