@@ -83,23 +83,46 @@ RUNNEL_INLINE Vec min(Vec a, Vec b) {
   return a;
 }
 
-// Sum and maximum over the lanes, always by halves: 0 with 8, 1 with 9, ..., then 0 with 4, ...
-RUNNEL_INLINE float sum_lanes(Vec v) {
-  float lanes[kTile];
-  store(lanes, v);
-  for (int half = kTile / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+// Lanes i and i + kHalf change places.
+template <int kHalf, typename V>
+RUNNEL_INLINE V swap_halves(V v) {
+  if constexpr (kHalf == 8) {
+    return __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+  } else if constexpr (sizeof(V) == 64) {
+    if constexpr (kHalf == 4)
+      return __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3);
+    if constexpr (kHalf == 2)
+      return __builtin_shufflevector(v, v, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1);
+    if constexpr (kHalf == 1)
+      return __builtin_shufflevector(v, v, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0);
+  } else if constexpr (sizeof(V) == 32) {
+    if constexpr (kHalf == 4) return __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
+    if constexpr (kHalf == 2) return __builtin_shufflevector(v, v, 2, 3, 0, 1, 2, 3, 0, 1);
+    if constexpr (kHalf == 1) return __builtin_shufflevector(v, v, 1, 0, 1, 0, 1, 0, 1, 0);
+  } else {
+    if constexpr (kHalf == 2) return __builtin_shufflevector(v, v, 2, 3, 0, 1);
+    if constexpr (kHalf == 1) return __builtin_shufflevector(v, v, 1, 0, 3, 2);
   }
+}
+
+// All lanes to one number, always by halves: lane 0 with 8, 1 with 9, ..., then 0 with 4, ...
+template <typename Combine>
+RUNNEL_INLINE float reduce(Vec v, Combine combine) {
+  for (int half = kParts / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) v.part[i] = combine(v.part[i], v.part[i + half]);
+  }
+  native lanes = v.part[0];
+  if constexpr (kLanes > 8) lanes = combine(lanes, swap_halves<8>(lanes));
+  if constexpr (kLanes > 4) lanes = combine(lanes, swap_halves<4>(lanes));
+  lanes = combine(lanes, swap_halves<2>(lanes));
+  lanes = combine(lanes, swap_halves<1>(lanes));
   return lanes[0];
 }
+RUNNEL_INLINE float sum_lanes(Vec v) {
+  return reduce(v, [](native a, native b) { return a + b; });
+}
 RUNNEL_INLINE float max_lane(Vec v) {
-  float lanes[kTile];
-  store(lanes, v);
-  for (int half = kTile / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i)
-      lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
-  }
-  return lanes[0];
+  return reduce(v, [](native a, native b) { return a > b ? a : b; });
 }
 
 // e^x, relative error below 2e-7; exactly 0 below -87.3, where the result would not be a normal
@@ -416,8 +439,9 @@ RUNNEL_INLINE Vec finish_scores(const Attention& a, const QueryRow& row, const T
   return scores;
 }
 
-// Online softmax: takes one tile's scores into a row's running maximum, denominator and output.
-RUNNEL_INLINE void take_tile(const AttentionScratch& s, float& maximum, int row, Vec scores) {
+// Online softmax: takes a tile's scores into a row's maximum and denominator, shrinks its output
+// where the maximum grew, and leaves the tile's weights in place of the scores.
+RUNNEL_INLINE void weigh_tile(const AttentionScratch& s, float& maximum, int row, Vec scores) {
   float* sum = s.sums + row * kTile;
   float* out = s.out + row * s.width;
   const float tile_maximum = max_lane(scores);
@@ -427,27 +451,25 @@ RUNNEL_INLINE void take_tile(const AttentionScratch& s, float& maximum, int row,
     store(sum, load(sum) * shrink);
     for (int d = 0; d < s.width; d += kTile) store(out + d, load(out + d) * shrink);
   }
-  float weights[kTile];
-  const Vec e = exp(scores - splat(maximum));
-  store(weights, e);
-  store(sum, load(sum) + e);
-  int d = 0;
-  for (; d + 4 * kTile <= s.width; d += 4 * kTile) {
-    Vec acc[4];
-    for (int j = 0; j < 4; ++j) acc[j] = load(out + d + j * kTile);
+  const Vec weights = exp(scores - splat(maximum));
+  store(sum, load(sum) + weights);
+  store(s.scores + row * kTile, weights);
+}
+
+// Adds a tile's values to R rows' outputs, key after key.
+template <int R>
+RUNNEL_INLINE void add_values(const AttentionScratch& s, int row) {
+  const float* weights = s.scores + row * kTile;
+  for (int d = 0; d < s.width; d += kTile) {
+    float* out = s.out + row * s.width + d;
+    Vec acc[R];
+    for (int r = 0; r < R; ++r) acc[r] = load(out + r * s.width);
     for (int slot = 0; slot < kTile; ++slot) {
-      const Vec weight = splat(weights[slot]);
-      const float* value = s.values + slot * s.width + d;
-      for (int j = 0; j < 4; ++j) acc[j] = multiply_add(weight, load(value + j * kTile), acc[j]);
+      const Vec value = load(s.values + slot * s.width + d);
+      for (int r = 0; r < R; ++r)
+        acc[r] = multiply_add(splat(weights[r * kTile + slot]), value, acc[r]);
     }
-    for (int j = 0; j < 4; ++j) store(out + d + j * kTile, acc[j]);
-  }
-  for (; d < s.width; d += kTile) {
-    Vec acc = load(out + d);
-    for (int slot = 0; slot < kTile; ++slot) {
-      acc = multiply_add(splat(weights[slot]), load(s.values + slot * s.width + d), acc);
-    }
-    store(out + d, acc);
+    for (int r = 0; r < R; ++r) store(out + r * s.width, acc[r]);
   }
 }
 
@@ -472,11 +494,18 @@ static void visit_tile(const Attention& a, std::int64_t tile, const QueryRow* ro
     score_rows<4>(queries + r, a.head_dim, s.keys, s.scores + r * kTile);
   for (; r < n_rows; ++r) score_rows<1>(queries + r, a.head_dim, s.keys, s.scores + r * kTile);
   for (r = 0; r < n_rows; ++r) {
-    if (views[r].low > views[r].high) continue;
+    if (views[r].low > views[r].high) {
+      store(s.scores + r * kTile, splat(0));
+      continue;
+    }
     const Vec scores = finish_scores(a, rows[r], views[r], load(s.scores + r * kTile));
     if (rows[r].weights != nullptr) store(rows[r].weights + weights_at, scores);
-    take_tile(s, s.maxima[r], r, scores);
+    weigh_tile(s, s.maxima[r], r, scores);
   }
+  r = 0;
+  for (; r + 8 <= n_rows; r += 8) add_values<8>(s, r);
+  for (; r + 4 <= n_rows; r += 4) add_values<4>(s, r);
+  for (; r < n_rows; ++r) add_values<1>(s, r);
 }
 
 RUNNEL_INLINE void begin_row(const QueryRow& row, int r, std::int64_t n_weights,
