@@ -18,9 +18,32 @@ struct Fields {
   std::uint16_t m;
 };
 
-int nibble(const std::uint8_t* qs, int i) { return i < 16 ? qs[i] & 15 : qs[i - 16] >> 4; }
+// Two bits of each weight of Q2_K and Q3_K, and the high ones of Q6_K's, at `shift` of q.
+void add_two_bits(const std::uint8_t* qs, int shift, std::uint8_t* q) {
+  for (int half = 0; half < 2; ++half, qs += 32) {
+    for (int quarter = 0; quarter < 4; ++quarter, q += 32) {
+      for (int i = 0; i < 32; ++i)
+        q[i] |= static_cast<std::uint8_t>(((qs[i] >> (2 * quarter)) & 3) << shift);
+    }
+  }
+}
 
-int fifth_bit(const std::uint8_t* qh, int i) { return ((qh[i / 8] >> (i % 8)) & 1) << 4; }
+// One bit of each weight i, bit i / 32 of bits[i % 32], at `shift` of q.
+void add_bit(const std::uint8_t* bits, int shift, std::uint8_t* q) {
+  for (int part = 0; part < 8; ++part, q += 32) {
+    for (int i = 0; i < 32; ++i)
+      q[i] |= static_cast<std::uint8_t>(((bits[i] >> part) & 1) << shift);
+  }
+}
+
+// Runs of `run` bytes, each of which holds 4 bits of 2 * run weights: the low halves, then the high
+// ones.
+void put_halves(const std::uint8_t* qs, int run, int n_weights, std::uint8_t* q) {
+  for (const std::uint8_t* end = q + n_weights; q != end; q += 2 * run, qs += run) {
+    for (int i = 0; i < run; ++i) q[i] = qs[i] & 15;
+    for (int i = 0; i < run; ++i) q[run + i] = qs[i] >> 4;
+  }
+}
 
 template <typename Block>
 void read_small(const std::byte* data, Fields& f) {
@@ -28,22 +51,18 @@ void read_small(const std::byte* data, Fields& f) {
   std::memcpy(&b, data, sizeof(b));
   f.d = b.d;
   if constexpr (requires { b.m; }) f.m = b.m;
-  for (int i = 0; i < kSmallBlock; ++i) {
-    int q = 0;
-    if constexpr (sizeof(b.qs) == 32) {
-      q = b.qs[i] + 128;
-    } else {
-      q = nibble(b.qs, i);
-    }
-    if constexpr (requires { b.qh; }) q |= fifth_bit(b.qh, i);
-    f.q[i] = static_cast<std::uint8_t>(q);
+  put_halves(b.qs, 16, kSmallBlock, f.q);
+  if constexpr (requires { b.qh; }) {
+    for (int i = 0; i < kSmallBlock; ++i)
+      f.q[i] |= static_cast<std::uint8_t>(((b.qh[i / 8] >> (i % 8)) & 1) << 4);
   }
 }
 
-// Two bits of weight i of Q2_K and Q3_K, and of the high part of Q6_K where the halves are 32 bytes
-// each.
-int two_bits(const std::uint8_t* qs, int i) {
-  return (qs[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2)) & 3;
+void read_q8_0(const std::byte* data, Fields& f) {
+  BlockQ8_0 b;
+  std::memcpy(&b, data, sizeof(b));
+  f.d = b.d;
+  for (int i = 0; i < kSmallBlock; ++i) f.q[i] = static_cast<std::uint8_t>(b.qs[i] + 128);
 }
 
 void read_q2_k(const std::byte* data, Fields& f) {
@@ -55,7 +74,8 @@ void read_q2_k(const std::byte* data, Fields& f) {
     f.scales[j] = static_cast<std::int8_t>(b.scales[j] & 15);
     f.minimums[j] = static_cast<std::int8_t>(b.scales[j] >> 4);
   }
-  for (int i = 0; i < kSuperBlock; ++i) f.q[i] = static_cast<std::uint8_t>(two_bits(b.qs, i));
+  std::memset(f.q, 0, sizeof(f.q));
+  add_two_bits(b.qs, 0, f.q);
 }
 
 void read_q3_k(const std::byte* data, Fields& f) {
@@ -63,10 +83,9 @@ void read_q3_k(const std::byte* data, Fields& f) {
   std::memcpy(&b, data, sizeof(b));
   f.d = b.d;
   for (int j = 0; j < 16; ++j) f.scales[j] = static_cast<std::int8_t>(scale_q3(b.scales, j) - 32);
-  for (int i = 0; i < kSuperBlock; ++i) {
-    f.q[i] =
-        static_cast<std::uint8_t>(two_bits(b.qs, i) | ((b.hmask[i % 32] >> (i / 32)) & 1) << 2);
-  }
+  std::memset(f.q, 0, sizeof(f.q));
+  add_two_bits(b.qs, 0, f.q);
+  add_bit(b.hmask, 2, f.q);
 }
 
 template <typename Block>
@@ -79,12 +98,8 @@ void read_q45_k(const std::byte* data, Fields& f) {
     f.scales[j] = static_cast<std::int8_t>(scale_q4(b.scales, j));
     f.minimums[j] = static_cast<std::int8_t>(minimum_q4(b.scales, j));
   }
-  for (int i = 0; i < kSuperBlock; ++i) {
-    const std::uint8_t two = b.qs[i / 64 * 32 + i % 32];
-    int q = i % 64 < 32 ? two & 15 : two >> 4;
-    if constexpr (requires { b.qh; }) q |= ((b.qh[i % 32] >> (i / 32)) & 1) << 4;
-    f.q[i] = static_cast<std::uint8_t>(q);
-  }
+  put_halves(b.qs, 32, kSuperBlock, f.q);
+  if constexpr (requires { b.qh; }) add_bit(b.qh, 4, f.q);
 }
 
 void read_q6_k(const std::byte* data, Fields& f) {
@@ -92,11 +107,8 @@ void read_q6_k(const std::byte* data, Fields& f) {
   std::memcpy(&b, data, sizeof(b));
   f.d = b.d;
   std::memcpy(f.scales, b.scales, sizeof(b.scales));
-  for (int i = 0; i < kSuperBlock; ++i) {
-    const std::uint8_t two = b.ql[i / 128 * 64 + i % 64];
-    f.q[i] =
-        static_cast<std::uint8_t>((i % 128 < 64 ? two & 15 : two >> 4) | two_bits(b.qh, i) << 4);
-  }
+  put_halves(b.ql, 64, kSuperBlock, f.q);
+  add_two_bits(b.qh, 4, f.q);
 }
 
 using Read = void (*)(const std::byte*, Fields&);
@@ -112,7 +124,7 @@ Read reader_of(TensorType type) {
     case TensorType::kQ5_1:
       return read_small<BlockQ5_1>;
     case TensorType::kQ8_0:
-      return read_small<BlockQ8_0>;
+      return read_q8_0;
     case TensorType::kQ2_K:
       return read_q2_k;
     case TensorType::kQ3_K:
@@ -128,27 +140,42 @@ Read reader_of(TensorType type) {
   }
 }
 
-// Puts `value`'s low `bits` bits of quad j, byte `at` of its vector, into the planes at `out`.
-void put(int bits, int j, std::size_t at, int value, std::uint8_t* out) {
+// The 8 quads of one row's chunk, as words of 4 bytes, into the planes at `out`; `r` is the row's
+// word in each vector.
+void put_quads(int bits, const std::uint8_t* q, int r, std::uint8_t* out) {
+  std::uint32_t quads[8];
+  std::memcpy(quads, q, sizeof(quads));
+  const auto put = [&](int vector, std::uint32_t word) {
+    std::memcpy(out + vector * 64 + r * 4, &word, 4);
+  };
+  const auto bits_at = [](std::uint32_t quad, int shift, std::uint32_t mask) {
+    return (quad >> shift) & (mask * 0x01010101u);
+  };
   if (bits == 8) {
-    out[static_cast<std::size_t>(j) * 64 + at] = static_cast<std::uint8_t>(value);
+    for (int j = 0; j < 8; ++j) put(j, quads[j]);
     return;
   }
+  int taken = 0;  // bits that the planes before hold
   if (bits >= 4) {
-    out[static_cast<std::size_t>(j % 4) * 64 + at] |=
-        static_cast<std::uint8_t>((value & 15) << (j / 4 * 4));
+    for (int j = 0; j < 4; ++j)
+      put(j, bits_at(quads[j], 0, 15) | bits_at(quads[j + 4], 0, 15) << 4);
     out += 256;
-    value >>= 4;
-    bits -= 4;
+    taken = 4;
   }
-  if (bits >= 2) {
-    out[static_cast<std::size_t>(j / 4) * 64 + at] |=
-        static_cast<std::uint8_t>((value & 3) << (j % 4 * 2));
+  if (bits - taken >= 2) {
+    for (int half = 0; half < 2; ++half) {
+      std::uint32_t word = 0;
+      for (int j = 0; j < 4; ++j) word |= bits_at(quads[half * 4 + j], taken, 3) << (2 * j);
+      put(half, word);
+    }
     out += 128;
-    value >>= 2;
-    bits -= 2;
+    taken += 2;
   }
-  if (bits == 1) out[at] |= static_cast<std::uint8_t>(value << j);
+  if (bits - taken == 1) {
+    std::uint32_t word = 0;
+    for (int j = 0; j < 8; ++j) word |= bits_at(quads[j], taken, 1) << j;
+    put(0, word);
+  }
 }
 
 // Row `r`'s part of a packed block.
@@ -159,9 +186,7 @@ void put_row(const PackedFormat& format, const Fields& f, int r, std::byte* bloc
   out += format.has_minimums ? 64 : 32;
   const int subs = format.subs();
   for (int chunk = 0; chunk < format.block / 32; ++chunk, out += format.chunk_bytes()) {
-    for (int i = 0; i < 32; ++i) {
-      put(format.bits, i / 4, static_cast<std::size_t>(r * 4 + i % 4), f.q[chunk * 32 + i], out);
-    }
+    put_quads(format.bits, f.q + chunk * 32, r, out);
     if (!format.has_scales) continue;
     std::uint8_t* scales = out + 64 * format.bits;
     for (int s = 0; s < subs; ++s) {
