@@ -42,6 +42,7 @@ struct Angles {
         sink_sines(cosines) {}
 
   void set(const Rope& rope, int row, std::int64_t position, std::int64_t cache_position) {
+    if (rope.n_pairs() == 0) return;  // no rotation
     const std::size_t at = size(row) * size(rope.n_pairs());
     rope_angles(rope, position, &cosines[at], &sines[at]);
     if (cache_position != position)
