@@ -89,6 +89,8 @@ class File {
   const std::string& name() const { return name_; }
   int version() const { return version_; }
   std::size_t size_bytes() const { return bytes_.size(); }
+  // Whether the bytes are a mapping of the file, so that dropped pages come back from it.
+  bool is_mapped() const { return mapping_ != nullptr; }
   // Everything before the tensor data: the header, the metadata and the tensor table.
   std::span<const std::byte> header() const { return header_; }
 

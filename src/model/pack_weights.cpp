@@ -35,12 +35,12 @@ void release_pages(const std::byte* data, std::size_t n) {
   if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
-void pack(kernels::Matrix& matrix, PackedStorage& storage, ThreadPool& threads) {
+void pack(kernels::Matrix& matrix, Weights& weights, ThreadPool& threads) {
   const auto format = matrix ? kernels::packed_format(matrix.type) : std::nullopt;
   if (!format) return;
   const std::int64_t n_groups = (matrix.rows + kGroupRows - 1) / kGroupRows;
   const std::size_t group_bytes = kernels::packed_group_bytes(*format, matrix.cols);
-  std::byte* out = storage.take(static_cast<std::size_t>(n_groups) * group_bytes);
+  std::byte* out = weights.packed.take(static_cast<std::size_t>(n_groups) * group_bytes);
   const std::int64_t n_tasks = std::min<std::int64_t>(n_groups, 256);
   threads.run(static_cast<int>(n_tasks), [&](int task, int) {
     for (std::int64_t group = task * n_groups / n_tasks; group < (task + 1) * n_groups / n_tasks;
@@ -50,7 +50,8 @@ void pack(kernels::Matrix& matrix, PackedStorage& storage, ThreadPool& threads) 
     }
   });
   matrix.packed = out;
-  release_pages(matrix.data, static_cast<std::size_t>(matrix.rows) * matrix.row_bytes());
+  if (weights.is_mapped)
+    release_pages(matrix.data, static_cast<std::size_t>(matrix.rows) * matrix.row_bytes());
 }
 
 }  // namespace
@@ -74,7 +75,7 @@ std::size_t PackedStorage::bytes() const {
 }
 
 void pack_weights(Weights& weights, ThreadPool& threads) {
-  for_each_matrix(weights, [&](kernels::Matrix& matrix) { pack(matrix, weights.packed, threads); });
+  for_each_matrix(weights, [&](kernels::Matrix& matrix) { pack(matrix, weights, threads); });
 }
 
 }  // namespace runnel

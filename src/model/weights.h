@@ -71,9 +71,10 @@ struct Weights {
   Matrix embeddings;  // [vocabulary, dim]
   std::vector<LayerWeights> layers;
   NormWeights output_norm;
-  Linear output;          // [vocabulary, dim]; the embeddings where tied
-  std::size_t bytes = 0;  // stored bytes of all of them
-  PackedStorage packed;   // what pack_weights() made
+  Linear output;           // [vocabulary, dim]; the embeddings where tied
+  std::size_t bytes = 0;   // stored bytes of all of them
+  bool is_mapped = false;  // from a file: pages dropped from memory come back when read
+  PackedStorage packed;    // what pack_weights() made
 };
 
 // Views into the file, which must outlive them. Error: a tensor that is missing, of the wrong
@@ -82,8 +83,8 @@ struct Weights {
 Weights load_weights(const gguf::File& file, const Config& config);
 
 // Rearranges every quantised matrix for the integer kernels (kernels/packed.h), reading each once,
-// and tells the system that the file's pages of it need not stay in memory. Afterwards products
-// with these matrices take int8 inputs.
+// and tells the system that a mapped file's pages of it need not stay in memory. Afterwards
+// products with these matrices take int8 inputs.
 void pack_weights(Weights& weights, ThreadPool& threads);
 
 }  // namespace runnel
