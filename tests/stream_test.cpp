@@ -6,6 +6,7 @@
 #include <random>
 #include <string>
 
+#include "engine/draft.h"
 #include "runnel/runnel.h"
 #include "support/paths.h"
 
@@ -107,6 +108,75 @@ TEST(Stream, PredictsTheSameFromPosition2To33AsFrom0) {
     ASSERT_NEAR(near.logits()[i], far.logits()[i], 1e-4);
 }
 
+TEST(Draft, ChangesNoToken) {
+  const auto repetitive = [] {
+    std::string text;
+    for (int i = 0; i < 12; ++i)
+      text += "The clock struck, and the old man rose from his chair and went to the door. ";
+    return text;
+  }();
+  for (const float temperature : {0.0f, 0.7f}) {
+    std::vector<std::vector<Token>> texts;
+    std::vector<std::vector<float>> logits;
+    for (const int draft : {0, 1, 8}) {
+      Stream stream = bundled().open(
+          {.window = 200, .draft = draft, .sampling = {.temperature = temperature, .seed = 4}});
+      stream.feed(repetitive);
+      texts.push_back(generate(stream, 80));
+      stream.feed("And then");
+      const std::vector<Token> more = generate(stream, 40);
+      texts.back().insert(texts.back().end(), more.begin(), more.end());
+      logits.emplace_back(stream.logits().begin(), stream.logits().end());
+      EXPECT_EQ(stream.visible_tokens().size(), 204u);
+    }
+    EXPECT_EQ(texts[1], texts[0]);
+    EXPECT_EQ(texts[2], texts[0]);
+    EXPECT_EQ(logits[2], logits[0]);
+  }
+}
+
+TEST(Draft, IsWhatFollowedTheLatestEarlierPlace) {
+  const std::vector<Token> seen = {1, 2, 3, 4, 9, 1, 2, 3, 5, 6, 7, 1, 2, 3};
+  const auto draft = [&](std::size_t pattern, std::size_t most) {
+    const auto found = look_up(seen, pattern, most);
+    return std::vector<Token>(found.begin(), found.end());
+  };
+  EXPECT_EQ(draft(3, 2), (std::vector<Token>{5, 6}));
+  EXPECT_EQ(draft(3, 99), (std::vector<Token>{5, 6, 7, 1, 2, 3}));
+  EXPECT_EQ(draft(4, 5), (std::vector<Token>{}));
+  EXPECT_EQ(draft(14, 5), (std::vector<Token>{}));
+}
+
+TEST(Together, StreamsGetWhatTheyGetAlone) {
+  const auto open_all = [] {
+    std::vector<Stream> streams;
+    streams.push_back(bundled(2).open({.window = 30, .sampling = {.seed = 1}}));
+    streams.push_back(
+        bundled(2).open({.window = 90, .kv_type = KvType::kQ8_0, .sampling = {.seed = 2}}));
+    streams.push_back(
+        bundled(2).open({.policy = Policy::kDense, .draft = 4, .sampling = {.temperature = 0}}));
+    streams.push_back(
+        bundled(2).open({.policy = Policy::kRecompute, .window = 10, .sampling = {.seed = 3}}));
+    for (Stream& stream : streams) stream.feed(kOpening);
+    return streams;
+  };
+  std::vector<Stream> alone = open_all();
+  std::vector<Stream> together = open_all();
+  std::vector<Stream*> pointers;
+  for (Stream& stream : together) pointers.push_back(&stream);
+  for (int i = 0; i < 60; ++i) {
+    const std::vector<Stream::Step> steps = Stream::next(pointers);
+    for (std::size_t s = 0; s < alone.size(); ++s) {
+      const Stream::Step want = alone[s].next();
+      ASSERT_EQ(steps[s].token, want.token) << "stream " << s << " at " << i;
+      ASSERT_EQ(steps[s].text, want.text);
+      ASSERT_EQ(steps[s].log_probability, want.log_probability);
+    }
+  }
+  pointers.push_back(pointers.front());
+  EXPECT_THROW(Stream::next(pointers), Error);
+}
+
 class SavedStream : public testing::TestWithParam<StreamOptions> {};
 
 TEST_P(SavedStream, ContinuesWithTheTokensItWouldHaveProduced) {
@@ -137,6 +207,7 @@ INSTANTIATE_TEST_SUITE_P(
         StreamOptions{.policy = Policy::kWindow, .window = 50},
         StreamOptions{.policy = Policy::kDense},
         StreamOptions{.policy = Policy::kRecompute, .window = 20},
+        StreamOptions{.window = 33, .draft = 6, .sampling = {.seed = 9}},
         StreamOptions{.window = 33, .sampling = {.repetition_penalty = 1.3f, .seed = 5}}));
 
 TEST(SavedStream, IsRefusedWhenDamagedOrForeign) {

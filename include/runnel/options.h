@@ -47,6 +47,10 @@ struct StreamOptions {
   int chunk = 256;  // tokens that pass the model together at most
   std::string pin;  // text at the stream's start that becomes the sinks, whole, never evicted
   std::vector<Token> pin_tokens;  // the same, already tokens (with BOS, if wanted); not both
+  // Tokens guessed ahead from the stream's own recent text and checked in one pass; 0: off. The
+  // output is the same, token for token; repetitive text comes faster, text without repetition
+  // hardly slower.
+  int draft = 0;
   SamplingOptions sampling;
   std::int64_t start_position = 0;  // position of the first token; for tests of precision
 };

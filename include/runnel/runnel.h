@@ -40,6 +40,11 @@ class Model {
   // architecture, tokenizer or tensor type, a tensor of the wrong shape.
   static Model load(const std::filesystem::path& path, const ModelOptions& options = {});
 
+  // The same from a file's bytes in memory, which must outlive the model; `name` stands for the
+  // path in errors.
+  static Model load(std::span<const std::byte> bytes, std::string name,
+                    const ModelOptions& options = {});
+
   Model(Model&&) noexcept;
   Model& operator=(Model&&) noexcept;
   ~Model();
@@ -99,6 +104,10 @@ class Stream {
   // One token: sampled from what the stream has seen, then fed back to it.
   // Error: nothing was fed yet and the vocabulary has no BOS to begin with.
   Step next();
+  // One token for each of several different streams of one model, in one step: the weights are read
+  // once for all. Each gets exactly what its own next() would have given. Error: streams of
+  // different models, or one twice.
+  static std::vector<Step> next(std::span<Stream* const> streams);
 
   // Ingests any amount of text or tokens in chunks; the first call begins the stream with BOS when
   // the model has one. `progress` is called after each chunk with the tokens ingested so far;

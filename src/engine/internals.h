@@ -29,6 +29,8 @@ struct Model::Internals {
   mutable std::mutex mutex;
   mutable std::unique_ptr<Decoder> decoder;
 
+  static std::unique_ptr<Internals> load(gguf::File opened, std::string fallback_name,
+                                         const ModelOptions& options);
   Decoder& decoder_for(int n_tokens) const;
   bool has_weights() const { return !weights.layers.empty(); }
   // Error when the file has no vocabulary.

@@ -74,16 +74,18 @@ Model::Model(Model&&) noexcept = default;
 Model& Model::operator=(Model&&) noexcept = default;
 Model::~Model() = default;
 
-Model Model::load(const std::filesystem::path& path, const ModelOptions& options) {
+std::unique_ptr<Model::Internals> Model::Internals::load(gguf::File opened,
+                                                         std::string fallback_name,
+                                                         const ModelOptions& options) {
   check_option(options.threads >= 0 && options.threads <= 1024, "threads", "0 to 1024",
                options.threads);
-  auto internals = std::unique_ptr<Internals>(new Internals{.file = gguf::File::open(path)});
+  auto internals = std::unique_ptr<Internals>(new Internals{.file = std::move(opened)});
   const gguf::File& file = internals->file;
-  internals->name = file.get_string("general.name", path.stem().string());
+  internals->name = file.get_string("general.name", fallback_name);
   if (file.find("tokenizer.ggml.model") != nullptr) internals->tokenizer = Tokenizer::from(file);
   if (options.vocabulary_only) {
     internals->vocabulary();  // an Error when there is none
-    return Model(std::move(internals));
+    return internals;
   }
   internals->config = read_config(file);
   internals->weights = load_weights(file, internals->config);
@@ -94,7 +96,15 @@ Model Model::load(const std::filesystem::path& path, const ModelOptions& options
     throw Error(fmt::format("{}: want {} bytes of memory for its weights, and there is not so much",
                             file.name(), internals->weights.bytes));
   }
-  return Model(std::move(internals));
+  return internals;
+}
+
+Model Model::load(const std::filesystem::path& path, const ModelOptions& options) {
+  return Model(Internals::load(gguf::File::open(path), path.stem().string(), options));
+}
+
+Model Model::load(std::span<const std::byte> bytes, std::string name, const ModelOptions& options) {
+  return Model(Internals::load(gguf::File::parse(bytes, name), name, options));
 }
 
 StreamOptions Model::resolve(const StreamOptions& options) const {
@@ -106,6 +116,7 @@ StreamOptions Model::resolve(const StreamOptions& options) const {
   check_option(o.chunk >= 1 && o.chunk <= kLargestChunk, "chunk", "1 to 8192", o.chunk);
   check_option(!o.window || (*o.window >= 1 && *o.window <= (1 << 24)), "window", "1 to 16777216",
                o.window.value_or(0));
+  check_option(o.draft >= 0 && o.draft <= 64, "draft", "0 to 64", o.draft);
   check_option(o.start_position >= 0, "start_position", "0 or more", o.start_position);
   check_sampling(o.sampling);
   if (!o.pin.empty() && !o.pin_tokens.empty())

@@ -166,7 +166,7 @@ class Reader {
 template <typename Archive, typename Options>
 void visit_options(Archive&& number, Options& o) {
   number(o.policy), number(o.sinks), number(o.kv_type), number(o.softmax), number(o.chunk),
-      number(o.start_position);
+      number(o.draft), number(o.start_position);
   auto& s = o.sampling;
   number(s.temperature), number(s.top_k), number(s.top_p), number(s.min_p),
       number(s.repetition_penalty);

@@ -6,6 +6,7 @@
 #include <new>
 #include <utility>
 
+#include "engine/draft.h"
 #include "engine/internals.h"
 #include "engine/snapshot.h"
 #include "engine/token_history.h"
@@ -22,11 +23,16 @@ struct Stream::State {
   std::optional<Detokenizer> detokenizer;  // absent for a file without a vocabulary
   std::vector<float> logits;               // for the next token; empty before anything was fed
   std::vector<Token> visible;              // room for the visible tokens, where a step needs them
+  // Guessed tokens that have passed the model already: in the cache beyond its position, with the
+  // logits after each.
+  DraftLength draft_length;
+  std::vector<Token> ahead;
+  std::size_t n_right = 0;          // of them, used
+  std::vector<float> ahead_logits;  // [ahead.size(), vocabulary]
 
   State(const Model::Internals& internals, const StreamOptions& resolved, CacheShape shape);
 
   Decoder& decoder() const { return model.decoder_for(options.chunk); }
-  bool begins_with_bos() const;
   void check(std::span<const Token> tokens) const;
   void run(std::span<const Token> tokens, Segment::Logits wanted, const LogitsVisitor& on_logits);
   void recompute(Token token, const LogitsVisitor& on_logits);
@@ -36,6 +42,11 @@ struct Stream::State {
   void feed_chunk(std::span<const Token> tokens);
   std::int64_t feed(std::span<const Token> tokens, const Progress& progress);
   float nll(std::span<const float> scores, Token token) const;
+  void begin();
+  Step sample();
+  void take(Token token);
+  bool take_ahead(Token token);
+  void guess_after(Token token);
 };
 
 namespace {
@@ -58,14 +69,11 @@ Stream::State::State(const Model::Internals& internals, const StreamOptions& res
       options(resolved),
       cache(take_cache(std::move(shape))),
       history(cache_policy(resolved)),
-      sampler(resolved.sampling, internals.config.vocabulary_size) {
+      sampler(resolved.sampling, internals.config.vocabulary_size),
+      draft_length(resolved.draft) {
   cache.set_origin(resolved.start_position);
   if (model.tokenizer != nullptr) detokenizer.emplace(*model.tokenizer);
   logits.reserve(static_cast<std::size_t>(model.config.vocabulary_size));
-}
-
-bool Stream::State::begins_with_bos() const {
-  return history.position() == 0 && model.tokenizer != nullptr && model.tokenizer->adds_bos();
 }
 
 void Stream::State::check(std::span<const Token> tokens) const {
@@ -77,9 +85,11 @@ void Stream::State::check(std::span<const Token> tokens) const {
   }
 }
 
-// At most a chunk of tokens. The caller holds the model's mutex.
+// At most a chunk of tokens. The caller holds the model's mutex. Guesses not taken so far are
+// forgotten.
 void Stream::State::run(std::span<const Token> tokens, Segment::Logits wanted,
                         const LogitsVisitor& on_logits) {
+  ahead.clear();
   const std::int64_t n_seen = history.position() + static_cast<std::int64_t>(tokens.size()) - 1;
   const bool is_fresh =
       cache.position() == history.position() && cache_policy(options).evicted(n_seen) == 0;
@@ -158,28 +168,110 @@ Stream::Stream(Stream&&) noexcept = default;
 Stream& Stream::operator=(Stream&&) noexcept = default;
 Stream::~Stream() = default;
 
-Stream::Step Stream::next() {
-  State& s = *state_;
-  if (s.logits.empty()) {
-    const std::optional<Token> bos = s.model.tokenizer ? s.model.tokenizer->bos() : std::nullopt;
-    if (!bos)
-      throw Error("stream: nothing was fed yet, and the vocabulary has no BOS to begin with");
-    const std::lock_guard lock(s.model.mutex);
-    s.feed_chunk(std::array{*bos});
-  }
-  if (s.sampler.needs_visible_tokens()) s.history.visible(s.visible);
+void Stream::State::begin() {
+  if (!logits.empty()) return;
+  const std::optional<Token> bos = model.tokenizer ? model.tokenizer->bos() : std::nullopt;
+  if (!bos) throw Error("stream: nothing was fed yet, and the vocabulary has no BOS to begin with");
+  const std::lock_guard lock(model.mutex);
+  feed_chunk(std::array{*bos});
+}
+
+Stream::Step Stream::State::sample() {
+  if (sampler.needs_visible_tokens()) history.visible(visible);
   Step step;
-  step.token = s.sampler.pick(s.logits, s.visible);
-  step.log_probability = -s.nll(s.logits, step.token);
-  {
-    const std::lock_guard lock(s.model.mutex);
-    s.feed_chunk({&step.token, 1});
-  }
-  if (s.detokenizer) {
-    step.text = s.detokenizer->push(step.token);
-    step.end_of_generation = s.model.tokenizer->is_end_of_generation(step.token);
+  step.token = sampler.pick(logits, visible);
+  step.log_probability = -nll(logits, step.token);
+  if (detokenizer) {
+    step.text = detokenizer->push(step.token);
+    step.end_of_generation = model.tokenizer->is_end_of_generation(step.token);
   }
   return step;
+}
+
+// The sampled token becomes part of the stream.
+void Stream::State::take(Token token) {
+  if (take_ahead(token)) return;
+  const std::lock_guard lock(model.mutex);
+  if (options.draft > 0 && options.policy != Policy::kRecompute) return guess_after(token);
+  feed_chunk({&token, 1});
+}
+
+bool Stream::State::take_ahead(Token token) {
+  if (n_right >= ahead.size() || ahead[n_right] != token) {
+    if (!ahead.empty())
+      draft_length.learn(static_cast<int>(ahead.size()), static_cast<int>(n_right));
+    ahead.clear();
+    return false;
+  }
+  const auto vocabulary = static_cast<std::size_t>(model.config.vocabulary_size);
+  keep(std::span<const float>(ahead_logits).subspan(n_right * vocabulary, vocabulary));
+  cache.advance(1);
+  history.push(token);
+  ++n_right;
+  return true;
+}
+
+// Feeds the token with guesses behind it, and goes back to where the token alone would have come.
+void Stream::State::guess_after(Token token) {
+  constexpr std::size_t kPattern = 3;  // fewer match by chance
+  history.visible(visible);
+  visible.push_back(token);
+  const auto most = static_cast<std::size_t>(std::min(draft_length.length(), options.chunk - 1));
+  std::vector<Token> tokens = {token};
+  const std::span<const Token> guesses = look_up(visible, kPattern, most);
+  tokens.insert(tokens.end(), guesses.begin(), guesses.end());
+  std::vector<float> scores;
+  const std::int64_t position = history.position();
+  const Segment segment = {&cache, tokens, options.softmax, Segment::Logits::kAll};
+  decoder().step({&segment, 1}, [&](std::size_t, std::size_t i, std::span<const float> next) {
+    if (i == 0) return keep(next);
+    scores.insert(scores.end(), next.begin(), next.end());
+  });
+  cache.rewind(static_cast<int>(cache.position() - position - 1));
+  history.push(token);
+  ahead.assign(tokens.begin() + 1, tokens.end());
+  ahead_logits = std::move(scores);
+  n_right = 0;
+}
+
+Stream::Step Stream::next() {
+  state_->begin();
+  Step step = state_->sample();
+  state_->take(step.token);
+  return step;
+}
+
+std::vector<Stream::Step> Stream::next(std::span<Stream* const> streams) {
+  std::vector<Step> steps;
+  std::vector<std::size_t> together;  // streams whose token passes the model in the common step
+  for (std::size_t i = 0; i < streams.size(); ++i) {
+    if (&streams[i]->state_->model != &streams[0]->state_->model)
+      throw Error("streams: want one model, found several");
+    if (std::count(streams.begin(), streams.end(), streams[i]) > 1)
+      throw Error("streams: want each once, found one twice");
+  }
+  for (std::size_t i = 0; i < streams.size(); ++i) {
+    State& s = *streams[i]->state_;
+    s.begin();
+    steps.push_back(s.sample());
+    const bool is_plain = s.options.policy != Policy::kRecompute && !s.take_ahead(steps[i].token);
+    if (is_plain) together.push_back(i);
+    if (s.options.policy == Policy::kRecompute) s.take(steps[i].token);
+  }
+  if (together.empty()) return steps;
+  std::vector<Segment> batch;
+  for (const std::size_t i : together) {
+    State& s = *streams[i]->state_;
+    batch.push_back({&s.cache, {&steps[i].token, 1}, s.options.softmax, Segment::Logits::kLast});
+  }
+  const Model::Internals& model = streams[0]->state_->model;
+  const std::lock_guard lock(model.mutex);
+  model.decoder_for(static_cast<int>(batch.size()))
+      .step(batch, [&](std::size_t segment, std::size_t, std::span<const float> scores) {
+        streams[together[segment]]->state_->keep(scores);
+      });
+  for (const std::size_t i : together) streams[i]->state_->history.push(steps[i].token);
+  return steps;
 }
 
 std::int64_t Stream::feed(std::string_view text, const Progress& progress) {

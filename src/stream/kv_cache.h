@@ -56,6 +56,9 @@ class KvCache {
   // reserved).
   void store(int layer, int head, std::int64_t position, const float* key, const float* value);
   void advance(int n) { position_ += n; }
+  // Takes back the last n <= chunk tokens of one advance; the ring still holds all that is then
+  // visible, and theirs too.
+  void rewind(int n) { position_ -= n; }
   // Forgets everything; for a fresh forward.
   void clear() { position_ = 0; }
 
