@@ -20,6 +20,8 @@
 #include "cli/stream_report.h"
 #include "cli/terminal.h"
 #include "cli/validators.h"
+#include "engine/machine_limits.h"
+#include "model/make_model.h"
 
 namespace runnel::cli {
 namespace {
@@ -28,11 +30,17 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kFooter = R"(Examples:
   runnel bench model.gguf
+  runnel bench --shape llama-2-7b --type q4_k_m       random weights of a real shape: no download
+  runnel bench model.gguf --streams 16 --latency 20000
   runnel bench model.gguf --window 1000 --kv-type q8_0 --threads 2
   runnel bench model.gguf --ingest 4096 --decode 256 --runs 9 --json
 
 Everything is measured past the window, where every token evicts one: the steady state of an endless
-stream. Time to first token is that of a fresh stream with a prompt of --prompt tokens.)";
+stream. Time to first token is that of a fresh stream with a prompt of --prompt tokens. The machine's
+limits are measured first, on the same threads with the same instructions. "of limit" is the part of the
+memory bandwidth that decode uses (weights and cache read for a token), and the part of the arithmetic
+peak that ingestion uses (int8 for packed weights, float for the rest and for attention). Shapes and
+types: see runnel make-model --help.)";
 
 // Sorted readings of one quantity.
 class Readings {
@@ -44,6 +52,9 @@ class Readings {
     const std::size_t half = values_.size() / 2;
     return values_.size() % 2 == 1 ? values_[half] : (values_[half - 1] + values_[half]) / 2;
   }
+  double quantile(double q) const {
+    return values_[static_cast<std::size_t>(q * static_cast<double>(values_.size() - 1))];
+  }
   double low() const { return values_.front(); }
   double high() const { return values_.back(); }
   Json json() const { return {{"median", median()}, {"min", low()}, {"max", high()}}; }
@@ -53,10 +64,23 @@ class Readings {
 };
 
 struct Measured {
+  MachineLimits limits;
+  TokenWork work;
   double load_seconds = 0;
   Readings ingest{{0}};       // tokens/s
   Readings decode{{0}};       // tokens/s
   Readings first_token{{0}};  // seconds
+  Readings together{{0}};     // tokens/s of all streams, with --streams
+  Readings latency{{0}};      // seconds of single steps, with --latency
+
+  // Parts of the machine's limits.
+  double decode_part() const {
+    return decode.median() * work.read_bytes / limits.read_bytes_per_second;
+  }
+  double ingest_part() const {
+    return ingest.median() * (work.int8_multiply_adds / limits.int8_multiply_adds_per_second +
+                              work.float_multiply_adds / limits.float_multiply_adds_per_second);
+  }
 };
 
 class Bench final : public Command {
@@ -71,8 +95,12 @@ class Bench final : public Command {
   double ingest_rate(const Model& model, Stream& stream);
   double decode_rate(Stream& stream) const;
   double first_token_seconds(const Model& model);
+  double together_rate(const Model& model, std::vector<Stream>& streams) const;
+  Readings step_latency(Stream& stream) const;
+  Model load_model();
   template <typename Measure>
   Readings repeat(const char* name, Measure measure) const;
+  void print_json(const Model& model, const Stream& stream, const Measured& measured) const;
   void report(const Model& model, const Stream& stream, const Measured& measured) const;
 
   CLI::App* app_;
@@ -82,6 +110,11 @@ class Bench final : public Command {
   int n_decode_ = 128;
   int n_prompt_ = 512;
   int n_runs_ = 5;
+  int n_streams_ = 1;
+  int n_latency_ = 0;
+  std::string shape_;
+  std::string type_ = "q4_0";
+  MadeModel made_;  // with --shape: the model's bytes
   bool is_json_ = false;
   std::mt19937_64 random_{20230917};
 };
@@ -89,7 +122,10 @@ class Bench final : public Command {
 Bench::Bench(CLI::App& program)
     : app_(program.add_subcommand("bench", "Measure speed and memory past the window")) {
   app_->footer(kFooter);
-  model_.add_to(*app_);
+  model_.add_to(*app_, false);
+  app_->add_option("--shape", shape_, "Instead of MODEL: random weights of a real model's shape")
+      ->type_name("NAME");
+  app_->add_option("--type", type_, "How the matrices of --shape are stored")->type_name("TYPE");
   const auto add_count = [this](const char* flag, int& target, const char* description) {
     app_->add_option(flag, target, description)->type_name("N")->check(whole_within(1, 1 << 30));
   };
@@ -97,20 +133,62 @@ Bench::Bench(CLI::App& program)
   add_count("--decode", n_decode_, "Tokens written in a run");
   add_count("--prompt", n_prompt_, "Tokens of the prompt before a first token");
   add_count("--runs", n_runs_, "Runs of each measurement");
+  add_count("--streams", n_streams_, "Also write to so many streams together in one step");
+  app_->add_option("--latency", n_latency_, "Also time so many single decode steps")
+      ->type_name("N")
+      ->check(whole_within(0, 1 << 30));
   app_->add_flag("--json", is_json_, "The result as one JSON object");
   stream_.add_to(*app_);
+  stream_.add_draft_to(*app_);
 }
 
 void Bench::run() {
   Measured measured;
+  if (model_.path().empty() == shape_.empty()) throw CLI::RequiredError("MODEL or --shape");
   const Stopwatch load;
-  const Model model = model_.load();
+  const Model model = load_model();
   measured.load_seconds = load.seconds();
+  measured.limits = measure_machine_limits(model);
   measured.first_token = repeat("first token", [&] { return first_token_seconds(model); });
   Stream stream = filled_stream(model);
   measured.ingest = repeat("ingestion", [&] { return ingest_rate(model, stream); });
   measured.decode = repeat("decode", [&] { return decode_rate(stream); });
-  report(model, stream, measured);
+  measured.work = token_work(model, stream.options());
+  if (n_latency_ > 0) measured.latency = step_latency(stream);
+  if (n_streams_ > 1) {
+    std::vector<Stream> streams;
+    for (int i = 0; i < n_streams_; ++i) streams.push_back(filled_stream(model));
+    measured.together = repeat("streams together", [&] { return together_rate(model, streams); });
+  }
+  is_json_ ? print_json(model, stream, measured) : report(model, stream, measured);
+}
+
+Model Bench::load_model() {
+  if (shape_.empty()) return model_.load();
+  made_ = make_model(find_shape(shape_, ""), StorageType::parse(type_), 0);
+  return Model::load(made_.bytes(), fmt::format("{} of random {}", shape_, type_),
+                     {.threads = model_.threads()});
+}
+
+double Bench::together_rate(const Model&, std::vector<Stream>& streams) const {
+  std::vector<Stream*> pointers;
+  for (Stream& stream : streams) pointers.push_back(&stream);
+  const Stopwatch watch;
+  for (int i = 0; i < n_decode_; ++i) Stream::next(pointers);
+  return n_decode_ * n_streams_ / watch.seconds();
+}
+
+Readings Bench::step_latency(Stream& stream) const {
+  StatusLine status;
+  std::vector<double> seconds;
+  for (int i = 0; i < n_latency_; ++i) {
+    const Stopwatch watch;
+    stream.next();
+    seconds.push_back(watch.seconds());
+    if (status.is_due())
+      status.show(fmt::format(" measuring latency: step {} of {}", i, n_latency_));
+  }
+  return Readings(std::move(seconds));
 }
 
 std::vector<Token> Bench::random_tokens(const Model& model, std::int64_t n) {
@@ -166,41 +244,75 @@ Readings Bench::repeat(const char* name, Measure measure) const {
   return Readings(std::move(readings));
 }
 
-void Bench::report(const Model& model, const Stream& stream, const Measured& measured) const {
-  if (is_json_) {
-    Json json = {{"model", model.name()},
-                 {"instruction_set", model.instruction_set()},
-                 {"threads", model.threads()},
-                 {"load_seconds", measured.load_seconds},
-                 {"first_token_seconds", measured.first_token.json()},
-                 {"ingest_tokens_per_second", measured.ingest.json()},
-                 {"decode_tokens_per_second", measured.decode.json()},
-                 {"weight_bytes", model.weight_bytes()},
-                 {"resident_bytes", resident_bytes()},
-                 {"peak_resident_bytes", peak_resident_bytes()}};
-    json.update(stream_json(stream));
-    print_out(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
-    return;
+void Bench::print_json(const Model& model, const Stream& stream, const Measured& m) const {
+  Json json = {{"model", model.name()},
+               {"instruction_set", model.instruction_set()},
+               {"threads", model.threads()},
+               {"read_bytes_per_second", m.limits.read_bytes_per_second},
+               {"float_multiply_adds_per_second", m.limits.float_multiply_adds_per_second},
+               {"int8_multiply_adds_per_second", m.limits.int8_multiply_adds_per_second},
+               {"load_seconds", m.load_seconds},
+               {"first_token_seconds", m.first_token.json()},
+               {"ingest_tokens_per_second", m.ingest.json()},
+               {"ingest_part_of_peak", m.ingest_part()},
+               {"decode_tokens_per_second", m.decode.json()},
+               {"decode_bytes_per_token", m.work.read_bytes},
+               {"decode_part_of_bandwidth", m.decode_part()},
+               {"weight_bytes", model.weight_bytes()},
+               {"resident_bytes", resident_bytes()},
+               {"peak_resident_bytes", peak_resident_bytes()}};
+  if (n_streams_ > 1)
+    json["streams"] = {{"count", n_streams_}, {"tokens_per_second", m.together.json()}};
+  if (n_latency_ > 0) {
+    json["latency_seconds"] = {{"steps", n_latency_},
+                               {"median", m.latency.median()},
+                               {"p99", m.latency.quantile(0.99)},
+                               {"p999", m.latency.quantile(0.999)},
+                               {"max", m.latency.high()}};
   }
+  json.update(stream_json(stream));
+  print_out(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+void Bench::report(const Model& model, const Stream& stream, const Measured& measured) const {
   const StreamOptions& options = stream.options();
   std::string text = fmt::format(
-      "{}: {} kernels, {} threads\npolicy {}, {} sinks, window {}, {} cache, past the window\n\n"
+      "{}: {} kernels, {} threads\npolicy {}, {} sinks, window {}, {} cache, past the window\n"
+      "this machine: reads {:.1f} GB/s, multiplies {:.0f} G int8 and {:.0f} G float pairs a "
+      "second\n\n"
       "{:<22}{:>18}   {}\n",
       model.name(), model.instruction_set(), model.threads(), policy_text(options.policy),
       options.sinks,
       options.policy == Policy::kDense ? "infinite" : grouped(options.window.value_or(0)),
-      kv_type_text(options.kv_type), "", "median", fmt::format("lowest to highest of {}", n_runs_));
+      kv_type_text(options.kv_type), measured.limits.read_bytes_per_second * 1e-9,
+      measured.limits.int8_multiply_adds_per_second * 1e-9,
+      measured.limits.float_multiply_adds_per_second * 1e-9, "", "median",
+      fmt::format("lowest to highest of {}", n_runs_));
   const auto add_row = [&text](std::string_view name, const Readings& readings, auto in_words) {
     text += fmt::format("{:<22}{:>18}   {} to {}\n", name, in_words(readings.median()),
                         in_words(readings.low()), in_words(readings.high()));
   };
   add_row("ingestion", measured.ingest, rate_text);
   add_row("decode", measured.decode, rate_text);
+  if (n_streams_ > 1)
+    add_row(fmt::format("{} streams together", n_streams_), measured.together, rate_text);
   add_row("time to first token", measured.first_token, seconds_text);
+  text += fmt::format("{:<22}{:>17.0f} %   of the arithmetic peak\n", "ingestion of limit",
+                      100 * measured.ingest_part());
+  text += fmt::format("{:<22}{:>17.0f} %   of the memory bandwidth, {} a token\n",
+                      "decode of limit", 100 * measured.decode_part(),
+                      bytes_text(static_cast<std::size_t>(measured.work.read_bytes)));
+  if (n_latency_ > 0) {
+    text += fmt::format("{:<22}{:>18}   99 %: {}, 99.9 %: {}, slowest: {} of {} steps\n",
+                        "decode latency", seconds_text(measured.latency.median()),
+                        seconds_text(measured.latency.quantile(0.99)),
+                        seconds_text(measured.latency.quantile(0.999)),
+                        seconds_text(measured.latency.high()), n_latency_);
+  }
   text += fmt::format("{:<22}{:>18}\n", "model load", seconds_text(measured.load_seconds));
   text += fmt::format("{:<22}{:>18}\n", "weights", bytes_text(model.weight_bytes()));
   text += fmt::format("{:<22}{:>18}\n", "cache", bytes_text(stream.bytes()));
-  text += fmt::format("{:<22}{:>18}\n", "peak memory", bytes_text(peak_resident_bytes()));
+  text += fmt::format("{:<22}{:>18}\n", "resident memory", bytes_text(resident_bytes()));
   print_out(text);
 }
 

@@ -92,6 +92,7 @@ Chat::Chat(CLI::App& program)
   CLI::Option* resume =
       app_->add_option("--resume", resume_path_, "Go on with a saved dialogue")->type_name("FILE");
   stream_.add_to(*app_);
+  stream_.add_draft_to(*app_);
   sampling_.add_to(*app_);
   for (CLI::Option* option : stream_.all()) resume->excludes(option);
   resume->excludes(system)->excludes(system_file);

@@ -61,8 +61,10 @@ std::string policy_text(Policy policy) { return name_of(kPolicies, policy); }
 std::string kv_type_text(KvType type) { return name_of(kKvTypes, type); }
 std::string softmax_text(Softmax softmax) { return name_of(kSoftmaxes, softmax); }
 
-void ModelArguments::add_to(CLI::App& app) {
-  app.add_option("MODEL", path_, "The model, a GGUF file")->required()->type_name("FILE");
+void ModelArguments::add_to(CLI::App& app, bool is_model_required) {
+  app.add_option("MODEL", path_, "The model, a GGUF file")
+      ->required(is_model_required)
+      ->type_name("FILE");
   app.add_option("--threads", threads_, "Worker threads; 0: one for each core")
       ->type_name("N")
       ->check(whole_within(0, 1024));
@@ -109,6 +111,16 @@ void StreamArguments::add_pin_to(CLI::App& app) {
   all_.push_back(pin_file);
 }
 
+void StreamArguments::add_draft_to(CLI::App& app) {
+  all_.push_back(
+      app.add_option("--draft", draft_,
+                     "Tokens guessed ahead from the stream's own text and checked together: "
+                     "the same output, sooner where text repeats; 0: off")
+          ->type_name("TOKENS")
+          ->check(whole_within(0, 64))
+          ->group("Stream"));
+}
+
 StreamOptions StreamArguments::options() const {
   StreamOptions options;
   options.policy = value_of(kPolicies, policy_);
@@ -116,6 +128,7 @@ StreamOptions StreamArguments::options() const {
   options.window = window_;
   options.kv_type = value_of(kKvTypes, kv_type_);
   options.chunk = chunk_;
+  options.draft = draft_;
   options.softmax = value_of(kSoftmaxes, softmax_);
   options.pin = pin_file_.empty() ? pin_ : read_file(pin_file_);
   return options;

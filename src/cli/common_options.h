@@ -18,9 +18,10 @@ namespace runnel::cli {
 // MODEL and --threads.
 class ModelArguments {
  public:
-  void add_to(CLI::App& app);
+  void add_to(CLI::App& app, bool is_model_required = true);
   Model load() const;
   const std::string& path() const { return path_; }
+  int threads() const { return threads_; }
 
  private:
   std::string path_;
@@ -33,6 +34,7 @@ class StreamArguments {
  public:
   void add_to(CLI::App& app);
   void add_pin_to(CLI::App& app);
+  void add_draft_to(CLI::App& app);  // for subcommands that write
   // What the user gave, over the library's defaults. Error: the pin file cannot be read.
   StreamOptions options() const;
   // All of them, for an option that excludes them (a saved stream keeps its own).
@@ -45,6 +47,7 @@ class StreamArguments {
   std::string kv_type_ = "f16";
   int chunk_ = StreamOptions{}.chunk;
   std::string softmax_ = "standard";
+  int draft_ = 0;
   std::string pin_;
   std::string pin_file_;
   std::vector<CLI::Option*> all_;

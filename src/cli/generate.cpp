@@ -113,6 +113,7 @@ Generate::Generate(CLI::App& program)
   add_output_options();
   stream_.add_to(*app_);
   stream_.add_pin_to(*app_);
+  stream_.add_draft_to(*app_);
   sampling_.add_to(*app_);
   CLI::Option* resume =
       app_->add_option("--resume", resume_path_, "Go on with a stream saved by --save")

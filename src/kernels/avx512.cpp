@@ -52,6 +52,7 @@ inline Sums dot_quads(Sums sums, const Bytes& weights, std::int32_t quad) {
 
 #include "kernels/generic.inl"
 #include "kernels/packed.inl"
+#include "kernels/limits.inl"
 
 }  // namespace
 

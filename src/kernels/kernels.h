@@ -122,6 +122,12 @@ struct Table {
   void (*swiglu_oai)(const float* gate, const float* up, float* out,
                      int n);                    // gpt-oss: clamped, (up + 1) * swish
   void (*softcap)(float* x, float cap, int n);  // x = cap * tanh(x / cap)
+  // What the machine can do at most, for benchmarks: `rounds` of independent multiply-adds in
+  // registers, of floats or of int8 quads. Return the number of multiply-adds. And reads of n bytes
+  // (a multiple of 256), returning their sum.
+  std::int64_t (*float_peak)(std::int64_t rounds, float* sink);
+  std::int64_t (*int8_peak)(std::int64_t rounds, float* sink);
+  std::int64_t (*read_all)(const std::byte* data, std::int64_t n);
   // log(sum(exp(x[i])))
   float (*log_sum_exp)(const float* x, int n);
 };

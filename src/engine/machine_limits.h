@@ -1,0 +1,26 @@
+// What this machine can do at most, measured with the kernels' own instructions on all of the
+// model's threads at once: the measure that every speed is stated against.
+#pragma once
+
+#include "runnel/runnel.h"
+
+namespace runnel {
+
+struct MachineLimits {
+  double read_bytes_per_second = 0;           // memory, large pages, far beyond the caches
+  double float_multiply_adds_per_second = 0;  // of floats in registers
+  double int8_multiply_adds_per_second = 0;   // of int8 quads in registers
+};
+
+// Takes about `seconds` for each of the three, and 512 MiB of memory meanwhile.
+MachineLimits measure_machine_limits(const Model& model, double seconds = 1);
+
+// What one decoded token reads and what one ingested token multiplies, past the window.
+struct TokenWork {
+  double read_bytes = 0;           // weights as they lie in memory, and the cache
+  double float_multiply_adds = 0;  // float weights, and attention
+  double int8_multiply_adds = 0;   // packed weights
+};
+TokenWork token_work(const Model& model, const StreamOptions& resolved);
+
+}  // namespace runnel
