@@ -16,8 +16,9 @@ class StopSignals {
   bool requested() const;
   void forget();  // ready for the next request
 
- private:
-  void install();
+  // What the second signal writes to standard error before it ends the process: it puts the
+  // terminal right. Borrowed; nullptr: nothing.
+  static void set_last_words(const char* text);
 };
 
 }  // namespace runnel::cli

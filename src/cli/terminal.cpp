@@ -8,10 +8,19 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "cli/signals.h"
+
 namespace runnel::cli {
 namespace {
 
 constexpr double kSecondsBetweenPaints = 0.1;
+
+// Between saving the cursor and putting it back (ESC 7, ESC 8), because it moves the cursor: the
+// whole screen scrolls again.
+constexpr const char* kWholeScreenScrolls =
+    "\x1b"
+    "7\x1b[r\x1b"
+    "8";
 
 bool has_controls() {
   const char* term = std::getenv("TERM");
@@ -105,6 +114,7 @@ void StatusLine::close() {
 // rows above the last one scroll. Setting the region moves the cursor, hence save and restore (ESC
 // 7, ESC 8).
 void StatusLine::reserve_bottom_row() {
+  StopSignals::set_last_words(kWholeScreenScrolls);
   put(
       fmt::format("\x1b"
                   "7\x1b[r\x1b"
@@ -121,6 +131,7 @@ void StatusLine::release_bottom_row() {
                   "7\x1b[{};1H\x1b[2K\x1b[r\x1b"
                   "8",
                   rows_));
+  StopSignals::set_last_words(nullptr);
 }
 
 double RateMeter::update(double count) {
