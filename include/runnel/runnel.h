@@ -36,7 +36,8 @@ struct ModelOptions {
 
 class Model {
  public:
-  // Maps the file; weights are read from the mapping. Error: not a GGUF file, an unsupported
+  // Maps the file and packs its quantised matrices, in memory, for the processor; other weights are
+  // read from the mapping. Error: not a GGUF file, an unsupported
   // architecture, tokenizer or tensor type, a tensor of the wrong shape.
   static Model load(const std::filesystem::path& path, const ModelOptions& options = {});
 
@@ -74,7 +75,7 @@ class Model {
   int vocabulary_size() const;
   int trained_context() const;  // tokens
   int layers() const;
-  std::size_t weight_bytes() const;
+  std::size_t weight_bytes() const;  // of the weights, as the file stores them
   int threads() const;
   const char* instruction_set() const;  // the kernels chosen at start: "avx512"
 

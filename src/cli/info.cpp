@@ -16,6 +16,7 @@
 #include "cli/files.h"
 #include "cli/numbers.h"
 #include "cli/terminal.h"
+#include "engine/internals.h"
 #include "gguf/file.h"
 #include "model/architecture.h"
 
@@ -98,8 +99,9 @@ std::map<std::string, TypeTotal> totals_by_type(const gguf::File& file) {
 
 // What streams of a model take, for each number format of the cache.
 struct Memory {
-  StreamOptions options;  // resolved
-  std::size_t weight_bytes = 0;
+  StreamOptions options;         // resolved
+  std::size_t weight_bytes = 0;  // in the file
+  std::size_t loaded_bytes = 0;  // in memory: packed, or still read from the mapped file
   int trained_context = 0;
   std::array<std::pair<KvType, std::size_t>, 4> stream_bytes;
 };
@@ -153,6 +155,8 @@ std::variant<Memory, std::string> Info::memory() const {
     Memory memory;
     memory.options = model.resolve(stream_.options());
     memory.weight_bytes = model.weight_bytes();
+    const Weights& weights = model.internals().weights;
+    memory.loaded_bytes = weights.bytes - weights.released_bytes + weights.packed.bytes();
     memory.trained_context = model.trained_context();
     StreamOptions options = memory.options;
     constexpr std::array kTypes{KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kQ8_0};
@@ -195,8 +199,10 @@ std::string tensors_text(const gguf::File& file, bool shows_each) {
 std::string memory_text(const Memory& memory) {
   const StreamOptions& options = memory.options;
   std::string text = "\n" + bold("Memory") + "\n";
-  text += fmt::format("  weights                {:>12}  mapped from the file\n",
-                      bytes_text(memory.weight_bytes));
+  text += fmt::format("  weights in the file    {:>12}\n", bytes_text(memory.weight_bytes));
+  text +=
+      fmt::format("  weights in memory      {:>12}  quantised matrices are packed when loaded\n",
+                  bytes_text(memory.loaded_bytes));
   for (const auto& [type, bytes] : memory.stream_bytes) {
     text += fmt::format("  a stream, {:<12} {:>12}{}\n", kv_type_text(type) + " cache",
                         bytes_text(bytes), type == options.kv_type ? "  this --kv-type" : "");
@@ -226,6 +232,7 @@ Json memory_json(const Memory& memory) {
   Json window = nullptr;
   if (memory.options.window) window = *memory.options.window;
   return {{"weight_bytes", memory.weight_bytes},
+          {"loaded_weight_bytes", memory.loaded_bytes},
           {"stream_bytes", streams},
           {"policy", policy_text(memory.options.policy)},
           {"sinks", memory.options.sinks},

@@ -50,8 +50,11 @@ void pack(kernels::Matrix& matrix, Weights& weights, ThreadPool& threads) {
     }
   });
   matrix.packed = out;
-  if (weights.is_mapped)
-    release_pages(matrix.data, static_cast<std::size_t>(matrix.rows) * matrix.row_bytes());
+  if (!weights.is_mapped) return;
+  const std::size_t n_bytes = static_cast<std::size_t>(matrix.rows) * matrix.row_bytes();
+  release_pages(matrix.data, n_bytes);
+  const bool is_embeddings = matrix.data == weights.embeddings.data;  // rows still looked up there
+  if (!is_embeddings) weights.released_bytes += n_bytes;
 }
 
 }  // namespace

@@ -71,10 +71,11 @@ struct Weights {
   Matrix embeddings;  // [vocabulary, dim]
   std::vector<LayerWeights> layers;
   NormWeights output_norm;
-  Linear output;           // [vocabulary, dim]; the embeddings where tied
-  std::size_t bytes = 0;   // stored bytes of all of them
-  bool is_mapped = false;  // from a file: pages dropped from memory come back when read
-  PackedStorage packed;    // what pack_weights() made
+  Linear output;                   // [vocabulary, dim]; the embeddings where tied
+  std::size_t bytes = 0;           // stored bytes of all of them
+  bool is_mapped = false;          // from a file: pages dropped from memory come back when read
+  PackedStorage packed;            // what pack_weights() made
+  std::size_t released_bytes = 0;  // stored bytes that are read no more, but as packed
 };
 
 // Views into the file, which must outlive them. Error: a tensor that is missing, of the wrong
