@@ -3,6 +3,7 @@
 #   make demo       endless text from the bundled model, until Ctrl-C (DEMO_TOKENS=N stops after N tokens)
 #   make test       all tests
 #   make bench      speed of the bundled model on this machine
+#   make million    a stream of a million tokens: speed, likelihood and memory of each tenth (MODEL=, TEXT=)
 #   make install    PREFIX (default /usr/local), DESTDIR
 #   make format     clang-format in place;  make lint: clang-format and clang-tidy as checks
 BUILD := build
@@ -11,7 +12,7 @@ DEMO_MODEL := models/novella-7m-q8_0.gguf
 DEMO_PROMPT := It was a dark and stormy night, and the old man sat by the fire, listening to the wind.
 FORMATTED = $(shell git ls-files '*.cpp' '*.h' '*.inl' | grep -v '^build')
 
-.PHONY: all packages configure demo test bench install format lint clean
+.PHONY: all packages configure demo test bench million install format lint clean
 
 all: configure
 	@cmake --build $(BUILD)
@@ -34,6 +35,11 @@ test: all
 bench: configure
 	@cmake --build $(BUILD) --target runnel_cli
 	@$(BUILD)/runnel bench $(DEMO_MODEL)
+
+million: configure
+	@cmake -B $(BUILD) -DRUNNEL_BENCH=ON >/dev/null
+	@cmake --build $(BUILD) --target bench_million
+	@$(BUILD)/bench/bench_million $(or $(MODEL),$(DEMO_MODEL)) 1000000 $(TEXT)
 
 install: all
 	@DESTDIR="$(DESTDIR)" cmake --install $(BUILD) --prefix "$(PREFIX)"
