@@ -14,9 +14,7 @@ expect_same "$(jq .predicted_tokens "$WORK/out")" $((n - 1))
 expect_same "$(jq --slurpfile v "$WORK/a.json" '($v[0] | add / length) as $m | (.mean_nll - $m) | fabs < 1e-6' "$WORK/out")" true
 expect_exit 0 ppl --tokens "$WORK/ids.json" --window 60 --nll "$WORK/b.json" --chunk 7
 expect_text "$WORK/out" "^perplexity "
-# The models's products are summed in another order in another chunk: close, not bit for bit.
-expect_same "$(jq -n --slurpfile a "$WORK/a.json" --slurpfile b "$WORK/b.json" \
-  '[$a[0], $b[0]] | transpose | map((.[0] - .[1]) | fabs < 0.02) | all')" true
+cmp "$WORK/a.json" "$WORK/b.json" || fail "another chunk gives other values"
 expect_exit 0 ppl "$WORK/text" --limit 50 --nll "$WORK/c.json"
 expect_same "$(jq length "$WORK/c.json")" 49
 
