@@ -19,9 +19,10 @@
 namespace runnel::kernels {
 namespace {
 
-constexpr TensorType kPackedTypes[] = {
-    TensorType::kQ4_0, TensorType::kQ4_1, TensorType::kQ5_0, TensorType::kQ5_1, TensorType::kQ8_0,
-    TensorType::kQ2_K, TensorType::kQ3_K, TensorType::kQ4_K, TensorType::kQ5_K, TensorType::kQ6_K};
+constexpr TensorType kPackedTypes[] = {TensorType::kQ4_0, TensorType::kQ4_1, TensorType::kQ5_0,
+                                       TensorType::kQ5_1, TensorType::kQ8_0, TensorType::kQ2_K,
+                                       TensorType::kQ3_K, TensorType::kQ4_K, TensorType::kQ5_K,
+                                       TensorType::kQ6_K, TensorType::kMXFP4};
 constexpr int kCols = 512;
 constexpr int kRows = 37;
 constexpr int kTokens = 19;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "kernels/blocks.h"
 #include "kernels/dequantize.h"
 #include "kernels/kernels.h"
 #include "kernels/tables.h"
@@ -61,9 +62,16 @@ inline Sums dot_quads(Sums sums, const Bytes& weights, std::int32_t quad) {
   return sums;
 }
 
+inline Bytes look_up(Bytes codes) {
+  const __m256i table =
+      _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kE2M1)));
+  for (auto& part : codes.part) part = (byte_vector)_mm256_shuffle_epi8(table, (__m256i)part);
+  return codes;
+}
+
 #include "kernels/generic.inl"
-#include "kernels/packed.inl"
 #include "kernels/limits.inl"
+#include "kernels/packed.inl"
 
 }  // namespace
 

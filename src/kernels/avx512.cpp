@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "kernels/blocks.h"
 #include "kernels/dequantize.h"
 #include "kernels/kernels.h"
 #include "kernels/tables.h"
@@ -50,9 +51,16 @@ inline Sums dot_quads(Sums sums, const Bytes& weights, std::int32_t quad) {
   return sums;
 }
 
+inline Bytes look_up(Bytes codes) {
+  const __m512i table =
+      _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kE2M1)));
+  codes.part[0] = (byte_vector)_mm512_shuffle_epi8(table, (__m512i)codes.part[0]);
+  return codes;
+}
+
 #include "kernels/generic.inl"
-#include "kernels/packed.inl"
 #include "kernels/limits.inl"
+#include "kernels/packed.inl"
 
 }  // namespace
 

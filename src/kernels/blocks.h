@@ -97,6 +97,10 @@ static_assert(sizeof(BlockQ5_K) == 176 && sizeof(BlockQ6_K) == 210);
 inline constexpr std::int8_t kTwiceE2M1[16] = {0, 1,  2,  3,  4,  6,  8,  12,
                                                0, -1, -2, -3, -4, -6, -8, -12};
 
+// The same plus 12: unsigned, for products of unsigned with signed bytes. Not inline: each kernel
+// file has its own.
+constexpr std::uint8_t kE2M1[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
+
 // Scale j (0 to 15) of Q3_K: its low 4 bits fill bytes 0 to 7 as halves (0 to 7 low, 8 to 15 high),
 // its high 2 bits bytes 8 to 11, four to a byte.
 inline int scale_q3(const std::uint8_t* scales, int j) {

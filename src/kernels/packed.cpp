@@ -65,6 +65,14 @@ void read_q8_0(const std::byte* data, Fields& f) {
   for (int i = 0; i < kSmallBlock; ++i) f.q[i] = static_cast<std::uint8_t>(b.qs[i] + 128);
 }
 
+void read_mxfp4(const std::byte* data, Fields& f) {
+  BlockMXFP4 b;
+  std::memcpy(&b, data, sizeof(b));
+  f.d = static_cast<std::uint16_t>(b.e >= 2 ? (b.e - 1) << 7
+                                            : 0x20 << b.e);  // 2^(e - 128) as a bfloat16
+  put_halves(b.qs, 16, kSmallBlock, f.q);
+}
+
 void read_q2_k(const std::byte* data, Fields& f) {
   BlockQ2_K b;
   std::memcpy(&b, data, sizeof(b));
@@ -125,6 +133,8 @@ Read reader_of(TensorType type) {
       return read_small<BlockQ5_1>;
     case TensorType::kQ8_0:
       return read_q8_0;
+    case TensorType::kMXFP4:
+      return read_mxfp4;
     case TensorType::kQ2_K:
       return read_q2_k;
     case TensorType::kQ3_K:
@@ -211,6 +221,8 @@ std::optional<PackedFormat> packed_format(TensorType type) {
       return kPackedQ5_1;
     case TensorType::kQ8_0:
       return kPackedQ8_0;
+    case TensorType::kMXFP4:
+      return kPackedMXFP4;
     case TensorType::kQ2_K:
       return kPackedQ2_K;
     case TensorType::kQ3_K:

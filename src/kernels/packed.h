@@ -16,6 +16,8 @@
 // sub-blocks
 //
 //   w = d * scale * (q - offset)  (- m * minimum),   scale = minimum = 1 where a format has none
+//
+// MXFP4's codes are looked up as twice their values plus 12, which are whole numbers from 0 to 24.
 #pragma once
 
 #include <cstddef>
@@ -34,6 +36,7 @@ struct PackedFormat {
   bool has_minimums = false;
   int offset = 0;
   bool adds_minimum = false;  // w = ... + m
+  bool is_e2m1 = false;       // q is a code of MXFP4, standing for kTwiceE2M1[q]; d is a bfloat16
 
   constexpr int subs() const { return 32 / sub_block; }
   constexpr std::size_t chunk_bytes() const {
@@ -61,7 +64,9 @@ inline constexpr PackedFormat kPackedQ5_K = {
 inline constexpr PackedFormat kPackedQ6_K = {
     .bits = 6, .block = 256, .sub_block = 16, .has_scales = true, .offset = 32};
 
-// nullopt for types that are not packed (floats, MXFP4).
+inline constexpr PackedFormat kPackedMXFP4 = {.bits = 4, .offset = 12, .is_e2m1 = true};
+
+// nullopt for types that are not packed: floats.
 std::optional<PackedFormat> packed_format(TensorType type);
 
 // Bytes of a group of 16 rows.

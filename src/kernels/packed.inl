@@ -5,6 +5,7 @@
 //   Sums, dot_quads<kFull>(sums, weights, quad)
 //       16 int32 sums += dot products of 16 quads of unsigned bytes (below 128 unless kFull) with
 //       one signed quad
+//   look_up(codes)  kE2M1[code] in each byte; codes below 16
 //   kPackedTokens   tokens that pass together; divides kInputGroup
 //
 // Integer sums are exact in any order; the float sum over chunks of 32 columns runs in rising
@@ -103,6 +104,9 @@ RUNNEL_INLINE void multiply_chunk(const std::byte* chunk, Vec d, Vec m, const In
                                   Vec* acc) {
   Bytes quads[8];
   load_quads<F.bits>(chunk, quads, std::make_index_sequence<8>{});
+  if constexpr (F.is_e2m1) {
+    repeat<8>([&](int j) __attribute__((always_inline)) { quads[j] = look_up(quads[j]); });
+  }
   const auto* lists = reinterpret_cast<const std::int8_t*>(chunk + 64 * F.bits);
   repeat<F.subs()>([&](int sub) __attribute__((always_inline)) {
     Vec scale = d;
@@ -134,7 +138,7 @@ static void packed_tokens(const Matmul& m, const std::byte* group, std::int64_t 
   repeat<T>([&](int t) __attribute__((always_inline)) { acc[t] = splat(0); });
   for (std::int64_t col = 0; col < m.w.cols; col += F.block, group += F.block_bytes()) {
     const auto* halves = reinterpret_cast<const std::uint16_t*>(group);
-    const Vec d = load_half16(halves);
+    const Vec d = F.is_e2m1 ? load_bfloat16(halves) : load_half16(halves);
     const Vec minimum = F.has_minimums ? load_half16(halves + 16) : splat(0);
     const std::byte* chunk = group + (F.has_minimums ? 64 : 32);
     for (int c = 0; c < F.block; c += 32, chunk += F.chunk_bytes(), x += stride) {
@@ -180,6 +184,8 @@ static void matmul_packed(const Matmul& m, std::int64_t first_row, std::int64_t 
       return packed_rows<kPackedQ5_0>(m, first_row, last_row);
     case TensorType::kQ5_1:
       return packed_rows<kPackedQ5_1>(m, first_row, last_row);
+    case TensorType::kMXFP4:
+      return packed_rows<kPackedMXFP4>(m, first_row, last_row);
     case TensorType::kQ8_0:
       return packed_rows<kPackedQ8_0>(m, first_row, last_row);
     case TensorType::kQ2_K:

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "kernels/blocks.h"
 #include "kernels/dequantize.h"
 #include "kernels/kernels.h"
 #include "kernels/tables.h"
@@ -64,9 +65,17 @@ inline Sums dot_quads(Sums sums, const Bytes& weights, std::int32_t quad) {
   return sums;
 }
 
+inline Bytes look_up(Bytes codes) {
+  std::uint8_t bytes[64];
+  __builtin_memcpy(bytes, &codes, sizeof(bytes));
+  for (std::uint8_t& byte : bytes) byte = kE2M1[byte];
+  __builtin_memcpy(&codes, bytes, sizeof(bytes));
+  return codes;
+}
+
 #include "kernels/generic.inl"
-#include "kernels/packed.inl"
 #include "kernels/limits.inl"
+#include "kernels/packed.inl"
 
 }  // namespace
 
