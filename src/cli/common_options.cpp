@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <string_view>
 #include <utility>
@@ -55,6 +56,26 @@ CLI::Option* add_choice(CLI::App& app, const char* flag, std::string& target,
       ->group("Stream");
 }
 
+// "all" or "dense,sink" as names.
+std::vector<std::string> policy_names(const std::string& list) {
+  std::vector<std::string> names;
+  if (list == "all") {
+    for (const auto& [name, policy] : kPolicies) names.emplace_back(name);
+    return names;
+  }
+  return CLI::detail::split(list, ',');
+}
+
+// Empty when the list is good, as CLI11 wants it.
+std::string unknown_policy(const std::string& list) {
+  for (const std::string& name : policy_names(list)) {
+    const bool is_known = std::any_of(kPolicies.begin(), kPolicies.end(),
+                                      [&](const auto& policy) { return policy.first == name; });
+    if (!is_known) return fmt::format("want dense, window, sink, recompute or all, found {}", name);
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string policy_text(Policy policy) { return name_of(kPolicies, policy); }
@@ -72,11 +93,27 @@ void ModelArguments::add_to(CLI::App& app, bool is_model_required) {
 
 Model ModelArguments::load() const { return Model::load(path_, {.threads = threads_}); }
 
-void StreamArguments::add_to(CLI::App& app) {
+void StreamArguments::add_to(CLI::App& app, const char* default_policy) {
+  policy_ = default_policy;
   all_.push_back(add_choice(app, "--policy", policy_, kPolicies,
                             "What a token sees: everything (dense, memory grows), the last tokens "
                             "(window), the first and the last (sink), or the same computed afresh "
                             "for every token (recompute, slow)"));
+  add_cache_to(app);
+}
+
+void StreamArguments::add_several_to(CLI::App& app) {
+  all_.push_back(
+      app.add_option("--policy", policy_,
+                     "What a token sees: dense, window, sink, recompute; several between "
+                     "commas, or all")
+          ->type_name("POLICY,...")
+          ->check([](const std::string& list) { return unknown_policy(list); })
+          ->group("Stream"));
+  add_cache_to(app);
+}
+
+void StreamArguments::add_cache_to(CLI::App& app) {
   all_.push_back(app.add_option("--sinks", sinks_, "First tokens of the stream, kept for ever")
                      ->type_name("TOKENS")
                      ->check(whole_within(0, 1 << 30))
@@ -121,9 +158,16 @@ void StreamArguments::add_draft_to(CLI::App& app) {
           ->group("Stream"));
 }
 
+std::vector<Policy> StreamArguments::policies() const {
+  std::vector<Policy> policies;
+  for (const std::string& name : policy_names(policy_))
+    policies.push_back(value_of(kPolicies, name));
+  return policies;
+}
+
 StreamOptions StreamArguments::options() const {
   StreamOptions options;
-  options.policy = value_of(kPolicies, policy_);
+  options.policy = policies().front();
   options.sinks = sinks_;
   options.window = window_;
   options.kv_type = value_of(kKvTypes, kv_type_);

@@ -32,15 +32,21 @@ class ModelArguments {
 // --pin-file.
 class StreamArguments {
  public:
-  void add_to(CLI::App& app);
+  void add_to(CLI::App& app, const char* default_policy = "sink");
+  // The same with several policies: a list between commas, or "all".
+  void add_several_to(CLI::App& app);
   void add_pin_to(CLI::App& app);
   void add_draft_to(CLI::App& app);  // for subcommands that write
+  // The policies named, in the order of the list; valid after parsing.
+  std::vector<Policy> policies() const;
   // What the user gave, over the library's defaults. Error: the pin file cannot be read.
   StreamOptions options() const;
   // All of them, for an option that excludes them (a saved stream keeps its own).
   const std::vector<CLI::Option*>& all() const { return all_; }
 
  private:
+  void add_cache_to(CLI::App& app);
+
   std::string policy_ = "sink";
   int sinks_ = StreamOptions{}.sinks;
   std::optional<std::int64_t> window_;

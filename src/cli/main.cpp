@@ -65,6 +65,11 @@ int main(int argc, char** argv) {
     commands.push_back(cli::add_ppl(program));
     commands.push_back(cli::add_bench(program));
     commands.push_back(cli::add_make_model(program));
+    commands.push_back(cli::add_attention(program));
+    commands.push_back(cli::add_ablate(program));
+    commands.push_back(cli::add_streameval(program));
+    commands.push_back(cli::add_latency(program));
+    commands.push_back(cli::add_report(program));
     program.parse(argc, argv);
     run_chosen(commands);
     return 0;

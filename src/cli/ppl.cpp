@@ -7,11 +7,13 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/files.h"
 #include "cli/numbers.h"
+#include "cli/ppl_study.h"
 #include "cli/signals.h"
 #include "cli/stream_report.h"
 #include "cli/terminal.h"
@@ -28,9 +30,14 @@ constexpr const char* kFooter = R"(Examples:
   runnel ppl model.gguf book.txt --policy window --window 60    what happens without sinks
   runnel ppl model.gguf book.txt --limit 20000 --json
   runnel ppl model.gguf --tokens ids.json --nll values.json
+  runnel ppl model.gguf book.txt more.txt --policy all -o results
 
 The text is one stream of any length. Perplexity is exp of the mean negative log-likelihood
-(natural log) of every token but the first. Ctrl-C reports what is done so far.)";
+(natural log) of every token but the first. Ctrl-C reports what is done so far.
+
+Several policies (a list between commas, or all) run over the same tokens: a table, and with -o the
+curves as CSV, a picture and the values of every token. Such a run, stopped, goes on when the command is
+given again. Dense attention and recomputation are costly, so they are limited.)";
 
 constexpr std::size_t kTokensAtOnce = 4096;
 
@@ -79,6 +86,9 @@ class Ppl final : public Command {
   void run() override;
 
  private:
+  bool is_study() const;
+  void run_study() const;
+  std::vector<Token> all_tokens(const Model& model) const;
   TokenSource open_source() const;
   Perplexity measure(Stream& stream, TokenSource& source, std::optional<NllFile>& nll) const;
   void report(const Stream& stream, const Perplexity& perplexity, double seconds) const;
@@ -86,10 +96,13 @@ class Ppl final : public Command {
   CLI::App* app_;
   ModelArguments model_;
   StreamArguments stream_;
-  std::string text_path_;
+  std::vector<std::string> text_paths_;
   std::string tokens_path_;
   std::string nll_path_;
   std::int64_t limit_ = 0;
+  std::string folder_;
+  std::int64_t dense_tokens_ = 16384;
+  std::int64_t recompute_tokens_ = 1000;
   bool is_json_ = false;
 };
 
@@ -97,8 +110,9 @@ Ppl::Ppl(CLI::App& program)
     : app_(program.add_subcommand("ppl", "Measure perplexity on a text of any length")) {
   app_->footer(kFooter);
   model_.add_to(*app_);
-  CLI::Option* text = app_->add_option("TEXT", text_path_, "The text, a file; -: standard input")
-                          ->type_name("FILE");
+  CLI::Option* text =
+      app_->add_option("TEXT", text_paths_, "Texts, joined into one stream; -: standard input")
+          ->type_name("FILE");
   app_->add_option("--tokens", tokens_path_,
                    "Token ids instead of a text: a JSON list, or an object with one as \"tokens\"")
       ->type_name("FILE")
@@ -109,13 +123,31 @@ Ppl::Ppl(CLI::App& program)
       ->type_name("N")
       ->check(whole_within(0, std::int64_t{1} << 62));
   app_->add_flag("--json", is_json_, "The result as one JSON object");
-  stream_.add_to(*app_);
+  app_->add_option(
+          "-o,--output", folder_,
+          "Folder for tables, curves, a picture and every value; a stopped run goes on there")
+      ->type_name("FOLDER");
+  app_->add_option("--dense-tokens", dense_tokens_,
+                   "Of several policies: how far dense attention goes; 0: to the end")
+      ->type_name("N")
+      ->check(whole_within(0, std::int64_t{1} << 40));
+  app_->add_option(
+          "--recompute-tokens", recompute_tokens_,
+          "Of several policies: positions past the cache that are recomputed, evenly spread "
+          "on a logarithmic axis; 0: all")
+      ->type_name("N")
+      ->check(whole_within(0, std::int64_t{1} << 40));
+  stream_.add_several_to(*app_);
   app_->callback([this] {
-    if (text_path_.empty() && tokens_path_.empty()) throw CLI::RequiredError("TEXT or --tokens");
+    if (text_paths_.empty() && tokens_path_.empty()) throw CLI::RequiredError("TEXT or --tokens");
   });
 }
 
 void Ppl::run() {
+  if (is_study()) {
+    run_study();
+    return;
+  }
   TokenSource source = open_source();
   const Model model = model_.load();
   Stream stream = model.open(stream_.options());
@@ -126,15 +158,45 @@ void Ppl::run() {
   const Perplexity perplexity = measure(stream, source, nll);
   if (perplexity.n_predicted == 0) {
     throw Error(fmt::format("{}: want at least two tokens to predict one",
-                            tokens_path_.empty() ? text_path_ : tokens_path_));
+                            tokens_path_.empty() ? text_paths_.front() : tokens_path_));
   }
   if (nll) nll->commit();
   report(stream, perplexity, watch.seconds());
 }
 
+bool Ppl::is_study() const {
+  return stream_.policies().size() > 1 || text_paths_.size() > 1 || !folder_.empty();
+}
+
+void Ppl::run_study() const {
+  const Model model = model_.load();
+  run_ppl_study(model, all_tokens(model),
+                {.options = {.policies = stream_.policies(),
+                             .stream = stream_.options(),
+                             .dense_tokens = dense_tokens_,
+                             .recompute_tokens = recompute_tokens_},
+                 .folder = folder_,
+                 .is_json = is_json_});
+}
+
+std::vector<Token> Ppl::all_tokens(const Model& model) const {
+  const std::size_t limit = limit_ == 0 ? SIZE_MAX : static_cast<std::size_t>(limit_);
+  std::vector<Token> tokens;
+  if (!tokens_path_.empty()) {
+    const StopSignals stop;
+    tokens = TokenSource::from_json(tokens_path_).next(limit, stop);
+  } else {
+    std::string text;
+    for (const std::string& path : text_paths_) text += read_file(path);
+    tokens = model.tokenize(text);
+  }
+  if (tokens.size() > limit) tokens.resize(limit);
+  return tokens;
+}
+
 TokenSource Ppl::open_source() const {
   if (!tokens_path_.empty()) return TokenSource::from_json(tokens_path_);
-  return TokenSource::from_text(model_.path(), text_path_);
+  return TokenSource::from_text(model_.path(), text_paths_.front());
 }
 
 Perplexity Ppl::measure(Stream& stream, TokenSource& source, std::optional<NllFile>& nll) const {

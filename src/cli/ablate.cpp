@@ -1,0 +1,75 @@
+// runnel ablate: one thing changes, and perplexity says what it is worth.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "cli/commands.h"
+#include "cli/common_options.h"
+#include "cli/lab.h"
+#include "cli/validators.h"
+#include "eval/ablation.h"
+
+namespace runnel::cli {
+namespace {
+
+constexpr const char* kFooter = R"(Examples:
+  runnel ablate sinks model.gguf book.txt --limit 50000 -o results   S = 0, 1, 2, 4, 8 at equal cache
+  runnel ablate window model.gguf book.txt --cache 1024               256 ... 4096
+  runnel ablate linebreak model.gguf book.txt                         meaning or position?
+  runnel ablate softmax model.gguf book.txt                           standard, off-by-one
+  runnel ablate kv-type model.gguf book.txt                           f32, f16, bf16, q8_0
+
+Every row measures the same tokens, those after the largest cache is full; ± is the standard error.)";
+
+class Ablate final : public Command {
+ public:
+  explicit Ablate(CLI::App& program);
+  bool is_chosen() const override { return app_->parsed(); }
+  void run() override;
+
+ private:
+  CLI::App* app_;
+  std::string kind_;
+  ModelArguments model_;
+  LabArguments lab_;
+  CacheArguments cache_arguments_;
+  std::int64_t cache_ = 0;
+};
+
+Ablate::Ablate(CLI::App& program)
+    : app_(program.add_subcommand("ablate",
+                                  "What sinks, window, first tokens, softmax, cache are worth")) {
+  app_->footer(kFooter);
+  app_->add_option("WHAT", kind_, "What changes from row to row")
+      ->required()
+      ->type_name("sinks|window|linebreak|softmax|kv-type")
+      ->check(CLI::IsMember(eval::ablation_kinds()).description(""));
+  model_.add_to(*app_);
+  lab_.add_to(*app_, 20000);
+  app_->add_option("--cache", cache_,
+                   "Tokens of the cache in all, of the middle row for `window` (default: what the "
+                   "trained context holds)")
+      ->type_name("TOKENS")
+      ->check(whole_within(16, 1 << 24));
+  cache_arguments_.add_to(*app_, "Instead of --cache: the window beside the sinks");
+}
+
+void Ablate::run() {
+  const Model model = model_.load();
+  const StreamOptions base = cache_arguments_.options();
+  const std::int64_t cache = cache_ > 0 ? cache_ : base.window ? *base.window + base.sinks : 0;
+  const eval::Ablation ablation = eval::make_ablation(model, kind_, base, cache);
+  const std::vector<Token> tokens = lab_.tokens(model);
+  LabProgress progress;
+  const auto results =
+      eval::run_ablation(model, ablation, tokens, progress.callback("ablate " + kind_));
+  progress.finish();
+  lab_.show(eval::ablation_section(model, ablation, results, lab_.folder()));
+}
+
+}  // namespace
+
+std::unique_ptr<Command> add_ablate(CLI::App& program) { return std::make_unique<Ablate>(program); }
+
+}  // namespace runnel::cli

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# The laboratory: each experiment in small, its files, a run that is stopped and goes on, the report.
+source tests/cli/support.sh
+
+for i in $(seq 60); do
+  echo "It was a dark night on the road number $i. The old man sat by the fire and thought of his brother."
+  echo "She would not come to the house on the hill, and he knew it well. There was nothing to be done."
+done >"$WORK/text"
+head -c 3000 LICENSE >>"$WORK/text"
+
+for command in attention ablate streameval latency report; do
+  expect_exit 0 "$RUNNEL" "$command" --help
+  expect_text "$WORK/out" "^Examples:"
+done
+
+# Several policies: a table, the values of every token, curves.
+expect_exit 0 "$RUNNEL" ppl "$MODEL" "$WORK/text" --policy all --window 28 --limit 700 \
+  --recompute-tokens 10 --dense-tokens 300 -o "$WORK/ppl"
+expect_text "$WORK/out" "^recompute "
+expect_same "$(jq -c '[.rows[].policy]' "$WORK/ppl/perplexity.json")" '["dense","window","sink","recompute"]'
+expect_same "$(jq -c '[.rows[].tokens]' "$WORK/ppl/perplexity.json")" '[299,699,699,43]'
+[[ $(tail -n +2 "$WORK/ppl/perplexity-curves.csv" | cut -d, -f1 | sort -u | wc -l) -eq 4 ]] || fail "curves"
+[[ ! -e $WORK/ppl/perplexity-state ]] || fail "a finished run left its state"
+if command -v gnuplot >/dev/null; then
+  [[ -s $WORK/ppl/perplexity.svg && -s $WORK/ppl/perplexity.png ]] || fail "no picture"
+else
+  expect_text "$WORK/out" "install gnuplot"
+  echo "gnuplot is not installed: pictures not checked"
+fi
+# One policy of a study is the plain command's number.
+"$RUNNEL" ppl "$MODEL" "$WORK/text" --window 28 --limit 700 --json >"$WORK/plain.json"
+expect_same "$(jq -n --slurpfile a "$WORK/plain.json" --slurpfile b "$WORK/ppl/perplexity.json" \
+  '($a[0].mean_nll - $b[0].rows[2].mean_nll) | fabs < 1e-6')" true
+expect_exit 2 "$RUNNEL" ppl "$MODEL" "$WORK/text" --policy sink,forgetful
+
+# Stopped at any time and begun again, the values are those of an uninterrupted run.
+study() { "$RUNNEL" ppl "$MODEL" "$WORK/text" --policy window,sink --window 28 -o "$1" >/dev/null 2>"$WORK/err"; }
+study "$WORK/whole"
+study "$WORK/parts" &
+sleep 0.3
+kill -INT $! 2>/dev/null || true
+wait $! || fail "Ctrl-C: exit code $?"
+study "$WORK/parts"
+for policy in window sink; do
+  cmp "$WORK/whole/perplexity-$policy.npy" "$WORK/parts/perplexity-$policy.npy"
+done
+
+expect_exit 0 "$RUNNEL" attention "$MODEL" "$WORK/text" --texts 6 --heads -o "$WORK/attention"
+expect_same "$(head -c 6 "$WORK/attention/attention-heads.npy" | tail -c 5)" NUMPY
+expect_same "$(wc -l <"$WORK/attention/sink-scores.csv")" 33
+expect_exit 1 "$RUNNEL" attention "$MODEL" "$WORK/text" --length 100000
+
+expect_exit 0 "$RUNNEL" ablate sinks "$MODEL" "$WORK/text" --cache 32 --limit 400 --json
+expect_same "$(jq -c '[.rows[].row]' "$WORK/out")" '["0 + 32","1 + 31","2 + 30","4 + 28","8 + 24"]'
+expect_exit 2 "$RUNNEL" ablate nothing "$MODEL" "$WORK/text"
+expect_exit 1 "$RUNNEL" ablate sinks "$MODEL" "$WORK/text" --cache 32 --limit 50
+expect_text "$WORK/err" "tokens"
+
+expect_exit 0 "$RUNNEL" latency "$MODEL" "$WORK/text" --windows 16,32 --tokens 3 --recomputed-tokens 2 --json
+expect_same "$(jq '[.rows[].recompute_to_sink > 0] | all' "$WORK/out")" true
+
+"$RUNNEL" streameval "$MODEL" --lines 60 -o "$WORK/a" >"$WORK/one" 2>/dev/null
+"$RUNNEL" streameval "$MODEL" --lines 60 -o "$WORK/b" >"$WORK/two" 2>/dev/null
+cmp "$WORK/one" "$WORK/two"
+cmp "$WORK/a/streameval-queries.csv" "$WORK/b/streameval-queries.csv" || fail "the same seed gave other answers"
+echo '{"question": "Which?", "choices": ["this", "that"], "answer": 0}' >"$WORK/questions.jsonl"
+expect_exit 0 "$RUNNEL" streameval "$MODEL" --questions "$WORK/questions.jsonl"
+expect_text "$WORK/out" "of 1 right"
+echo 'no json' >"$WORK/questions.jsonl"
+expect_exit 1 "$RUNNEL" streameval "$MODEL" --questions "$WORK/questions.jsonl"
+expect_text "$WORK/err" "questions.jsonl:1"
+
+# The page of the report needs nothing beside it.
+expect_exit 0 "$RUNNEL" report "$MODEL" "$WORK/text" --limit 1200 --cache 32 -o "$WORK/report"
+expect_text "$WORK/report/report.html" "</html>"
+! grep -q 'src="[^d]' "$WORK/report/report.html" || fail "the page needs other files"
