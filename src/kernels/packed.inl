@@ -11,9 +11,7 @@
 // Integer sums are exact in any order; the float sum over chunks of 32 columns runs in rising
 // order, whatever the number of tokens.
 
-#define RUNNEL_INLINE static inline __attribute__((always_inline))
 #define RUNNEL_EACH_BYTE_PART _Pragma("GCC unroll 4") for (int i = 0; i < kByteParts; ++i)
-#define RUNNEL_EACH_PART _Pragma("GCC unroll 4") for (int i = 0; i < kParts; ++i)
 
 RUNNEL_INLINE Bytes load_bytes(const std::byte* p) {
   Bytes b;
@@ -224,7 +222,3 @@ static void quantize_floats(const float* x, std::int64_t cols, InputChunk* out, 
     out->sum = sums[0] + sums[1];
   }
 }
-
-#undef RUNNEL_INLINE
-#undef RUNNEL_EACH_PART
-#undef RUNNEL_EACH_BYTE_PART

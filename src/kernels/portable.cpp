@@ -74,8 +74,6 @@ inline Bytes look_up(Bytes codes) {
 }
 
 #include "kernels/generic.inl"
-#include "kernels/limits.inl"
-#include "kernels/packed.inl"
 
 }  // namespace
 

@@ -1,0 +1,125 @@
+// Weights to floats, and the float matrix product.
+
+RUNNEL_INLINE float half_to_float(const std::byte* p) {
+  std::uint16_t bits;
+  __builtin_memcpy(&bits, p, 2);
+  return static_cast<float>(half_value(bits));
+}
+
+static void dequantize_q8_0(const std::byte* data, float* out, std::int64_t n) {
+  for (std::int64_t b = 0; b < n / 32; ++b, data += 34, out += 32) {
+    const Vec scale = splat(half_to_float(data));
+    const auto* q = reinterpret_cast<const std::int8_t*>(data + 2);
+    store(out, load_int16x8(q) * scale);
+    store(out + 16, load_int16x8(q + 16) * scale);
+  }
+}
+
+static void dequantize_q4_0(const std::byte* data, float* out, std::int64_t n) {
+  for (std::int64_t b = 0; b < n / 32; ++b, data += 18, out += 32) {
+    const Vec scale = splat(half_to_float(data));
+    std::int8_t q[32];
+    for (int i = 0; i < 16; ++i) {
+      const int two = static_cast<int>(data[2 + i]);
+      q[i] = static_cast<std::int8_t>((two & 15) - 8);
+      q[i + 16] = static_cast<std::int8_t>((two >> 4) - 8);
+    }
+    store(out, load_int16x8(q) * scale);
+    store(out + 16, load_int16x8(q + 16) * scale);
+  }
+}
+
+template <typename Load>
+RUNNEL_INLINE void widen(const std::byte* data, float* out, std::int64_t n, Load load16) {
+  const auto* p = reinterpret_cast<const std::uint16_t*>(data);
+  std::int64_t i = 0;
+  for (; i + kTile <= n; i += kTile) store(out + i, load16(p + i));
+  if (i == n) return;
+  std::uint16_t rest[kTile] = {};
+  for (std::int64_t j = i; j < n; ++j) rest[j - i] = p[j];
+  store_some(out + i, load16(rest), static_cast<int>(n - i));
+}
+
+static void dequantize(TensorType type, const std::byte* data, float* out, std::int64_t n) {
+  switch (type) {
+    case TensorType::kF16:
+      return widen(data, out, n, [](const std::uint16_t* p) { return load_half16(p); });
+    case TensorType::kBF16:
+      return widen(data, out, n, [](const std::uint16_t* p) { return load_bfloat16(p); });
+    case TensorType::kQ8_0:
+      return dequantize_q8_0(data, out, n);
+    case TensorType::kQ4_0:
+      return dequantize_q4_0(data, out, n);
+    default:
+      return dequantize_row(type, data, out, n);
+  }
+}
+
+// R rows of weights times T tokens. Lane k mod 16 of each accumulator takes the products of k in
+// rising order, so the result does not depend on R or T.
+template <int R, int T>
+static void dot_block(const float* w, std::int64_t w_stride, const Matmul& m, std::int64_t row,
+                      int token) {
+  Vec acc[R][T];
+  for (int r = 0; r < R; ++r) {
+    for (int t = 0; t < T; ++t) acc[r][t] = splat(0);
+  }
+  const std::int64_t cols = m.w.cols;
+  const float* x = m.x + token * m.x_stride;
+  const auto accumulate = [&](auto load16, std::int64_t k) __attribute__((always_inline)) {
+    Vec xs[T];
+    for (int t = 0; t < T; ++t) xs[t] = load16(x + t * m.x_stride + k);
+    for (int r = 0; r < R; ++r) {
+      const Vec weight = load16(w + r * w_stride + k);
+      for (int t = 0; t < T; ++t) acc[r][t] = multiply_add(weight, xs[t], acc[r][t]);
+    }
+  };
+  std::int64_t k = 0;
+  for (; k + kTile <= cols; k += kTile) {
+    accumulate(
+        [](const float* p) __attribute__((always_inline)) { return load(p); }, k);
+  }
+  if (k < cols) {
+    const int rest = static_cast<int>(cols - k);
+    accumulate(
+        [rest](const float* p) __attribute__((always_inline)) { return load_some(p, rest); }, k);
+  }
+  for (int r = 0; r < R; ++r) {
+    const float bias = m.bias != nullptr ? m.bias[row + r] : 0.0f;
+    for (int t = 0; t < T; ++t)
+      m.y[(token + t) * m.y_stride + row + r] = sum_lanes(acc[r][t]) + bias;
+  }
+}
+
+template <int R, int T>
+static void dot_rows(const float* w, std::int64_t w_stride, const Matmul& m, std::int64_t row,
+                     int n_rows, int token) {
+  int r = 0;
+  for (; r + R <= n_rows; r += R) dot_block<R, T>(w + r * w_stride, w_stride, m, row + r, token);
+  for (; r < n_rows; ++r) dot_block<1, T>(w + r * w_stride, w_stride, m, row + r, token);
+}
+
+static void matmul_packed(const Matmul& m, std::int64_t first_row, std::int64_t last_row);
+
+static void matmul(const Matmul& m, std::int64_t first_row, std::int64_t last_row, float* scratch) {
+  if (m.w.packed != nullptr) return matmul_packed(m, first_row, last_row);
+  const std::int64_t cols = m.w.cols;
+  const std::size_t row_bytes = m.w.row_bytes();
+  for (std::int64_t row = first_row; row < last_row; row += kPanelRows) {
+    const int n_rows = static_cast<int>(last_row - row < kPanelRows ? last_row - row : kPanelRows);
+    const std::byte* stored = m.w.data + static_cast<std::size_t>(row) * row_bytes;
+    const float* panel = reinterpret_cast<const float*>(stored);
+    if (m.w.type != TensorType::kF32) {
+      for (int r = 0; r < n_rows; ++r) {
+        dequantize(m.w.type, stored + static_cast<std::size_t>(r) * row_bytes, scratch + r * cols,
+                   cols);
+      }
+      panel = scratch;
+    }
+    int token = 0;
+    for (; token + kTokenBlock <= m.n_tokens; token += kTokenBlock) {
+      dot_rows<kRowBlock, kTokenBlock>(panel, cols, m, row, n_rows, token);
+    }
+    for (; token < m.n_tokens; ++token) dot_rows<8, 1>(panel, cols, m, row, n_rows, token);
+  }
+}

@@ -1,0 +1,153 @@
+// A vector of 16 floats on the machine's own vectors.
+//
+// Wanted from the including file:
+//   native, native_int      GCC vectors of kLanes floats / int32
+//   load_half(p), load_bfloat(p), load_int8(p)     kLanes elements to floats
+//   half_value(bits)        one half-precision number
+//   kRowBlock, kTokenBlock  register tile of the float matrix product
+
+constexpr int kParts = kTile / kLanes;
+
+struct Vec {
+  native part[kParts];
+};
+
+#define RUNNEL_EACH_PART _Pragma("GCC unroll 4") for (int i = 0; i < kParts; ++i)
+#define RUNNEL_INLINE static inline __attribute__((always_inline))
+
+RUNNEL_INLINE Vec splat(float x) {
+  Vec v;
+  RUNNEL_EACH_PART v.part[i] = native{} + x;
+  return v;
+}
+RUNNEL_INLINE Vec load(const float* p) {
+  Vec v;
+  __builtin_memcpy(&v, p, sizeof(v));
+  return v;
+}
+RUNNEL_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof(v)); }
+RUNNEL_INLINE Vec load_some(const float* p, int n) {  // the first n lanes; the others are 0
+  float lanes[kTile] = {};
+  for (int i = 0; i < n; ++i) lanes[i] = p[i];
+  return load(lanes);
+}
+RUNNEL_INLINE void store_some(float* p, Vec v, int n) {
+  float lanes[kTile];
+  store(lanes, v);
+  for (int i = 0; i < n; ++i) p[i] = lanes[i];
+}
+RUNNEL_INLINE Vec load_half16(const std::uint16_t* p) {
+  Vec v;
+  RUNNEL_EACH_PART v.part[i] = load_half(p + i * kLanes);
+  return v;
+}
+RUNNEL_INLINE Vec load_bfloat16(const std::uint16_t* p) {
+  Vec v;
+  RUNNEL_EACH_PART v.part[i] = load_bfloat(p + i * kLanes);
+  return v;
+}
+RUNNEL_INLINE Vec load_int16x8(const std::int8_t* p) {
+  Vec v;
+  RUNNEL_EACH_PART v.part[i] = load_int8(p + i * kLanes);
+  return v;
+}
+
+RUNNEL_INLINE Vec operator+(Vec a, Vec b) {
+  RUNNEL_EACH_PART a.part[i] = a.part[i] + b.part[i];
+  return a;
+}
+RUNNEL_INLINE Vec operator-(Vec a, Vec b) {
+  RUNNEL_EACH_PART a.part[i] = a.part[i] - b.part[i];
+  return a;
+}
+RUNNEL_INLINE Vec operator*(Vec a, Vec b) {
+  RUNNEL_EACH_PART a.part[i] = a.part[i] * b.part[i];
+  return a;
+}
+RUNNEL_INLINE Vec operator/(Vec a, Vec b) {
+  RUNNEL_EACH_PART a.part[i] = a.part[i] / b.part[i];
+  return a;
+}
+// a * b + c; fused wherever the machine can (these files are compiled with -ffp-contract=fast).
+RUNNEL_INLINE Vec multiply_add(Vec a, Vec b, Vec c) {
+  RUNNEL_EACH_PART c.part[i] = a.part[i] * b.part[i] + c.part[i];
+  return c;
+}
+RUNNEL_INLINE Vec max(Vec a, Vec b) {
+  RUNNEL_EACH_PART a.part[i] = a.part[i] > b.part[i] ? a.part[i] : b.part[i];
+  return a;
+}
+RUNNEL_INLINE Vec min(Vec a, Vec b) {
+  RUNNEL_EACH_PART a.part[i] = a.part[i] < b.part[i] ? a.part[i] : b.part[i];
+  return a;
+}
+
+// Lanes i and i + kHalf change places.
+template <int kHalf, typename V>
+RUNNEL_INLINE V swap_halves(V v) {
+  if constexpr (kHalf == 8) {
+    return __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+  } else if constexpr (sizeof(V) == 64) {
+    if constexpr (kHalf == 4)
+      return __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3);
+    if constexpr (kHalf == 2)
+      return __builtin_shufflevector(v, v, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1);
+    if constexpr (kHalf == 1)
+      return __builtin_shufflevector(v, v, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0);
+  } else if constexpr (sizeof(V) == 32) {
+    if constexpr (kHalf == 4) return __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
+    if constexpr (kHalf == 2) return __builtin_shufflevector(v, v, 2, 3, 0, 1, 2, 3, 0, 1);
+    if constexpr (kHalf == 1) return __builtin_shufflevector(v, v, 1, 0, 1, 0, 1, 0, 1, 0);
+  } else {
+    if constexpr (kHalf == 2) return __builtin_shufflevector(v, v, 2, 3, 0, 1);
+    if constexpr (kHalf == 1) return __builtin_shufflevector(v, v, 1, 0, 3, 2);
+  }
+}
+
+// All lanes to one number, always by halves: lane 0 with 8, 1 with 9, ..., then 0 with 4, ...
+template <typename Combine>
+RUNNEL_INLINE float reduce(Vec v, Combine combine) {
+  for (int half = kParts / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) v.part[i] = combine(v.part[i], v.part[i + half]);
+  }
+  native lanes = v.part[0];
+  if constexpr (kLanes > 8) lanes = combine(lanes, swap_halves<8>(lanes));
+  if constexpr (kLanes > 4) lanes = combine(lanes, swap_halves<4>(lanes));
+  lanes = combine(lanes, swap_halves<2>(lanes));
+  lanes = combine(lanes, swap_halves<1>(lanes));
+  return lanes[0];
+}
+RUNNEL_INLINE float sum_lanes(Vec v) {
+  return reduce(v, [](native a, native b) { return a + b; });
+}
+RUNNEL_INLINE float max_lane(Vec v) {
+  return reduce(v, [](native a, native b) { return a > b ? a : b; });
+}
+
+// e^x, relative error below 2e-7; exactly 0 below -87.3, where the result would not be a normal
+// number. Reduction to [-ln2/2, ln2/2] and a polynomial (Cephes expf).
+RUNNEL_INLINE native exp_native(native x) {
+  const native_int underflow = x < native{} - 87.3f;
+  x = underflow ? native{} - 87.3f : x;
+  x = x > native{} + 88.3f ? native{} + 88.3f : x;
+  const native magic = native{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  const native n = (x * 1.44269504088896341f + magic) - magic;
+  native r = x - n * 0.693359375f;
+  r = r - n * -2.12194440e-4f;
+  native p = native{} + 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  const native_int exponent = __builtin_convertvector(n, native_int) << 23;
+  const native result = (native)((native_int)p + exponent);
+  return underflow ? native{} : result;
+}
+RUNNEL_INLINE Vec exp(Vec x) {
+  RUNNEL_EACH_PART x.part[i] = exp_native(x.part[i]);
+  return x;
+}
+RUNNEL_INLINE Vec sigmoid(Vec x) { return splat(1) / (splat(1) + exp(splat(0) - x)); }
+RUNNEL_INLINE Vec tanh(Vec x) { return splat(1) - splat(2) / (exp(x + x) + splat(1)); }
