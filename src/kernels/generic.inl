@@ -1,7 +1,8 @@
 // All kernels, written once over a vector of 16 floats. Each instruction set's file defines the
 // machine's own vector, a few conversions and the integer dot product, includes this file inside an
 // unnamed namespace, and exports a table.
-// clang-format off: each file builds on those before it
+// Each file builds on those before it.
+// clang-format off
 #include "kernels/vector.inl"
 #include "kernels/matmul.inl"
 #include "kernels/packed.inl"

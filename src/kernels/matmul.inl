@@ -55,34 +55,51 @@ static void dequantize(TensorType type, const std::byte* data, float* out, std::
   }
 }
 
+struct Half {
+  std::uint16_t bits;
+};
+struct Bfloat {
+  std::uint16_t bits;
+};
+RUNNEL_INLINE Vec widen16(const float* p) { return load(p); }
+RUNNEL_INLINE Vec widen16(const Half* p) { return load_half16(&p->bits); }
+RUNNEL_INLINE Vec widen16(const Bfloat* p) { return load_bfloat16(&p->bits); }
+template <typename W>
+RUNNEL_INLINE Vec widen_some(const W* p, int n) {  // the first n; the other lanes are 0
+  W some[kTile] = {};
+  for (int i = 0; i < n; ++i) some[i] = p[i];
+  return widen16(some);
+}
+
 // R rows of weights times T tokens. Lane k mod 16 of each accumulator takes the products of k in
 // rising order, so the result does not depend on R or T.
-template <int R, int T>
-static void dot_block(const float* w, std::int64_t w_stride, const Matmul& m, std::int64_t row,
-                      int token) {
+// W is the type of a stored weight: a few tokens read half-precision weights as they are, many
+// through a float panel.
+template <int R, int T, typename W>
+static void dot_block(const W* w, const Matmul& m, std::int64_t row, int token) {
   Vec acc[R][T];
   for (int r = 0; r < R; ++r) {
     for (int t = 0; t < T; ++t) acc[r][t] = splat(0);
   }
   const std::int64_t cols = m.w.cols;
   const float* x = m.x + token * m.x_stride;
-  const auto accumulate = [&](auto load16, std::int64_t k) __attribute__((always_inline)) {
+  const auto accumulate = [&](std::int64_t k, auto load16) __attribute__((always_inline)) {
     Vec xs[T];
     for (int t = 0; t < T; ++t) xs[t] = load16(x + t * m.x_stride + k);
     for (int r = 0; r < R; ++r) {
-      const Vec weight = load16(w + r * w_stride + k);
+      const Vec weight = load16(w + r * cols + k);
       for (int t = 0; t < T; ++t) acc[r][t] = multiply_add(weight, xs[t], acc[r][t]);
     }
   };
   std::int64_t k = 0;
   for (; k + kTile <= cols; k += kTile) {
     accumulate(
-        [](const float* p) __attribute__((always_inline)) { return load(p); }, k);
+        k, [](const auto* p) __attribute__((always_inline)) { return widen16(p); });
   }
   if (k < cols) {
     const int rest = static_cast<int>(cols - k);
     accumulate(
-        [rest](const float* p) __attribute__((always_inline)) { return load_some(p, rest); }, k);
+        k, [rest](const auto* p) __attribute__((always_inline)) { return widen_some(p, rest); });
   }
   for (int r = 0; r < R; ++r) {
     const float bias = m.bias != nullptr ? m.bias[row + r] : 0.0f;
@@ -91,35 +108,43 @@ static void dot_block(const float* w, std::int64_t w_stride, const Matmul& m, st
   }
 }
 
-template <int R, int T>
-static void dot_rows(const float* w, std::int64_t w_stride, const Matmul& m, std::int64_t row,
-                     int n_rows, int token) {
+template <int R, int T, typename W>
+static void dot_rows(const W* w, const Matmul& m, std::int64_t row, int n_rows, int token) {
   int r = 0;
-  for (; r + R <= n_rows; r += R) dot_block<R, T>(w + r * w_stride, w_stride, m, row + r, token);
-  for (; r < n_rows; ++r) dot_block<1, T>(w + r * w_stride, w_stride, m, row + r, token);
+  for (; r + R <= n_rows; r += R) dot_block<R, T>(w + r * m.w.cols, m, row + r, token);
+  for (; r < n_rows; ++r) dot_block<1, T>(w + r * m.w.cols, m, row + r, token);
+}
+
+template <typename W>
+static void dot_tokens(const W* w, const Matmul& m, std::int64_t row, int n_rows) {
+  int token = 0;
+  for (; token + kTokenBlock <= m.n_tokens; token += kTokenBlock) {
+    dot_rows<kRowBlock, kTokenBlock>(w, m, row, n_rows, token);
+  }
+  for (; token < m.n_tokens; ++token) dot_rows<8, 1>(w, m, row, n_rows, token);
 }
 
 static void matmul_packed(const Matmul& m, std::int64_t first_row, std::int64_t last_row);
 
 static void matmul(const Matmul& m, std::int64_t first_row, std::int64_t last_row, float* scratch) {
   if (m.w.packed != nullptr) return matmul_packed(m, first_row, last_row);
-  const std::int64_t cols = m.w.cols;
   const std::size_t row_bytes = m.w.row_bytes();
+  const bool is_direct = m.n_tokens <= 2 * kTokenBlock;
   for (std::int64_t row = first_row; row < last_row; row += kPanelRows) {
     const int n_rows = static_cast<int>(last_row - row < kPanelRows ? last_row - row : kPanelRows);
     const std::byte* stored = m.w.data + static_cast<std::size_t>(row) * row_bytes;
-    const float* panel = reinterpret_cast<const float*>(stored);
-    if (m.w.type != TensorType::kF32) {
+    if (m.w.type == TensorType::kF32) {
+      dot_tokens(reinterpret_cast<const float*>(stored), m, row, n_rows);
+    } else if (m.w.type == TensorType::kF16 && is_direct) {
+      dot_tokens(reinterpret_cast<const Half*>(stored), m, row, n_rows);
+    } else if (m.w.type == TensorType::kBF16 && is_direct) {
+      dot_tokens(reinterpret_cast<const Bfloat*>(stored), m, row, n_rows);
+    } else {
       for (int r = 0; r < n_rows; ++r) {
-        dequantize(m.w.type, stored + static_cast<std::size_t>(r) * row_bytes, scratch + r * cols,
-                   cols);
+        dequantize(m.w.type, stored + static_cast<std::size_t>(r) * row_bytes,
+                   scratch + r * m.w.cols, m.w.cols);
       }
-      panel = scratch;
+      dot_tokens(scratch, m, row, n_rows);
     }
-    int token = 0;
-    for (; token + kTokenBlock <= m.n_tokens; token += kTokenBlock) {
-      dot_rows<kRowBlock, kTokenBlock>(panel, cols, m, row, n_rows, token);
-    }
-    for (; token < m.n_tokens; ++token) dot_rows<8, 1>(panel, cols, m, row, n_rows, token);
   }
 }

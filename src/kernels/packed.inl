@@ -194,8 +194,10 @@ static void matmul_packed(const Matmul& m, std::int64_t first_row, std::int64_t 
       return packed_rows<kPackedQ4_K>(m, first_row, last_row);
     case TensorType::kQ5_K:
       return packed_rows<kPackedQ5_K>(m, first_row, last_row);
-    default:
+    case TensorType::kQ6_K:
       return packed_rows<kPackedQ6_K>(m, first_row, last_row);
+    default:
+      __builtin_trap();  // pack_group() packs no other
   }
 }
 

@@ -1,4 +1,5 @@
-// The fields of a table. clang-format off
+// The fields of a table.
+// clang-format off
     .name = kName,
     .matmul = matmul,
     .quantize_row = quantize_floats,
@@ -15,3 +16,4 @@
     .int8_peak = int8_peak,
     .read_all = read_all,
     .log_sum_exp = log_sum_exp,
+               // clang-format on

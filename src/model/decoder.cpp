@@ -1,4 +1,5 @@
-// One step of the model, from the batch to the logits. Attention and the feed-forward half have files of their own.
+// One step of the model, from the batch to the logits. Attention and the feed-forward half have
+// files of their own.
 #include <algorithm>
 #include <array>
 #include <limits>
