@@ -1,0 +1,44 @@
+#include "base/thread_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace runnel {
+namespace {
+
+TEST(ThreadPool, RunsEveryTaskOnceAndWaitsForAll) {
+  for (const int n_threads : {1, 2, 5}) {
+    ThreadPool pool(n_threads);
+    ASSERT_EQ(pool.size(), n_threads);
+    for (int job = 0; job < 2000; ++job) {
+      const int n_tasks = job % 41;
+      std::vector<int> runs(
+          static_cast<std::size_t>(n_tasks));  // each task has its own place: no lock
+      pool.run(n_tasks, [&](int task, int thread) {
+        EXPECT_TRUE(thread >= 0 && thread < n_threads);
+        ++runs[static_cast<std::size_t>(task)];
+      });
+      EXPECT_EQ(runs, std::vector<int>(static_cast<std::size_t>(n_tasks), 1)) << "job " << job;
+    }
+  }
+}
+
+TEST(ThreadPool, SeesWhatTheJobBeforeWrote) {
+  ThreadPool pool(3);
+  std::vector<int> values(64, 0);
+  for (int job = 0; job < 500; ++job) {
+    std::vector<int> next(values.size());
+    pool.run(64, [&](int task, int) {
+      const auto i = static_cast<std::size_t>(task);
+      next[i] = values[(i + 1) % values.size()] + 1;
+    });
+    values = next;
+  }
+  EXPECT_EQ(values, std::vector<int>(64, 500));
+}
+
+TEST(ThreadPool, TakesOneThreadForEachCoreWhenNoneAreNamed) { EXPECT_GE(ThreadPool(0).size(), 1); }
+
+}  // namespace
+}  // namespace runnel
