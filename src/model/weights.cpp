@@ -28,6 +28,7 @@ class Loader {
                                std::int64_t cols) {
     const gguf::Tensor& t = take(name, {cols, rows, n});
     std::vector<Matrix> result;
+    result.reserve(static_cast<std::size_t>(n));
     for (int i = 0; i < n; ++i) {
       result.push_back(
           {t.type, rows, cols,
