@@ -157,6 +157,7 @@ void Bench::run() {
   if (n_latency_ > 0) measured.latency = step_latency(stream);
   if (n_streams_ > 1) {
     std::vector<Stream> streams;
+    streams.reserve(static_cast<std::size_t>(n_streams_));
     for (int i = 0; i < n_streams_; ++i) streams.push_back(filled_stream(model));
     measured.together = repeat("streams together", [&] { return together_rate(model, streams); });
   }
@@ -172,6 +173,7 @@ Model Bench::load_model() {
 
 double Bench::together_rate(const Model&, std::vector<Stream>& streams) const {
   std::vector<Stream*> pointers;
+  pointers.reserve(streams.size());
   for (Stream& stream : streams) pointers.push_back(&stream);
   const Stopwatch watch;
   for (int i = 0; i < n_decode_; ++i) Stream::next(pointers);
@@ -181,6 +183,7 @@ double Bench::together_rate(const Model&, std::vector<Stream>& streams) const {
 Readings Bench::step_latency(Stream& stream) const {
   StatusLine status;
   std::vector<double> seconds;
+  seconds.reserve(static_cast<std::size_t>(n_latency_));
   for (int i = 0; i < n_latency_; ++i) {
     const Stopwatch watch;
     stream.next();
