@@ -45,7 +45,7 @@ TEST_P(EveryTable, MultipliesAnyShape) {
         const auto x = gaussian(static_cast<std::size_t>(n * cols), 2);
         const auto bias = gaussian(static_cast<std::size_t>(rows), 3);
         std::vector<float> y(static_cast<std::size_t>(n * rows));
-        std::vector<float> scratch(static_cast<std::size_t>(kPanelRows * cols));
+        std::vector<float> scratch(static_cast<std::size_t>(kGroupRows * cols));
         const Matmul m = {
             .w = {TensorType::kF32, rows, cols, reinterpret_cast<const std::byte*>(w.data())},
             .x = x.data(),
@@ -99,7 +99,7 @@ TEST_P(EveryTable, GivesATokenTheSameBitsAloneAsInAChunk) {
   for (const TensorType type : kAllTypes) {
     std::vector<std::byte> blocks(bytes_of(type, kRows * kCols));
     quantize_row(type, values.data(), blocks.data(), kRows * kCols);
-    std::vector<float> scratch(kPanelRows * kCols);
+    std::vector<float> scratch(kGroupRows * kCols);
     const auto multiply = [&](int first, int n, int first_row, int last_row, float* y) {
       const Matmul m = {.w = {type, kRows, kCols, blocks.data()},
                         .x = x.data() + first * kCols,

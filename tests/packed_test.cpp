@@ -62,7 +62,7 @@ struct Problem {
     const std::size_t group_bytes = packed_group_bytes(*packed_format(type), kCols);
     packed.resize(3 * group_bytes);
     for (int group = 0; group < 3; ++group) {
-      pack_group(type, stored.data(), kRows, kCols, group * 16,
+      pack_group(type, stored.data(), kRows, kCols, group * kGroupRows,
                  packed.data() + static_cast<std::size_t>(group) * group_bytes);
     }
     matmul = {.w = {type, kRows, kCols, stored.data(), packed.data()},

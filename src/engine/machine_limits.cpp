@@ -92,7 +92,7 @@ TokenWork token_work(const Model& model, const StreamOptions& resolved) {
     const auto format = m.packed != nullptr ? kernels::packed_format(m.type) : std::nullopt;
     const double bytes = format
                              ? static_cast<double>(kernels::packed_group_bytes(*format, m.cols)) *
-                                   static_cast<double>((m.rows + 15) / 16)
+                                   static_cast<double>(kernels::n_groups(m.rows))
                              : static_cast<double>(m.row_bytes()) * static_cast<double>(m.rows);
     work.read_bytes += share * bytes;
     if (is_read_only) return;

@@ -38,7 +38,6 @@ struct Matmul {
   float* y = nullptr;           // [n_tokens, y_stride]
   std::int64_t y_stride = 0;
 };
-inline constexpr int kPanelRows = 16;  // rows that pass through the scratch panel together
 
 // Keys lie in tiles of 16 consecutive positions, so that one vector holds the scores of a tile.
 inline constexpr int kTile = 16;
@@ -101,8 +100,8 @@ void store_kv(KvFormat format, const KvArea& area, int head_dim, std::int64_t sl
 struct Table {
   const char* name;  // "portable", "avx2", "avx512"
 
-  // Rows [first_row, last_row) of the product. `scratch`: kPanelRows * cols floats, 64-byte
-  // aligned.
+  // Rows [first_row, last_row) of the product; first_row a multiple of kGroupRows. `scratch`:
+  // kGroupRows * cols floats, 64-byte aligned.
   void (*matmul)(const Matmul& task, std::int64_t first_row, std::int64_t last_row, float* scratch);
   // One row of `cols` (a multiple of 32) floats to input chunks, `stride` chunks apart.
   void (*quantize_row)(const float* x, std::int64_t cols, InputChunk* out, int stride);

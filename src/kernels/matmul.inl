@@ -130,8 +130,8 @@ static void matmul(const Matmul& m, std::int64_t first_row, std::int64_t last_ro
   if (m.w.packed != nullptr) return matmul_packed(m, first_row, last_row);
   const std::size_t row_bytes = m.w.row_bytes();
   const bool is_direct = m.n_tokens <= 2 * kTokenBlock;
-  for (std::int64_t row = first_row; row < last_row; row += kPanelRows) {
-    const int n_rows = static_cast<int>(last_row - row < kPanelRows ? last_row - row : kPanelRows);
+  for (std::int64_t row = first_row; row < last_row; row += kGroupRows) {
+    const int n_rows = static_cast<int>(last_row - row < kGroupRows ? last_row - row : kGroupRows);
     const std::byte* stored = m.w.data + static_cast<std::size_t>(row) * row_bytes;
     if (m.w.type == TensorType::kF32) {
       dot_tokens(reinterpret_cast<const float*>(stored), m, row, n_rows);

@@ -7,8 +7,6 @@
 namespace runnel::kernels {
 namespace {
 
-constexpr int kRows = 16;
-
 // One block of one row, its fields apart.
 struct Fields {
   std::uint8_t q[kSuperBlock];
@@ -192,17 +190,18 @@ void put_quads(int bits, const std::uint8_t* q, int r, std::uint8_t* out) {
 void put_row(const PackedFormat& format, const Fields& f, int r, std::byte* block) {
   auto* out = reinterpret_cast<std::uint8_t*>(block);
   std::memcpy(out + 2 * r, &f.d, 2);
-  if (format.has_minimums) std::memcpy(out + 32 + 2 * r, &f.m, 2);
-  out += format.has_minimums ? 64 : 32;
+  if (format.has_minimums) std::memcpy(out + 2 * (kGroupRows + r), &f.m, 2);
+  out += format.head_bytes();
   const int subs = format.subs();
   for (int chunk = 0; chunk < format.block / 32; ++chunk, out += format.chunk_bytes()) {
     put_quads(format.bits, f.q + chunk * 32, r, out);
     if (!format.has_scales) continue;
     std::uint8_t* scales = out + 64 * format.bits;
     for (int s = 0; s < subs; ++s) {
-      scales[s * 16 + r] = static_cast<std::uint8_t>(f.scales[chunk * subs + s]);
+      scales[s * kGroupRows + r] = static_cast<std::uint8_t>(f.scales[chunk * subs + s]);
       if (format.has_minimums)
-        scales[(subs + s) * 16 + r] = static_cast<std::uint8_t>(f.minimums[chunk * subs + s]);
+        scales[(subs + s) * kGroupRows + r] =
+            static_cast<std::uint8_t>(f.minimums[chunk * subs + s]);
     }
   }
 }
@@ -246,7 +245,7 @@ void pack_group(TensorType type, const std::byte* data, std::int64_t rows, std::
   const std::size_t row_bytes = bytes_of(type, cols);
   std::memset(out, 0, packed_group_bytes(format, cols));
   for (std::int64_t block = 0; block < cols / format.block; ++block, out += format.block_bytes()) {
-    for (int r = 0; r < kRows && row + r < rows; ++r) {
+    for (int r = 0; r < kGroupRows && row + r < rows; ++r) {
       Fields fields;
       read(data + static_cast<std::size_t>(row + r) * row_bytes +
                static_cast<std::size_t>(block) * stored_block,

@@ -28,6 +28,10 @@
 
 namespace runnel::kernels {
 
+// Rows that pass a product together, packed or not; and the groups that hold so many rows.
+inline constexpr int kGroupRows = 16;
+inline std::int64_t n_groups(std::int64_t rows) { return (rows + kGroupRows - 1) / kGroupRows; }
+
 struct PackedFormat {
   int bits = 4;
   int block = 32;           // columns that share d
@@ -41,10 +45,13 @@ struct PackedFormat {
   constexpr int subs() const { return 32 / sub_block; }
   constexpr std::size_t chunk_bytes() const {
     const int lists = (has_scales ? 1 : 0) + (has_scales && has_minimums ? 1 : 0);
-    return static_cast<std::size_t>(64 * bits + 16 * subs() * lists);
+    return static_cast<std::size_t>(64 * bits + kGroupRows * subs() * lists);
+  }
+  constexpr std::size_t head_bytes() const {  // of a block's d and m
+    return (has_minimums ? 2 : 1) * kGroupRows * sizeof(std::uint16_t);
   }
   constexpr std::size_t block_bytes() const {
-    return (has_minimums ? 64u : 32u) + static_cast<std::size_t>(block / 32) * chunk_bytes();
+    return head_bytes() + static_cast<std::size_t>(block / 32) * chunk_bytes();
   }
 };
 
@@ -69,12 +76,13 @@ inline constexpr PackedFormat kPackedMXFP4 = {.bits = 4, .offset = 12, .is_e2m1 
 // nullopt for types that are not packed: floats.
 std::optional<PackedFormat> packed_format(TensorType type);
 
-// Bytes of a group of 16 rows.
+// Bytes of a group of rows.
 inline std::size_t packed_group_bytes(const PackedFormat& format, std::int64_t cols) {
   return static_cast<std::size_t>(cols / format.block) * format.block_bytes();
 }
 
-// Packs rows [row, row + 16) of `rows` (missing ones become zeros) of a matrix stored at `data`.
+// Packs rows [row, row + kGroupRows) of `rows` (missing ones become zeros) of a matrix stored at
+// `data`.
 void pack_group(TensorType type, const std::byte* data, std::int64_t rows, std::int64_t cols,
                 std::int64_t row, std::byte* out);
 

@@ -110,8 +110,9 @@ RUNNEL_INLINE void multiply_chunk(const std::byte* chunk, Vec d, Vec m, const In
     Vec scale = d;
     Vec minimum = m;
     if constexpr (F.has_scales) {
-      scale = scale * load_int16x8(lists + sub * 16);
-      if constexpr (F.has_minimums) minimum = minimum * load_int16x8(lists + (F.subs() + sub) * 16);
+      scale = scale * load_int16x8(lists + sub * kGroupRows);
+      if constexpr (F.has_minimums)
+        minimum = minimum * load_int16x8(lists + (F.subs() + sub) * kGroupRows);
     }
     repeat<T>([&](int t) __attribute__((always_inline)) {
       const std::int32_t x_sum = F.subs() == 2 ? x[t].half_sums[sub] : x[t].sum;
@@ -137,17 +138,17 @@ static void packed_tokens(const Matmul& m, const std::byte* group, std::int64_t 
   for (std::int64_t col = 0; col < m.w.cols; col += F.block, group += F.block_bytes()) {
     const auto* halves = reinterpret_cast<const std::uint16_t*>(group);
     const Vec d = F.is_e2m1 ? load_bfloat16(halves) : load_half16(halves);
-    const Vec minimum = F.has_minimums ? load_half16(halves + 16) : splat(0);
-    const std::byte* chunk = group + (F.has_minimums ? 64 : 32);
+    const Vec minimum = F.has_minimums ? load_half16(halves + kGroupRows) : splat(0);
+    const std::byte* chunk = group + F.head_bytes();
     for (int c = 0; c < F.block; c += 32, chunk += F.chunk_bytes(), x += stride) {
       multiply_chunk<F, T>(chunk, d, minimum, x, acc);
     }
   }
-  const int n = static_cast<int>(m.w.rows - row < 16 ? m.w.rows - row : 16);
+  const int n = static_cast<int>(m.w.rows - row < kGroupRows ? m.w.rows - row : kGroupRows);
   for (int t = 0; t < T; ++t) {
     if (m.bias != nullptr) acc[t] = acc[t] + load_some(m.bias + row, n);
     float* y = m.y + (token + t) * m.y_stride + row;
-    if (n == 16) {
+    if (n == kGroupRows) {
       store(y, acc[t]);
     } else {
       store_some(y, acc[t], n);
@@ -157,9 +158,9 @@ static void packed_tokens(const Matmul& m, const std::byte* group, std::int64_t 
 
 template <PackedFormat F>
 static void packed_rows(const Matmul& m, std::int64_t first_row, std::int64_t last_row) {
-  const std::size_t group_bytes = static_cast<std::size_t>(m.w.cols / F.block) * F.block_bytes();
-  for (std::int64_t row = first_row; row < last_row; row += 16) {
-    const std::byte* group = m.w.packed + static_cast<std::size_t>(row / 16) * group_bytes;
+  const std::size_t group_bytes = packed_group_bytes(F, m.w.cols);
+  for (std::int64_t row = first_row; row < last_row; row += kGroupRows) {
+    const std::byte* group = m.w.packed + static_cast<std::size_t>(row / kGroupRows) * group_bytes;
     int token = 0;
     for (; m.n_tokens - token >= kInputGroup; token += kInputGroup) {
       for (int t = 0; t < kInputGroup; t += kPackedTokens) {

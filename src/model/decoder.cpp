@@ -160,24 +160,21 @@ void Decoder::add_to_residual(const NormWeights& post_norm, float* update) {
   });
 }
 
-// Several products of the same inputs in one parallel run, each cut into panels of rows.
+// Several products of the same inputs in one parallel run, each cut into groups of rows.
 void Decoder::multiply(std::span<kernels::Matmul> products) {
   quantize_inputs(products);
-  std::int64_t n_panels = 0;
-  const auto panels_of = [](const kernels::Matmul& m) {
-    return (m.w.rows + kernels::kPanelRows - 1) / kernels::kPanelRows;
-  };
-  for (const kernels::Matmul& m : products) n_panels += panels_of(m);
-  const std::int64_t per_task = std::max<std::int64_t>(1, n_panels / (8 * threads_.size()));
-  const auto n_tasks = static_cast<int>((n_panels + per_task - 1) / per_task);
+  std::int64_t n_groups = 0;
+  for (const kernels::Matmul& m : products) n_groups += kernels::n_groups(m.w.rows);
+  const std::int64_t per_task = std::max<std::int64_t>(1, n_groups / (8 * threads_.size()));
+  const auto n_tasks = static_cast<int>((n_groups + per_task - 1) / per_task);
   threads_.run(n_tasks, [&](int task, int thread) {
     std::int64_t first = task * per_task;
-    std::int64_t last = std::min(n_panels, first + per_task);
+    std::int64_t last = std::min(n_groups, first + per_task);
     for (const kernels::Matmul& m : products) {
-      const std::int64_t n = panels_of(m);
+      const std::int64_t n = kernels::n_groups(m.w.rows);
       if (first < n && last > 0) {
-        kernels_.matmul(m, std::max<std::int64_t>(first, 0) * kernels::kPanelRows,
-                        std::min(m.w.rows, last * kernels::kPanelRows),
+        kernels_.matmul(m, std::max<std::int64_t>(first, 0) * kernels::kGroupRows,
+                        std::min(m.w.rows, last * kernels::kGroupRows),
                         buffers_->scratch[size(thread)].data());
       }
       first -= n;

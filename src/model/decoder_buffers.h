@@ -103,7 +103,7 @@ struct Decoder::Buffers {
     for (Vector* buffer : {&gate, &up}) buffer->resize(size(n) * size(c.ffn_dim));
     logits.resize(size(std::min(n, kLogitRows)) * size(c.vocabulary_size));
     inputs.resize(size(n) * size(largest_input(c)) / 32);
-    const std::size_t panel = size(kernels::kPanelRows) * size(largest_input(c));
+    const std::size_t panel = size(kernels::kGroupRows) * size(largest_input(c));
     const std::size_t attention = kernels::attention_scratch_bytes(c.head_dim) / sizeof(float);
     scratch.assign(size(n_threads), Vector(std::max(panel, attention)));
     study.resize(size(n_threads));

@@ -10,8 +10,6 @@
 namespace runnel {
 namespace {
 
-constexpr int kGroupRows = 16;
-
 // Calls visit for every matrix that products are taken with.
 template <typename Visit>
 void for_each_matrix(Weights& weights, Visit visit) {
@@ -38,14 +36,15 @@ void release_pages(const std::byte* data, std::size_t n) {
 void pack(kernels::Matrix& matrix, Weights& weights, ThreadPool& threads) {
   const auto format = matrix ? kernels::packed_format(matrix.type) : std::nullopt;
   if (!format) return;
-  const std::int64_t n_groups = (matrix.rows + kGroupRows - 1) / kGroupRows;
+  const std::int64_t n_groups = kernels::n_groups(matrix.rows);
   const std::size_t group_bytes = kernels::packed_group_bytes(*format, matrix.cols);
   std::byte* out = weights.packed.take(static_cast<std::size_t>(n_groups) * group_bytes);
   const std::int64_t n_tasks = std::min<std::int64_t>(n_groups, 256);
   threads.run(static_cast<int>(n_tasks), [&](int task, int) {
     for (std::int64_t group = task * n_groups / n_tasks; group < (task + 1) * n_groups / n_tasks;
          ++group) {
-      kernels::pack_group(matrix.type, matrix.data, matrix.rows, matrix.cols, group * kGroupRows,
+      kernels::pack_group(matrix.type, matrix.data, matrix.rows, matrix.cols,
+                          group * kernels::kGroupRows,
                           out + static_cast<std::size_t>(group) * group_bytes);
     }
   });
