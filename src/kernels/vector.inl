@@ -17,7 +17,7 @@ struct Vec {
 
 RUNNEL_INLINE Vec splat(float x) {
   Vec v;
-  RUNNEL_EACH_PART v.part[i] = native{} + x;
+  RUNNEL_EACH_PART v.part[i] = x - native{};  // x + 0 would be an addition, for x may be -0
   return v;
 }
 RUNNEL_INLINE Vec load(const float* p) {
