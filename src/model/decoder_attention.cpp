@@ -7,23 +7,6 @@
 #include "model/decoder_buffers.h"
 
 namespace runnel {
-namespace {
-
-kernels::KvFormat format_of(KvType type) {
-  switch (type) {
-    case KvType::kF32:
-      return kernels::KvFormat::kF32;
-    case KvType::kF16:
-      return kernels::KvFormat::kF16;
-    case KvType::kBF16:
-      return kernels::KvFormat::kBF16;
-    case KvType::kQ8_0:
-      return kernels::KvFormat::kQ8_0;
-  }
-  return kernels::KvFormat::kF32;
-}
-
-}  // namespace
 
 void Decoder::attention(int index, const float* input, float* out) {
   const LayerWeights& w = weights_.layers[size(index)];
@@ -83,7 +66,7 @@ void Decoder::attend(const AttentionTask& task, int index, int thread) {
   const Row& last = b.rows[size(task.first_row + task.n_rows - 1)];
   const LayerSight& sight = first.cache->sight(index);
   const kernels::Attention attention = {
-      .format = format_of(first.cache->type()),
+      .format = first.cache->format(),
       .head_dim = c.head_dim,
       .sinks = first.cache->sinks(index, task.kv_head),
       .ring = first.cache->ring(index, task.kv_head),

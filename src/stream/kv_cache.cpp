@@ -43,20 +43,6 @@ HeadBytes head_bytes(const CacheShape& shape, std::int64_t n_tiles) {
           shape.type == KvType::kQ8_0 ? round_up(n_slots * n_blocks * 2, kAlignment) : 0};
 }
 
-kernels::KvFormat format_of(KvType type) {
-  switch (type) {
-    case KvType::kF32:
-      return kernels::KvFormat::kF32;
-    case KvType::kF16:
-      return kernels::KvFormat::kF16;
-    case KvType::kBF16:
-      return kernels::KvFormat::kBF16;
-    case KvType::kQ8_0:
-      return kernels::KvFormat::kQ8_0;
-  }
-  std::abort();
-}
-
 }  // namespace
 
 void KvCache::FreeBytes::operator()(std::byte* p) const { std::free(p); }
@@ -119,12 +105,26 @@ kernels::KvArea KvCache::ring(int layer, int head) const {
   return view(layers_[static_cast<std::size_t>(layer)].ring, head, buffer_);
 }
 
+kernels::KvFormat KvCache::format() const {
+  switch (shape_.type) {
+    case KvType::kF32:
+      return kernels::KvFormat::kF32;
+    case KvType::kF16:
+      return kernels::KvFormat::kF16;
+    case KvType::kBF16:
+      return kernels::KvFormat::kBF16;
+    case KvType::kQ8_0:
+      return kernels::KvFormat::kQ8_0;
+  }
+  std::abort();
+}
+
 void KvCache::store(int layer, int head, std::int64_t position, const float* key,
                     const float* value) {
   const bool is_sink = position < sight(layer).sinks;
   const kernels::KvArea area = is_sink ? sinks(layer, head) : ring(layer, head);
   const std::int64_t slot = is_sink ? position : position % (area.n_tiles * kernels::kTile);
-  kernels::store_kv(format_of(shape_.type), area, shape_.head_dim, slot, key, value);
+  kernels::store_kv(format(), area, shape_.head_dim, slot, key, value);
 }
 
 void KvCache::reserve(int n) {

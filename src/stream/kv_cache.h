@@ -40,7 +40,7 @@ class KvCache {
   const LayerSight& sight(int layer) const {
     return shape_.layers[static_cast<std::size_t>(layer)];
   }
-  KvType type() const { return shape_.type; }
+  kernels::KvFormat format() const;  // of every area
   int chunk() const { return shape_.chunk; }
   std::int64_t capacity() const {
     return shape_.capacity;
