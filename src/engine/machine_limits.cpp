@@ -1,12 +1,11 @@
 #include "engine/machine_limits.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstring>
 
+#include "base/large_pages.h"
 #include "engine/internals.h"
 #include "kernels/kernels.h"
 
@@ -36,8 +35,8 @@ double best_rate(ThreadPool& threads, double seconds, Work work) {
 
 double read_rate(ThreadPool& threads, const kernels::Table& kernels, double seconds) {
   constexpr std::int64_t kBytes = std::int64_t{512} << 20;
-  PackedStorage storage;
-  std::byte* data = storage.take(kBytes);
+  LargePages pages;
+  std::byte* data = pages.take(kBytes);
   std::memset(data, 1, kBytes);
   const std::int64_t part = kBytes / threads.size() / 256 * 256;
   std::vector<std::int64_t> sums(static_cast<std::size_t>(threads.size()));

@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <new>
 
 #include "kernels/packed.h"
 #include "model/weights.h"
@@ -57,24 +56,6 @@ void pack(kernels::Matrix& matrix, Weights& weights, ThreadPool& threads) {
 }
 
 }  // namespace
-
-PackedStorage::~PackedStorage() {
-  for (const std::span<std::byte> block : blocks_) ::munmap(block.data(), block.size());
-}
-
-std::byte* PackedStorage::take(std::size_t n_bytes) {
-  void* p = ::mmap(nullptr, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED) throw std::bad_alloc();
-  ::madvise(p, n_bytes, MADV_HUGEPAGE);
-  blocks_.push_back({static_cast<std::byte*>(p), n_bytes});
-  return blocks_.back().data();
-}
-
-std::size_t PackedStorage::bytes() const {
-  std::size_t n_bytes = 0;
-  for (const std::span<std::byte> block : blocks_) n_bytes += block.size();
-  return n_bytes;
-}
 
 void pack_weights(Weights& weights, ThreadPool& threads) {
   for_each_matrix(weights, [&](kernels::Matrix& matrix) { pack(matrix, weights, threads); });

@@ -4,10 +4,9 @@
 #pragma once
 
 #include <cstddef>
-#include <span>
-#include <utility>
 #include <vector>
 
+#include "base/large_pages.h"
 #include "base/thread_pool.h"
 #include "gguf/file.h"
 #include "kernels/kernels.h"
@@ -49,24 +48,6 @@ struct LayerWeights {
   NormWeights ffn_post_norm;
 };
 
-// Owns packed matrices: anonymous memory in large pages where the system gives them.
-class PackedStorage {
- public:
-  PackedStorage() = default;
-  PackedStorage(PackedStorage&& other) noexcept { std::swap(blocks_, other.blocks_); }
-  PackedStorage& operator=(PackedStorage&& other) noexcept {
-    std::swap(blocks_, other.blocks_);
-    return *this;
-  }
-  ~PackedStorage();
-
-  std::byte* take(std::size_t n_bytes);  // 64-byte aligned; std::bad_alloc when there is not enough
-  std::size_t bytes() const;
-
- private:
-  std::vector<std::span<std::byte>> blocks_;
-};
-
 struct Weights {
   Matrix embeddings;  // [vocabulary, dim]
   std::vector<LayerWeights> layers;
@@ -74,7 +55,7 @@ struct Weights {
   Linear output;                   // [vocabulary, dim]; the embeddings where tied
   std::size_t bytes = 0;           // stored bytes of all of them
   bool is_mapped = false;          // from a file: pages dropped from memory come back when read
-  PackedStorage packed;            // what pack_weights() made
+  LargePages packed;               // what pack_weights() made
   std::size_t released_bytes = 0;  // stored bytes that are read no more, but as packed
 };
 
