@@ -1,8 +1,11 @@
 // The public interface on the bundled model.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <filesystem>
 #include <fstream>
+#include <memory>
+#include <new>
 #include <random>
 #include <string>
 
@@ -133,6 +136,46 @@ TEST(Draft, ChangesNoToken) {
     EXPECT_EQ(texts[2], texts[0]);
     EXPECT_EQ(logits[2], logits[0]);
   }
+}
+
+// While it lives this process gets no more large pieces of memory, from the system or the heap.
+class NoMoreMemory {
+ public:
+  NoMoreMemory() {
+    taken_.reserve(10'000);
+    ::getrlimit(RLIMIT_AS, &old_);
+    rlimit limit = old_;
+    limit.rlim_cur = 0;
+    ::setrlimit(RLIMIT_AS, &limit);
+    while (auto* p = new (std::nothrow) std::byte[1 << 20]) taken_.emplace_back(p);
+  }
+  ~NoMoreMemory() { ::setrlimit(RLIMIT_AS, &old_); }
+
+ private:
+  rlimit old_{};
+  std::vector<std::unique_ptr<std::byte[]>> taken_;
+};
+
+TEST(Draft, GoesOnAfterItsDenseCacheCouldNotGrow) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the sanitizer takes memory of its own";
+#endif
+  const auto open = [] {
+    Stream stream =
+        bundled().open({.policy = Policy::kDense, .draft = 6, .sampling = {.temperature = 0}});
+    stream.feed(random_tokens(1010));
+    generate(stream, 2);  // the first guesses take their room
+    return stream;
+  };
+  Stream stream = open();
+  std::vector<Token> tokens;
+  {
+    const NoMoreMemory none;
+    EXPECT_THROW(while (tokens.size() < 30) tokens.push_back(stream.next().token), Error);
+  }
+  while (tokens.size() < 30) tokens.push_back(stream.next().token);
+  Stream never_short = open();
+  EXPECT_EQ(tokens, generate(never_short, 30));
 }
 
 TEST(Draft, IsWhatFollowedTheLatestEarlierPlace) {

@@ -44,9 +44,12 @@ const Tokenizer& Model::Internals::vocabulary() const {
 }
 
 Decoder& Model::Internals::decoder_for(int n_tokens) const {
-  if (decoder == nullptr || decoder->max_tokens() < n_tokens) {
-    decoder.reset();  // before the larger one takes its memory
+  if (decoder != nullptr && decoder->max_tokens() >= n_tokens) return *decoder;
+  decoder.reset();  // before the larger one takes its memory
+  try {
     decoder = std::make_unique<Decoder>(config, weights, *threads, n_tokens);
+  } catch (const std::bad_alloc&) {
+    throw Error(fmt::format("{}: not enough memory for steps of {} tokens", file.name(), n_tokens));
   }
   return *decoder;
 }

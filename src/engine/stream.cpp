@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <new>
 #include <utility>
 
 #include "engine/draft.h"
@@ -49,25 +48,11 @@ struct Stream::State {
   void guess_after(Token token);
 };
 
-namespace {
-
-KvCache take_cache(CacheShape shape) {
-  const std::size_t n_bytes = KvCache::bytes_of(shape);
-  try {
-    return KvCache(std::move(shape));
-  } catch (const std::bad_alloc&) {
-    throw Error(fmt::format("stream: want {} bytes for its cache, and there is not so much memory",
-                            n_bytes));
-  }
-}
-
-}  // namespace
-
 Stream::State::State(const Model::Internals& internals, const StreamOptions& resolved,
                      CacheShape shape)
     : model(internals),
       options(resolved),
-      cache(take_cache(std::move(shape))),
+      cache(std::move(shape)),
       history(cache_policy(resolved)),
       sampler(resolved.sampling, internals.config.vocabulary_size),
       draft_length(resolved.draft) {
@@ -102,12 +87,7 @@ void Stream::State::run(std::span<const Token> tokens, Segment::Logits wanted,
     return;
   }
   const Segment segment = {&cache, tokens, options.softmax, wanted};
-  try {
-    decoder().step({&segment, 1}, on_logits);
-  } catch (const std::bad_alloc&) {  // only a dense cache grows
-    throw Error(fmt::format("stream: no memory for more than the {} bytes its dense cache has",
-                            cache.bytes()));
-  }
+  decoder().step({&segment, 1}, on_logits);
   for (const Token token : tokens) history.push(token);
 }
 

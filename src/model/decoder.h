@@ -57,8 +57,7 @@ class Decoder {
   ~Decoder();
 
   // Runs the batch and advances each segment's cache. Segments of one batch have different caches.
-  // Takes no memory (but dense caches grow, and may throw std::bad_alloc before anything has
-  // changed).
+  // Takes no memory, but dense caches grow. Error: not enough for that; nothing has changed then.
   void step(std::span<const Segment> batch, const LogitsVisitor& on_logits);
 
   // Until reset with an empty function, every step reports its attention.

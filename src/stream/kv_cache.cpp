@@ -1,10 +1,13 @@
 #include "stream/kv_cache.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <new>
 #include <utility>
+
+#include "runnel/error.h"
 
 namespace runnel {
 namespace {
@@ -49,7 +52,8 @@ void KvCache::FreeBytes::operator()(std::byte* p) const { std::free(p); }
 
 KvCache::Buffer KvCache::allocate(std::size_t n_bytes) {
   auto* p = static_cast<std::byte*>(std::aligned_alloc(kAlignment, std::max(n_bytes, kAlignment)));
-  if (p == nullptr) throw std::bad_alloc();
+  if (p == nullptr)
+    throw Error(fmt::format("cache: want {} bytes, and there is not so much memory", n_bytes));
   std::memset(p, 0,
               n_bytes);  // slots not yet written must hold numbers; and the memory is really there
   return Buffer(p);

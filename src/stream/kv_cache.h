@@ -32,8 +32,7 @@ struct CacheShape {
 
 class KvCache {
  public:
-  // All memory is taken here, but for dense rings, which grow. std::bad_alloc when there is not
-  // enough.
+  // All memory is taken here, but for dense rings, which grow. Error: not enough memory.
   explicit KvCache(CacheShape shape);
 
   const CachePolicy& policy() const { return shape_.layers.front().stream; }
@@ -50,7 +49,8 @@ class KvCache {
   std::int64_t origin() const { return origin_; }  // added to positions where they become angles
   void set_origin(std::int64_t origin) { origin_ = origin; }
 
-  // Makes room for n <= chunk more tokens (only dense rings move).
+  // Makes room for n <= chunk more tokens (only dense rings move). Error: not enough memory;
+  // nothing has changed then.
   void reserve(int n);
   // Writes the key and value, [head_dim] each, of a position in [position(), position() + n
   // reserved).
