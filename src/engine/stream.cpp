@@ -22,6 +22,7 @@ struct Stream::State {
   std::optional<Detokenizer> detokenizer;  // absent for a file without a vocabulary
   std::vector<float> logits;               // for the next token; empty before anything was fed
   std::vector<Token> visible;              // room for the visible tokens, where a step needs them
+  std::vector<Token> tried;                // room for a token and the guesses behind it
   // Guessed tokens that have passed the model already: in the cache beyond its position, with the
   // logits after each.
   DraftLength draft_length;
@@ -58,7 +59,12 @@ Stream::State::State(const Model::Internals& internals, const StreamOptions& res
       draft_length(resolved.draft) {
   cache.set_origin(resolved.start_position);
   if (model.tokenizer != nullptr) detokenizer.emplace(*model.tokenizer);
-  logits.reserve(static_cast<std::size_t>(model.config.vocabulary_size));
+  const auto vocabulary = static_cast<std::size_t>(model.config.vocabulary_size);
+  const auto n_guesses = static_cast<std::size_t>(std::min(options.draft, options.chunk - 1));
+  logits.reserve(vocabulary);
+  tried.reserve(n_guesses + 1);
+  ahead.reserve(n_guesses);
+  ahead_logits.reserve(n_guesses * vocabulary);
 }
 
 void Stream::State::check(std::span<const Token> tokens) const {
@@ -197,20 +203,18 @@ void Stream::State::guess_after(Token token) {
   history.visible(visible);
   visible.push_back(token);
   const auto most = static_cast<std::size_t>(std::min(draft_length.length(), options.chunk - 1));
-  std::vector<Token> tokens = {token};
   const std::span<const Token> guesses = look_up(visible, kPattern, most);
-  tokens.insert(tokens.end(), guesses.begin(), guesses.end());
-  std::vector<float> scores;
-  const std::int64_t position = history.position();
-  const Segment segment = {&cache, tokens, options.softmax, Segment::Logits::kAll};
+  tried.assign(1, token);
+  tried.insert(tried.end(), guesses.begin(), guesses.end());
+  ahead_logits.clear();
+  const Segment segment = {&cache, tried, options.softmax, Segment::Logits::kAll};
   decoder().step({&segment, 1}, [&](std::size_t, std::size_t i, std::span<const float> next) {
     if (i == 0) return keep(next);
-    scores.insert(scores.end(), next.begin(), next.end());
+    ahead_logits.insert(ahead_logits.end(), next.begin(), next.end());
   });
-  cache.rewind(static_cast<int>(cache.position() - position - 1));
+  cache.rewind(static_cast<int>(guesses.size()));
   history.push(token);
-  ahead.assign(tokens.begin() + 1, tokens.end());
-  ahead_logits = std::move(scores);
+  ahead.assign(tried.begin() + 1, tried.end());
   n_right = 0;
 }
 
