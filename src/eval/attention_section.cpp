@@ -93,11 +93,10 @@ std::vector<float> logarithms(std::vector<float> weights) {
 }
 
 std::vector<int> layers_shown(int n_layers) {
-  std::vector<int> layers;
   const int n = std::min(n_layers, kMapsInPicture);
-  for (int i = 0; i < n; ++i) {
-    layers.push_back(n == 1 ? 0 : (n_layers - 1) * i / (n - 1));
-  }
+  std::vector<int> layers;
+  layers.reserve(static_cast<std::size_t>(n));
+  for (int i = 0; i < n; ++i) layers.push_back(n == 1 ? 0 : (n_layers - 1) * i / (n - 1));
   return layers;
 }
 

@@ -136,9 +136,9 @@ std::string register_line(int line, int value) {
 
 std::vector<int> register_values(const StreamEvalOptions& options) {
   std::mt19937_64 random(options.seed);
-  std::vector<int> values;
+  std::vector<int> values(static_cast<std::size_t>(options.lines));
   // Not uniform_int_distribution, whose numbers differ from library to library.
-  for (int i = 0; i < options.lines; ++i) values.push_back(static_cast<int>(random() % 50000) + 1);
+  for (int& value : values) value = static_cast<int>(random() % 50000) + 1;
   return values;
 }
 

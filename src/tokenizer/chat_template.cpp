@@ -220,6 +220,7 @@ ChatTemplate ChatTemplate::named(std::string_view name) {
 
 std::vector<std::string_view> ChatTemplate::known_names() {
   std::vector<std::string_view> names;
+  names.reserve(kFormats.size() + kAliases.size());
   for (const ChatFormat& format : kFormats) names.push_back(format.name);
   for (const auto& [alias, name] : kAliases) names.push_back(alias);
   return names;

@@ -21,7 +21,8 @@ Config read_gemma(const Metadata& metadata) {
 // The 27B models scale scores by the residual stream's share of a head instead of the head's size;
 // files do not say so, their number of layers tells.
 void scale_by_share(Config& config) {
-  config.attention_scale = 1 / std::sqrt(static_cast<float>(config.dim / config.n_heads));
+  const int share = config.dim / config.n_heads;
+  config.attention_scale = 1 / std::sqrt(static_cast<float>(share));
 }
 
 }  // namespace
