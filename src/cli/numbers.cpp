@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <fstream>
@@ -57,7 +58,8 @@ std::size_t resident_bytes() {
 std::size_t peak_resident_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::size_t>(usage.ru_maxrss) * 1024;
+  // The system notes the most now and then, not at every page.
+  return std::max(resident_bytes(), static_cast<std::size_t>(usage.ru_maxrss) * 1024);
 }
 
 }  // namespace runnel::cli
