@@ -90,8 +90,8 @@ struct Decoder::Buffers {
   Vector router;
   std::vector<int> chosen;
   Vector chosen_weight;
-  std::vector<int> expert_rows;  // rows of one expert
-  Vector expert_in, expert_out;  // [n, dim]
+  std::vector<std::size_t> choices;  // places of one expert in `chosen`
+  Vector expert_in, expert_out;      // [n, dim]
 
   Buffers(const Config& c, int n, int n_threads)
       : angles(c.rope, n), local_angles(c.local_rope, n) {
@@ -112,7 +112,7 @@ struct Decoder::Buffers {
     router.resize(size(n) * size(c.n_experts));
     chosen.resize(size(n) * size(c.n_experts_used));
     chosen_weight.resize(chosen.size());
-    expert_rows.reserve(size(n));
+    choices.reserve(size(n));
     for (Vector* buffer : {&expert_in, &expert_out}) buffer->resize(size(n) * size(c.dim));
   }
 };

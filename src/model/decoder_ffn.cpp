@@ -36,28 +36,22 @@ void Decoder::dense_ffn(const FeedForward& ffn, const float* input, int n, float
 void Decoder::experts_ffn(const LayerWeights& w, const float* input, float* out) {
   Buffers& b = *buffers_;
   const std::size_t dim = size(config_.dim);
+  const std::size_t n_used = size(config_.n_experts_used);
   choose_experts(w, input);
   std::fill_n(out, size(n_rows()) * dim, 0.0f);
   for (int expert = 0; expert < config_.n_experts; ++expert) {
-    b.expert_rows.clear();
-    for (int row = 0; row < n_rows(); ++row) {
-      const int* chosen = &b.chosen[size(row) * size(config_.n_experts_used)];
-      if (std::find(chosen, chosen + config_.n_experts_used, expert) ==
-          chosen + config_.n_experts_used)
-        continue;
-      std::copy_n(input + size(row) * dim, dim, &b.expert_in[b.expert_rows.size() * dim]);
-      b.expert_rows.push_back(row);
+    b.choices.clear();
+    for (std::size_t choice = 0; choice < size(n_rows()) * n_used; ++choice) {
+      if (b.chosen[choice] != expert) continue;
+      std::copy_n(input + choice / n_used * dim, dim, &b.expert_in[b.choices.size() * dim]);
+      b.choices.push_back(choice);
     }
-    if (b.expert_rows.empty()) continue;
-    dense_ffn(w.experts[size(expert)], b.expert_in.data(), static_cast<int>(b.expert_rows.size()),
+    if (b.choices.empty()) continue;
+    dense_ffn(w.experts[size(expert)], b.expert_in.data(), static_cast<int>(b.choices.size()),
               b.expert_out.data());
-    for (std::size_t i = 0; i < b.expert_rows.size(); ++i) {
-      const std::size_t first = size(b.expert_rows[i]) * size(config_.n_experts_used);
-      const auto chosen = b.chosen.begin() + static_cast<std::ptrdiff_t>(first);
-      const auto which =
-          std::find(chosen, chosen + config_.n_experts_used, expert) - b.chosen.begin();
-      const float share = b.chosen_weight[size(which)];
-      float* y = out + size(b.expert_rows[i]) * dim;
+    for (std::size_t i = 0; i < b.choices.size(); ++i) {
+      const float share = b.chosen_weight[b.choices[i]];
+      float* y = out + b.choices[i] / n_used * dim;
       for (std::size_t d = 0; d < dim; ++d) y[d] += share * b.expert_out[i * dim + d];
     }
   }
