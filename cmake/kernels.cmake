@@ -8,9 +8,12 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     COMPILE_OPTIONS "${RUNNEL_KERNEL_FLAGS};-mavx2;-mfma;-mf16c;-mbmi2")
   set_source_files_properties(src/kernels/avx512.cpp PROPERTIES
     COMPILE_OPTIONS "${RUNNEL_KERNEL_FLAGS};-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mfma;-mf16c;-mbmi2;-mprefer-vector-width=512;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>")
+  set_source_files_properties(src/kernels/amx.cpp PROPERTIES
+    COMPILE_OPTIONS "${RUNNEL_KERNEL_FLAGS};-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512bf16;-mamx-tile;-mamx-bf16;-mfma;-mf16c;-mbmi2;-mprefer-vector-width=512;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized;-Wno-uninitialized>")
   # g++ 12 takes the undefined operand inside its own AVX-512 header for an uninitialised variable.
   set_source_files_properties(src/kernels/tables_other.cpp PROPERTIES HEADER_FILE_ONLY ON)
 else()
-  set_source_files_properties(src/kernels/avx2.cpp src/kernels/avx512.cpp src/kernels/tables_x86.cpp
+  set_source_files_properties(src/kernels/avx2.cpp src/kernels/avx512.cpp src/kernels/amx.cpp src/kernels/tile_permission.cpp
+    src/kernels/tables_x86.cpp
     PROPERTIES HEADER_FILE_ONLY ON)
 endif()

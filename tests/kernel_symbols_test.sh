@@ -9,12 +9,12 @@ if grep -q 'RUNNEL_SANITIZE:STRING=.' "$BUILD_DIR/CMakeCache.txt"; then
 fi
 failed=0
 found=0
-for isa in portable avx2 avx512; do
+for isa in portable avx2 avx512 amx; do
   object="$objects/$isa.cpp.o"
   [ -f "$object" ] || continue
   found=$((found + 1))
   exported=$(nm --defined-only --extern-only "$object" | awk '{print $3}')
-  if [ "$(echo "$exported" | wc -l)" -ne 1 ] || [[ "$exported" != *kPortable* && "$exported" != *kAvx* ]]; then
+  if [ "$(echo "$exported" | wc -l)" -ne 1 ] || [[ "$exported" != *kPortable* && "$exported" != *kAvx* && "$exported" != *kAmx* ]]; then
     echo "$object exports: $exported"
     failed=1
   fi

@@ -11,6 +11,7 @@
 
 #include "base/half.h"
 #include "kernels/dequantize.h"
+#include "support/prepared_inputs.h"
 
 namespace runnel::kernels {
 namespace {
@@ -45,7 +46,7 @@ TEST_P(EveryTable, MultipliesAnyShape) {
         const auto x = gaussian(static_cast<std::size_t>(n * cols), 2);
         const auto bias = gaussian(static_cast<std::size_t>(rows), 3);
         std::vector<float> y(static_cast<std::size_t>(n * rows));
-        std::vector<float> scratch(static_cast<std::size_t>(kGroupRows * cols));
+        std::vector<CacheLine> scratch = cache_lines(matmul_scratch_bytes(cols));
         const Matmul m = {
             .w = {TensorType::kF32, rows, cols, reinterpret_cast<const std::byte*>(w.data())},
             .x = x.data(),
@@ -54,13 +55,61 @@ TEST_P(EveryTable, MultipliesAnyShape) {
             .bias = bias.data(),
             .y = y.data(),
             .y_stride = rows};
-        table().matmul(m, 0, rows, scratch.data());
+        table().matmul(m, 0, rows, scratch.front().bytes);
         for (int t = 0; t < n; ++t) {
           for (int r = 0; r < rows; ++r) {
             double want = static_cast<double>(bias[static_cast<std::size_t>(r)]);
             for (int k = 0; k < cols; ++k) {
               want += static_cast<double>(w[static_cast<std::size_t>(r * cols + k)]) *
                       static_cast<double>(x[static_cast<std::size_t>(t * cols + k)]);
+            }
+            ASSERT_NEAR(y[static_cast<std::size_t>(t * rows + r)], want,
+                        2e-5 * (1 + std::sqrt(cols)))
+                << rows << "x" << cols << " tokens " << n;
+          }
+        }
+      }
+    }
+  }
+}
+
+// Half-precision weights, which some tables multiply in tiles: every tail of every tile.
+TEST_P(EveryTable, MultipliesHalfPrecisionWeightsOfAnyShape) {
+  for (const TensorType type : {TensorType::kF16, TensorType::kBF16}) {
+    for (const auto& [rows, cols] :
+         {std::pair{5, 40}, {23, 33}, {48, 257}, {37, 576}, {64, 1024}}) {
+      for (const int n : {1, 7, 16, 17, 33, 64}) {
+        const auto w = gaussian(static_cast<std::size_t>(rows * cols), 1);
+        const auto x = gaussian(static_cast<std::size_t>(n * cols), 2);
+        const auto bias = gaussian(static_cast<std::size_t>(rows), 3);
+        std::vector<std::byte> stored(bytes_of(type, rows * cols));
+        quantize_row(type, w.data(), stored.data(), rows * cols);
+        std::vector<float> weights(w.size());
+        dequantize_row(type, stored.data(), weights.data(), rows * cols);
+        const test::PreparedInputs inputs(table(), x.data(), n, cols);
+        std::vector<CacheLine> scratch = cache_lines(matmul_scratch_bytes(cols));
+        constexpr float kUntouched = 77;
+        std::vector<float> y(static_cast<std::size_t>(n * rows + 1), kUntouched);
+        const Matmul m = {.w = {type, rows, cols, stored.data()},
+                          .x = x.data(),
+                          .x_stride = cols,
+                          .inputs = inputs.data(),
+                          .n_tokens = n,
+                          .bias = bias.data(),
+                          .y = y.data(),
+                          .y_stride = rows};
+        const bool is_prepared = table().wants_inputs(m.w);
+        table().matmul(m, 0, rows, scratch.front().bytes);
+        EXPECT_EQ(y.back(), kUntouched);
+        for (int t = 0; t < n; ++t) {
+          for (int r = 0; r < rows; ++r) {
+            double want = static_cast<double>(bias[static_cast<std::size_t>(r)]);
+            for (int k = 0; k < cols; ++k) {
+              const float weight = weights[static_cast<std::size_t>(r * cols + k)];
+              want += is_prepared
+                          ? inputs.weight(weight) * inputs.number(t, k)
+                          : static_cast<double>(weight) *
+                                static_cast<double>(x[static_cast<std::size_t>(t * cols + k)]);
             }
             ASSERT_NEAR(y[static_cast<std::size_t>(t * rows + r)], want,
                         2e-5 * (1 + std::sqrt(cols)))
@@ -99,15 +148,17 @@ TEST_P(EveryTable, GivesATokenTheSameBitsAloneAsInAChunk) {
   for (const TensorType type : kAllTypes) {
     std::vector<std::byte> blocks(bytes_of(type, kRows * kCols));
     quantize_row(type, values.data(), blocks.data(), kRows * kCols);
-    std::vector<float> scratch(kGroupRows * kCols);
+    std::vector<CacheLine> scratch = cache_lines(matmul_scratch_bytes(kCols));
     const auto multiply = [&](int first, int n, int first_row, int last_row, float* y) {
+      const test::PreparedInputs inputs(table(), x.data() + first * kCols, n, kCols);
       const Matmul m = {.w = {type, kRows, kCols, blocks.data()},
                         .x = x.data() + first * kCols,
                         .x_stride = kCols,
+                        .inputs = inputs.data(),
                         .n_tokens = n,
                         .y = y + first * kRows,
                         .y_stride = kRows};
-      table().matmul(m, first_row, last_row, scratch.data());
+      table().matmul(m, first_row, last_row, scratch.front().bytes);
     };
     std::vector<float> chunk(9 * kRows);
     multiply(0, 9, 0, kRows, chunk.data());

@@ -14,6 +14,7 @@
 #include "model/weights.h"
 #include "support/decoder_fixture.h"
 #include "support/paths.h"
+#include "support/prepared_inputs.h"
 #include "tokenizer/tokenizer.h"
 
 namespace runnel::kernels {
@@ -35,28 +36,21 @@ std::vector<float> gaussian(std::size_t n, unsigned seed) {
   return values;
 }
 
-std::vector<InputChunk> quantize_inputs(const Table& table, const std::vector<float>& x,
-                                        int n_tokens) {
-  std::vector<InputChunk> inputs(x.size() / 32);
-  for (int t = 0; t < n_tokens; ++t) {
-    const InputPlace place = input_place(t, n_tokens, kCols);
-    table.quantize_row(x.data() + t * kCols, kCols, inputs.data() + place.first, place.stride);
-  }
-  return inputs;
-}
+using test::PreparedInputs;
 
 // A quantised matrix, packed, and inputs, quantised.
 struct Problem {
   std::vector<std::byte> stored;
   std::vector<std::byte> packed;
   std::vector<float> x;
-  std::vector<InputChunk> inputs;
+  PreparedInputs inputs;
+  std::vector<CacheLine> scratch = cache_lines(matmul_scratch_bytes(kCols));
   Matmul matmul;
 
   Problem(TensorType type, const Table& table)
       : stored(bytes_of(type, kRows * kCols)),
         x(gaussian(kTokens * kCols, 2)),
-        inputs(quantize_inputs(table, x, kTokens)) {
+        inputs(table, x.data(), kTokens, kCols) {
     const auto weights = gaussian(kRows * kCols, 1);
     quantize_row(type, weights.data(), stored.data(), kRows * kCols);
     const std::size_t group_bytes = packed_group_bytes(*packed_format(type), kCols);
@@ -81,24 +75,21 @@ std::vector<const Table*> tables() {
 INSTANTIATE_TEST_SUITE_P(Kernels, PackedProduct, testing::ValuesIn(tables()),
                          [](const auto& parameter) { return std::string(parameter.param->name); });
 
-TEST_P(PackedProduct, IsThatOfTheStoredWeightsWithTheInt8Inputs) {
+TEST_P(PackedProduct, IsThatOfTheStoredWeightsWithThePreparedInputs) {
   const Table& table = *GetParam();
   for (const TensorType type : kPackedTypes) {
     Problem p(type, table);
     std::vector<float> y(kTokens * kRows);
     p.matmul.y = y.data();
-    table.matmul(p.matmul, 0, kRows, nullptr);
+    table.matmul(p.matmul, 0, kRows, p.scratch.front().bytes);
     std::vector<float> weights(kRows * kCols);
     dequantize_row(type, p.stored.data(), weights.data(), kRows * kCols);
     for (int t = 0; t < kTokens; ++t) {
       for (int r = 0; r < kRows; ++r) {
         double want = 0;
         for (int k = 0; k < kCols; ++k) {
-          const InputPlace place = input_place(t, kTokens, kCols);
-          const InputChunk& chunk =
-              p.inputs[static_cast<std::size_t>(place.first + k / 32 * place.stride)];
-          want += static_cast<double>(weights[static_cast<std::size_t>(r * kCols + k)]) *
-                  chunk.q[k % 32] * static_cast<double>(chunk.scale);
+          want += p.inputs.weight(weights[static_cast<std::size_t>(r * kCols + k)]) *
+                  p.inputs.number(t, k);
         }
         ASSERT_NEAR(y[static_cast<std::size_t>(t * kRows + r)], want, 3e-4)
             << traits(type).name << " row " << r;
@@ -113,17 +104,16 @@ TEST_P(PackedProduct, GivesATokenTheSameBitsAloneAsInAChunk) {
     Problem p(type, table);
     std::vector<float> chunk(kTokens * kRows);
     p.matmul.y = chunk.data();
-    table.matmul(p.matmul, 0, kRows, nullptr);
+    table.matmul(p.matmul, 0, kRows, p.scratch.front().bytes);
     std::vector<float> alone(kTokens * kRows);
     for (int t = 0; t < kTokens; ++t) {
-      const std::vector<float> x(p.x.begin() + t * kCols, p.x.begin() + (t + 1) * kCols);
-      const std::vector<InputChunk> inputs = quantize_inputs(table, x, 1);
+      const PreparedInputs inputs(table, &p.x[static_cast<std::size_t>(t * kCols)], 1, kCols);
       Matmul m = p.matmul;
       m.n_tokens = 1;
       m.inputs = inputs.data();
       m.y = alone.data() + t * kRows;
-      table.matmul(m, 16, kRows, nullptr);
-      table.matmul(m, 0, 16, nullptr);
+      table.matmul(m, 16, kRows, p.scratch.front().bytes);
+      table.matmul(m, 0, 16, p.scratch.front().bytes);
     }
     EXPECT_EQ(alone, chunk) << traits(type).name;
   }
@@ -139,23 +129,29 @@ TEST_P(PackedProduct, TakesTheLargestWeightsAndInputsWithoutOverflow) {
   std::vector<std::byte> packed(packed_group_bytes(kPackedQ8_0, kCols));
   pack_group(TensorType::kQ8_0, reinterpret_cast<const std::byte*>(row.data()), 1, kCols, 0,
              packed.data());
-  const std::vector<InputChunk> inputs =
-      quantize_inputs(table, std::vector<float>(kCols, 127.0f), 1);
+  const std::vector<float> x(kCols, 127.0f);
+  const PreparedInputs inputs(table, x.data(), 1, kCols);
+  std::vector<CacheLine> scratch = cache_lines(matmul_scratch_bytes(kCols));
   float y = 0;
   table.matmul({.w = {TensorType::kQ8_0, 1, kCols, nullptr, packed.data()},
                 .inputs = inputs.data(),
                 .n_tokens = 1,
                 .y = &y,
                 .y_stride = 1},
-               0, 1, nullptr);
+               0, 1, scratch.front().bytes);
   EXPECT_EQ(y, -128.0f * 127.0f * kCols);
 }
 
-TEST_P(PackedProduct, QuantizesInputsToTheNearestOf255Steps) {
+TEST_P(PackedProduct, RoundsInputsToTheNearestOf255StepsOrToBfloat16) {
   const auto x = gaussian(kCols, 3);
-  const std::vector<InputChunk> inputs = quantize_inputs(*GetParam(), x, 1);
-  for (std::size_t c = 0; c < inputs.size(); ++c) {
-    const InputChunk& chunk = inputs[c];
+  const PreparedInputs inputs(*GetParam(), x.data(), 1, kCols);
+  if (!inputs.is_int8()) {
+    for (int k = 0; k < kCols; ++k)
+      ASSERT_EQ(inputs.number(0, k), inputs.weight(x[static_cast<std::size_t>(k)]));
+    return;
+  }
+  for (std::size_t c = 0; c < kCols / 32; ++c) {
+    const InputChunk& chunk = inputs.int8_chunk(0, static_cast<int>(c) * 32);
     int sums[2] = {0, 0};
     for (std::size_t i = 0; i < 32; ++i) {
       ASSERT_NEAR(static_cast<float>(chunk.q[i]) * chunk.scale, x[c * 32 + i],

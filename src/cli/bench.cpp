@@ -39,7 +39,8 @@ Everything is measured past the window, where every token evicts one: the steady
 stream. Time to first token is that of a fresh stream with a prompt of --prompt tokens. The machine's
 limits are measured last, on the same threads with the same instructions. "of limit" is the part of the
 memory bandwidth that decode uses (weights and cache read for a token), and the part of the arithmetic
-peak that ingestion uses (int8 for packed weights, float for the rest and for attention). Shapes and
+peak that ingestion uses (of the matrix unit or the int8 instructions where the weights'
+products run on them, of floats for the rest). Shapes and
 types: see runnel make-model --help.)";
 
 // Sorted readings of one quantity.
@@ -80,7 +81,7 @@ struct Measured {
     return decode.median() * work.read_bytes / limits.read_bytes_per_second;
   }
   double ingest_part() const {
-    return ingest.median() * (work.int8_multiply_adds / limits.int8_multiply_adds_per_second +
+    return ingest.median() * (work.matrix_multiply_adds / limits.matrix_multiply_adds_per_second +
                               work.float_multiply_adds / limits.float_multiply_adds_per_second);
   }
 };
@@ -257,7 +258,8 @@ void Bench::print_json(const Model& model, const Stream& stream, const Measured&
                {"threads", model.threads()},
                {"read_bytes_per_second", m.limits.read_bytes_per_second},
                {"float_multiply_adds_per_second", m.limits.float_multiply_adds_per_second},
-               {"int8_multiply_adds_per_second", m.limits.int8_multiply_adds_per_second},
+               {"matrix_multiply_adds_per_second", m.limits.matrix_multiply_adds_per_second},
+               {"matrix_numbers", m.limits.matrix_numbers},
                {"load_seconds", m.load_seconds},
                {"first_token_seconds", m.first_token.json()},
                {"ingest_tokens_per_second", m.ingest.json()},
@@ -285,14 +287,14 @@ void Bench::report(const Model& model, const Stream& stream, const Measured& mea
   const StreamOptions& options = stream.options();
   std::string text = fmt::format(
       "{}: {} kernels, {} threads\npolicy {}, {} sinks, window {}, {} cache, past the window\n"
-      "this machine: reads {:.1f} GB/s, multiplies {:.0f} G int8 and {:.0f} G float pairs a "
+      "this machine: reads {:.1f} GB/s, multiplies {:.0f} G {} and {:.0f} G float pairs a "
       "second\n\n"
       "{:<22}{:>18}   {}\n",
       model.name(), model.instruction_set(), model.threads(), policy_text(options.policy),
       options.sinks,
       options.policy == Policy::kDense ? "infinite" : grouped(options.window.value_or(0)),
       kv_type_text(options.kv_type), measured.limits.read_bytes_per_second * 1e-9,
-      measured.limits.int8_multiply_adds_per_second * 1e-9,
+      measured.limits.matrix_multiply_adds_per_second * 1e-9, measured.limits.matrix_numbers,
       measured.limits.float_multiply_adds_per_second * 1e-9, "", "median",
       fmt::format("lowest to highest of {}", n_runs_));
   const auto add_row = [&text](std::string_view name, const Readings& readings, auto in_words) {

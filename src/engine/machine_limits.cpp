@@ -78,8 +78,9 @@ MachineLimits measure_machine_limits(const Model& model, double seconds) {
   return {.read_bytes_per_second = read_rate(*internals.threads, kernels, seconds),
           .float_multiply_adds_per_second =
               peak_rate(*internals.threads, kernels.float_peak, seconds / 2),
-          .int8_multiply_adds_per_second =
-              peak_rate(*internals.threads, kernels.int8_peak, seconds / 2)};
+          .matrix_multiply_adds_per_second =
+              peak_rate(*internals.threads, kernels.matrix_peak, seconds / 2),
+          .matrix_numbers = kernels.matrix_numbers};
 }
 
 TokenWork token_work(const Model& model, const StreamOptions& resolved) {
@@ -95,7 +96,8 @@ TokenWork token_work(const Model& model, const StreamOptions& resolved) {
                              : static_cast<double>(m.row_bytes()) * static_cast<double>(m.rows);
     work.read_bytes += share * bytes;
     if (is_read_only) return;
-    (format ? work.int8_multiply_adds : work.float_multiply_adds) +=
+    (kernels::best_table().wants_inputs(m) ? work.matrix_multiply_adds
+                                           : work.float_multiply_adds) +=
         share * static_cast<double>(m.rows) * static_cast<double>(m.cols);
   };
   for_each_matrix_of_a_token(config, internals.weights,

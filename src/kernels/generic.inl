@@ -5,10 +5,11 @@
 // clang-format off
 #include "kernels/vector.inl"
 #include "kernels/matmul.inl"
+#include "kernels/planes.inl"
+#include "kernels/limits.inl"
 #include "kernels/packed.inl"
 #include "kernels/attention.inl"
 #include "kernels/elementwise.inl"
-#include "kernels/limits.inl"
 // clang-format on
 
 #undef RUNNEL_EACH_PART

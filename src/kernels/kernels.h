@@ -32,12 +32,17 @@ struct Matmul {
   Matrix w;
   const float* x = nullptr;  // [n_tokens, x_stride], the first `cols` of each row
   std::int64_t x_stride = 0;
-  const InputChunk* inputs = nullptr;  // of x; read instead of it where the weights are packed
+  const std::byte* inputs = nullptr;  // of x, by prepare_row(); read instead of it where wanted
   int n_tokens = 0;
   const float* bias = nullptr;  // [rows] or null
   float* y = nullptr;           // [n_tokens, y_stride]
   std::int64_t y_stride = 0;
 };
+
+// Bytes of scratch that matmul() needs.
+inline std::size_t matmul_scratch_bytes(std::int64_t cols) {
+  return sizeof(float) * kGroupRows * static_cast<std::size_t>((cols + 31) / 32 * 32);
+}
 
 // Keys lie in tiles of 16 consecutive positions, so that one vector holds the scores of a tile.
 inline constexpr int kTile = 16;
@@ -100,11 +105,17 @@ void store_kv(KvFormat format, const KvArea& area, int head_dim, std::int64_t sl
 struct Table {
   const char* name;  // "portable", "avx2", "avx512"
 
-  // Rows [first_row, last_row) of the product; first_row a multiple of kGroupRows. `scratch`:
-  // kGroupRows * cols floats, 64-byte aligned.
-  void (*matmul)(const Matmul& task, std::int64_t first_row, std::int64_t last_row, float* scratch);
-  // One row of `cols` (a multiple of 32) floats to input chunks, `stride` chunks apart.
-  void (*quantize_row)(const float* x, std::int64_t cols, InputChunk* out, int stride);
+  // Rows [first_row, last_row) of the product, first_row a multiple of kGroupRows. `scratch`:
+  // matmul_scratch_bytes(), 64-byte aligned.
+  void (*matmul)(const Matmul& task, std::int64_t first_row, std::int64_t last_row,
+                 std::byte* scratch);
+  // Products with some weights read inputs in a form of their own, made once for all of them: int8
+  // or bfloat16, in chunks of 32 columns. `inputs` of n_tokens: n_tokens * chunks of a row *
+  // input_chunk_bytes, 64-byte aligned; prepare_row() fills in one token's, from `cols` floats.
+  bool (*wants_inputs)(const Matrix& w);
+  int input_chunk_bytes;
+  void (*prepare_row)(const float* x, std::int64_t cols, int token, int n_tokens,
+                      std::byte* inputs);
   void (*dequantize)(TensorType type, const std::byte* data, float* out, std::int64_t n);
 
   void (*attend)(const Attention& task, const QueryRow* rows, int n_rows, std::byte* scratch);
@@ -122,10 +133,11 @@ struct Table {
                      int n);                    // gpt-oss: clamped, (up + 1) * swish
   void (*softcap)(float* x, float cap, int n);  // x = cap * tanh(x / cap)
   // What the machine can do at most, for benchmarks: `rounds` of independent multiply-adds in
-  // registers, of floats or of int8 quads. Return the number of multiply-adds. And reads of n bytes
-  // (a multiple of 256), returning their sum.
+  // registers, of floats or of what products with wanted inputs run on. Return the number of
+  // multiply-adds. And reads of n bytes (a multiple of 256), returning their sum.
   std::int64_t (*float_peak)(std::int64_t rounds, float* sink);
-  std::int64_t (*int8_peak)(std::int64_t rounds, float* sink);
+  std::int64_t (*matrix_peak)(std::int64_t rounds, float* sink);
+  const char* matrix_numbers;  // "int8", "bf16"
   std::int64_t (*read_all)(const std::byte* data, std::int64_t n);
   // log(sum(exp(x[i])))
   float (*log_sum_exp)(const float* x, int n);

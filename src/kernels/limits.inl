@@ -1,4 +1,4 @@
-// The machine's limits, measured with the same instructions that the kernels use. After packed.inl.
+// The machine's limits, measured with the same instructions that the kernels use.
 
 template <typename Step>
 static std::int64_t run_chains(std::int64_t rounds, std::int64_t per_step, Step step) {
@@ -17,19 +17,6 @@ static std::int64_t float_peak(std::int64_t rounds, float* sink) {
       rounds,
       kTile, [&](int i) __attribute__((always_inline)) { acc[i] = multiply_add(acc[i], a, a); });
   for (int i = 0; i < 12; ++i) *sink += sum_lanes(acc[i]);
-  return n;
-}
-
-static std::int64_t int8_peak(std::int64_t rounds, float* sink) {
-  Sums acc[12] = {};
-  Bytes weights;
-  __builtin_memset(&weights, 1, sizeof(weights));
-  const auto quad = static_cast<std::int32_t>(*sink);
-  const std::int64_t n = run_chains(
-      rounds, 4 * kTile, [&](int i) __attribute__((always_inline)) {
-        acc[i] = dot_quads<false>(acc[i], weights, quad);
-      });
-  for (int i = 0; i < 12; ++i) *sink += static_cast<float>(acc[i].part[0][0]);
   return n;
 }
 

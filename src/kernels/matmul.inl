@@ -124,11 +124,15 @@ static void dot_tokens(const W* w, const Matmul& m, std::int64_t row, int n_rows
   for (; token < m.n_tokens; ++token) dot_rows<8, 1>(w, m, row, n_rows, token);
 }
 
-static void matmul_packed(const Matmul& m, std::int64_t first_row, std::int64_t last_row);
+static bool wants_inputs(const Matrix& w);
+static void multiply_inputs(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
+                            std::byte* scratch);
 
-static void matmul(const Matmul& m, std::int64_t first_row, std::int64_t last_row, float* scratch) {
-  if (m.w.packed != nullptr) return matmul_packed(m, first_row, last_row);
+static void matmul(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
+                   std::byte* scratch) {
+  if (wants_inputs(m.w)) return multiply_inputs(m, first_row, last_row, scratch);
   const std::size_t row_bytes = m.w.row_bytes();
+  auto* panel = reinterpret_cast<float*>(scratch);
   const bool is_direct = m.n_tokens <= 2 * kTokenBlock;
   for (std::int64_t row = first_row; row < last_row; row += kGroupRows) {
     const int n_rows = static_cast<int>(last_row - row < kGroupRows ? last_row - row : kGroupRows);
@@ -141,10 +145,10 @@ static void matmul(const Matmul& m, std::int64_t first_row, std::int64_t last_ro
       dot_tokens(reinterpret_cast<const Bfloat*>(stored), m, row, n_rows);
     } else {
       for (int r = 0; r < n_rows; ++r) {
-        dequantize(m.w.type, stored + static_cast<std::size_t>(r) * row_bytes,
-                   scratch + r * m.w.cols, m.w.cols);
+        dequantize(m.w.type, stored + static_cast<std::size_t>(r) * row_bytes, panel + r * m.w.cols,
+                   m.w.cols);
       }
-      dot_tokens(scratch, m, row, n_rows);
+      dot_tokens(panel, m, row, n_rows);
     }
   }
 }

@@ -95,18 +95,19 @@ struct InputChunk {
   std::int32_t sum;
 };
 
-// Tokens stand in groups of 8 (the last group may be smaller), and in a group chunk by chunk, so
-// that what passes the weights together lies together: [group][chunk][token of the group].
+// Tokens stand in groups (the last one may be smaller), and in a group chunk by chunk, so that what
+// passes the weights together lies together: [group][chunk][token of the group].
 inline constexpr int kInputGroup = 8;
 
 struct InputPlace {
   std::int64_t first;  // index of the token's first chunk
   int stride;          // chunks from one to the token's next: the size of its group
 };
-inline InputPlace input_place(int token, int n_tokens, std::int64_t cols) {
-  const int group = token / kInputGroup * kInputGroup;
-  const int size = n_tokens - group < kInputGroup ? n_tokens - group : kInputGroup;
-  return {group * (cols / 32) + (token - group), size};
+inline InputPlace input_place(int token, int n_tokens, std::int64_t cols,
+                              int group_size = kInputGroup) {
+  const int group = token / group_size * group_size;
+  const int size = n_tokens - group < group_size ? n_tokens - group : group_size;
+  return {group * ((cols + 31) / 32) + (token - group), size};
 }
 
 }  // namespace runnel::kernels

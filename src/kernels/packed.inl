@@ -1,34 +1,14 @@
-// The integer matrix product over packed weights, written once. After generic.inl, and wanting
+// The integer matrix product over packed weights, written once. After planes.inl, and wanting
 // besides:
 //
-//   byte_vector, kByteParts      vectors of unsigned 16-bit numbers, as many as fill 64 bytes
 //   Sums, dot_quads<kFull>(sums, weights, quad)
 //       16 int32 sums += dot products of 16 quads of unsigned bytes (below 128 unless kFull) with
 //       one signed quad
-//   look_up(codes)  kE2M1[code] in each byte; codes below 16
 //   kPackedTokens   tokens that pass together; divides kInputGroup
 //
 // Integer sums are exact in any order; the float sum over chunks of 32 columns runs in rising
 // order, whatever the number of tokens.
 
-#define RUNNEL_EACH_BYTE_PART _Pragma("GCC unroll 4") for (int i = 0; i < kByteParts; ++i)
-
-RUNNEL_INLINE Bytes load_bytes(const std::byte* p) {
-  Bytes b;
-  __builtin_memcpy(&b, p, sizeof(b));
-  return b;
-}
-// ((b >> right) << left) & mask, in each byte; shifts cross bytes, which the mask undoes.
-template <int kRight, int kLeft, int kMask>
-RUNNEL_INLINE Bytes shift_mask(Bytes b) {
-  constexpr auto kMasks = static_cast<unsigned short>(kMask * 0x101);
-  RUNNEL_EACH_BYTE_PART b.part[i] = ((b.part[i] >> kRight) << kLeft) & (byte_vector{} + kMasks);
-  return b;
-}
-RUNNEL_INLINE Bytes operator|(Bytes a, Bytes b) {
-  RUNNEL_EACH_BYTE_PART a.part[i] |= b.part[i];
-  return a;
-}
 RUNNEL_INLINE Sums splat_int(std::int32_t x) {
   Sums s;
   RUNNEL_EACH_PART s.part[i] = native_int{} + x;
@@ -38,45 +18,6 @@ RUNNEL_INLINE Vec to_float(Sums s) {
   Vec v;
   RUNNEL_EACH_PART v.part[i] = __builtin_convertvector(s.part[i], native);
   return v;
-}
-
-// Quad J of a chunk's planes, as numbers of kBits bits.
-template <int kBits, int J>
-RUNNEL_INLINE Bytes quad(const std::byte* planes) {
-  if constexpr (kBits == 8) {
-    return load_bytes(planes + J * 64);
-  } else if constexpr (kBits >= 4) {
-    const Bytes low = shift_mask<J / 4 * 4, 0, 15>(load_bytes(planes + J % 4 * 64));
-    if constexpr (kBits == 5) {
-      constexpr int kLeft = J < 4 ? 4 - J : 0;
-      return low | shift_mask<(J < 4 ? 0 : J - 4), kLeft, 16>(load_bytes(planes + 256));
-    } else if constexpr (kBits == 6) {
-      return low | shift_mask<(J % 4 == 3 ? 2 : 0), (J % 4 == 3 ? 0 : 4 - J % 4 * 2), 48>(
-                       load_bytes(planes + 256 + J / 4 * 64));
-    } else {
-      return low;
-    }
-  } else {
-    const Bytes low = shift_mask<J % 4 * 2, 0, 3>(load_bytes(planes + J / 4 * 64));
-    if constexpr (kBits == 3) {
-      return low |
-             shift_mask<(J > 2 ? J - 2 : 0), (J < 2 ? 2 - J : 0), 4>(load_bytes(planes + 128));
-    } else {
-      return low;
-    }
-  }
-}
-
-template <int kBits, std::size_t... J>
-RUNNEL_INLINE void load_quads(const std::byte* planes, Bytes* quads, std::index_sequence<J...>) {
-  ((quads[J] = quad<kBits, static_cast<int>(J)>(planes)), ...);
-}
-
-// f(0), ..., f(kN - 1), written out: the results stay in registers.
-template <int kN, typename F>
-RUNNEL_INLINE void repeat(F f) {
-  [&]<int... kI>(std::integer_sequence<int, kI...>) __attribute__((always_inline)) { (f(kI), ...); }
-  (std::make_integer_sequence<int, kN>{});
 }
 
 // One sub-block of one token: its 16 integer sums, offsets included.
@@ -131,7 +72,7 @@ RUNNEL_INLINE void multiply_chunk(const std::byte* chunk, Vec d, Vec m, const In
 template <PackedFormat F, int T, int kStride>
 static void packed_tokens(const Matmul& m, const std::byte* group, std::int64_t row, int token) {
   const InputPlace place = input_place(token, m.n_tokens, m.w.cols);
-  const InputChunk* x = m.inputs + place.first;
+  const InputChunk* x = reinterpret_cast<const InputChunk*>(m.inputs) + place.first;
   const int stride = kStride != 0 ? kStride : place.stride;
   Vec acc[T];
   repeat<T>([&](int t) __attribute__((always_inline)) { acc[t] = splat(0); });
@@ -173,7 +114,10 @@ static void packed_rows(const Matmul& m, std::int64_t first_row, std::int64_t la
   }
 }
 
-static void matmul_packed(const Matmul& m, std::int64_t first_row, std::int64_t last_row) {
+static bool wants_inputs(const Matrix& w) { return w.packed != nullptr; }
+
+static void multiply_inputs(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
+                            std::byte* /*scratch*/) {
   switch (m.w.type) {
     case TensorType::kQ4_0:
       return packed_rows<kPackedQ4_0>(m, first_row, last_row);
@@ -202,9 +146,14 @@ static void matmul_packed(const Matmul& m, std::int64_t first_row, std::int64_t 
   }
 }
 
-static void quantize_floats(const float* x, std::int64_t cols, InputChunk* out, int stride) {
+constexpr int kInputChunkBytes = sizeof(InputChunk);
+
+static void prepare_row(const float* x, std::int64_t cols, int token, int n_tokens,
+                        std::byte* inputs) {
+  const InputPlace place = input_place(token, n_tokens, cols);
+  InputChunk* out = reinterpret_cast<InputChunk*>(inputs) + place.first;
   const Vec magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
-  for (std::int64_t chunk = 0; chunk < cols / 32; ++chunk, x += 32, out += stride) {
+  for (std::int64_t chunk = 0; chunk < cols / 32; ++chunk, x += 32, out += place.stride) {
     const Vec a = load(x);
     const Vec b = load(x + 16);
     const float largest = max_lane(max(max(a, splat(0) - a), max(b, splat(0) - b)));
@@ -224,4 +173,19 @@ static void quantize_floats(const float* x, std::int64_t cols, InputChunk* out, 
     out->half_sums[1] = sums[1];
     out->sum = sums[0] + sums[1];
   }
+}
+
+constexpr const char* kMatrixNumbers = "int8";
+
+static std::int64_t matrix_peak(std::int64_t rounds, float* sink) {
+  Sums acc[12] = {};
+  Bytes weights;
+  __builtin_memset(&weights, 1, sizeof(weights));
+  const auto quad = static_cast<std::int32_t>(*sink);
+  const std::int64_t n = run_chains(
+      rounds, 4 * kTile, [&](int i) __attribute__((always_inline)) {
+        acc[i] = dot_quads<false>(acc[i], weights, quad);
+      });
+  for (int i = 0; i < 12; ++i) *sink += static_cast<float>(acc[i].part[0][0]);
+  return n;
 }

@@ -2,7 +2,9 @@
 // clang-format off
     .name = kName,
     .matmul = matmul,
-    .quantize_row = quantize_floats,
+    .wants_inputs = wants_inputs,
+    .input_chunk_bytes = kInputChunkBytes,
+    .prepare_row = prepare_row,
     .dequantize = dequantize,
     .attend = attend,
     .rms_norm = rms_norm,
@@ -13,7 +15,8 @@
     .swiglu_oai = swiglu_oai,
     .softcap = softcap,
     .float_peak = float_peak,
-    .int8_peak = int8_peak,
+    .matrix_peak = matrix_peak,
+    .matrix_numbers = kMatrixNumbers,
     .read_all = read_all,
     .log_sum_exp = log_sum_exp,
-               // clang-format on
+    // clang-format on

@@ -162,7 +162,7 @@ void Decoder::add_to_residual(const NormWeights& post_norm, float* update) {
 
 // Several products of the same inputs in one parallel run, each cut into groups of rows.
 void Decoder::multiply(std::span<kernels::Matmul> products) {
-  quantize_inputs(products);
+  prepare_inputs(products);
   std::int64_t n_groups = 0;
   for (const kernels::Matmul& m : products) n_groups += kernels::n_groups(m.w.rows);
   const std::int64_t per_task = std::max<std::int64_t>(1, n_groups / (8 * threads_.size()));
@@ -175,7 +175,7 @@ void Decoder::multiply(std::span<kernels::Matmul> products) {
       if (first < n && last > 0) {
         kernels_.matmul(m, std::max<std::int64_t>(first, 0) * kernels::kGroupRows,
                         std::min(m.w.rows, last * kernels::kGroupRows),
-                        buffers_->scratch[size(thread)].data());
+                        buffers_->scratch[size(thread)].front().bytes);
       }
       first -= n;
       last -= n;
@@ -183,19 +183,17 @@ void Decoder::multiply(std::span<kernels::Matmul> products) {
   });
 }
 
-// Packed weights are multiplied with int8 inputs, made once for all the products.
-void Decoder::quantize_inputs(std::span<kernels::Matmul> products) {
-  Buffers& b = *buffers_;
+// What the kernels make of the inputs, once for all the products.
+void Decoder::prepare_inputs(std::span<kernels::Matmul> products) {
   if (std::none_of(products.begin(), products.end(),
-                   [](const auto& m) { return m.w.packed != nullptr; }))
+                   [this](const auto& m) { return kernels_.wants_inputs(m.w); }))
     return;
   const kernels::Matmul& m = products.front();
+  std::byte* inputs = buffers_->inputs.front().bytes;
   threads_.run(m.n_tokens, [&](int t, int) {
-    const kernels::InputPlace place = kernels::input_place(t, m.n_tokens, m.w.cols);
-    kernels_.quantize_row(m.x + t * m.x_stride, m.w.cols, &b.inputs[size(place.first)],
-                          place.stride);
+    kernels_.prepare_row(m.x + t * m.x_stride, m.w.cols, t, m.n_tokens, inputs);
   });
-  for (kernels::Matmul& product : products) product.inputs = b.inputs.data();
+  for (kernels::Matmul& product : products) product.inputs = inputs;
 }
 
 }  // namespace runnel

@@ -93,7 +93,7 @@ class Decoder {
   void multiply(std::array<kernels::Matmul, kN> products) {
     multiply(std::span<kernels::Matmul>(products));
   }
-  void quantize_inputs(std::span<kernels::Matmul> products);
+  void prepare_inputs(std::span<kernels::Matmul> products);
   int n_rows() const;
 
   const Config& config_;

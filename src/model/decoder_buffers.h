@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/cache_line.h"
 #include "model/alibi.h"
 #include "model/decoder.h"
 
@@ -83,8 +84,8 @@ struct Decoder::Buffers {
   Angles angles, local_angles;
   std::vector<float> alibi_slopes;  // [n_heads] or empty
   std::vector<std::size_t> logit_rows;
-  std::vector<kernels::InputChunk> inputs;  // of packed products
-  std::vector<Vector> scratch;              // one for each thread
+  std::vector<CacheLine> inputs;                // of products, as the kernels want them
+  std::vector<std::vector<CacheLine>> scratch;  // one for each thread
   std::vector<Vector> study;  // attention weights, while observed; one for each thread
   // Experts: router logits [n, n_experts], the chosen ones and their weights [n, n_experts_used].
   Vector router;
@@ -102,10 +103,11 @@ struct Decoder::Buffers {
     for (Vector* buffer : {&k, &v}) buffer->resize(size(n) * size(c.kv_dim()));
     for (Vector* buffer : {&gate, &up}) buffer->resize(size(n) * size(c.ffn_dim));
     logits.resize(size(std::min(n, kLogitRows)) * size(c.vocabulary_size));
-    inputs.resize(size(n) * size(largest_input(c)) / 32);
-    const std::size_t panel = size(kernels::kGroupRows) * size(largest_input(c));
-    const std::size_t attention = kernels::attention_scratch_bytes(c.head_dim) / sizeof(float);
-    scratch.assign(size(n_threads), Vector(std::max(panel, attention)));
+    inputs = cache_lines(size(n) * size((largest_input(c) + 31) / 32) *
+                         size(kernels::best_table().input_chunk_bytes));
+    scratch.assign(size(n_threads),
+                   cache_lines(std::max(kernels::matmul_scratch_bytes(largest_input(c)),
+                                        kernels::attention_scratch_bytes(c.head_dim))));
     study.resize(size(n_threads));
     if (c.max_alibi_bias > 0) alibi_slopes = runnel::alibi_slopes(c.n_heads, c.max_alibi_bias);
     if (c.n_experts == 0) return;

@@ -1,0 +1,37 @@
+// The kernels for processors with a matrix unit (AMX-BF16): products of whole tiles of bfloat16
+// numbers. What is not a matrix product is as for AVX-512.
+#include <immintrin.h>
+
+#include <cstdint>
+#include <utility>
+
+#include "kernels/blocks.h"
+#include "kernels/dequantize.h"
+#include "kernels/kernels.h"
+#include "kernels/tables.h"
+
+namespace runnel::kernels {
+namespace {
+
+constexpr const char* kName = "amx";
+
+// Each file builds on those before it.
+// clang-format off
+#include "kernels/avx512_vectors.inl"
+#include "kernels/vector.inl"
+#include "kernels/matmul.inl"
+#include "kernels/planes.inl"
+#include "kernels/limits.inl"
+#include "kernels/tiles.inl"
+#include "kernels/tile_matmul.inl"
+#include "kernels/attention.inl"
+#include "kernels/elementwise.inl"
+// clang-format on
+
+}  // namespace
+
+const Table kAmx = {
+#include "kernels/table_rows.inl"
+};
+
+}  // namespace runnel::kernels
