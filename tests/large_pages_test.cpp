@@ -29,5 +29,26 @@ TEST(LargePages, AreRefusedWhenThereAreNotEnough) {
   EXPECT_EQ(pages.bytes(), 0u);
 }
 
+TEST(LargePages, ReservedTogetherLieSideBySide) {
+  LargePages pages;
+  pages.reserve(300);
+  std::byte* first = pages.take(100);
+  EXPECT_EQ(pages.take(100), first + 128);
+  pages.take(1 << 20);  // more than there is room for: a block of its own
+  EXPECT_EQ(pages.bytes(), 200u + (1 << 20));
+}
+
+TEST(LargePages, CanBeWrittenToTheLastByte) {
+  for (const std::size_t n : {std::size_t{1}, std::size_t{4096}, kLargePage - 1, kLargePage,
+                              kLargePage + 1, 3 * kLargePage + 5000}) {
+    const PageBuffer buffer = take_pages(n);
+    const auto address = reinterpret_cast<std::uintptr_t>(buffer.get());
+    EXPECT_EQ(address % (n < kLargePage ? 64 : kLargePage), 0u) << n;
+    EXPECT_EQ(std::count(buffer.get(), buffer.get() + n, std::byte{0}),
+              static_cast<std::ptrdiff_t>(n));
+    std::fill_n(buffer.get(), n, std::byte{1});
+  }
+}
+
 }  // namespace
 }  // namespace runnel

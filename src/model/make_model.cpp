@@ -61,7 +61,7 @@ MadeModel make_model(const ModelShape& shape, StorageType type, std::uint64_t se
   const gguf::Header::TensorPlace& last = plan.header.tensors().back();
   MadeModel model;
   model.n_bytes = header.size() + last.offset + last.n_bytes;
-  model.data = std::make_unique_for_overwrite<std::byte[]>(model.n_bytes);
+  model.data = take_pages(model.n_bytes);
   std::memcpy(model.data.get(), header.data(), header.size());
   std::vector<std::byte> piece;
   for (std::size_t i = 0; i < plan.tensors.size(); ++i) {

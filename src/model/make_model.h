@@ -10,11 +10,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "base/large_pages.h"
 #include "base/tensor_type.h"
 #include "model/rope.h"
 
@@ -79,7 +79,7 @@ void make_model(const ModelShape& shape, StorageType type, std::uint64_t seed,
 
 // The same file in memory, for gguf::File::parse.
 struct MadeModel {
-  std::unique_ptr<std::byte[]> data;
+  PageBuffer data;
   std::size_t n_bytes = 0;
   std::span<const std::byte> bytes() const { return {data.get(), n_bytes}; }
 };

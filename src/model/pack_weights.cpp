@@ -32,12 +32,20 @@ void release_pages(const std::byte* data, std::size_t n) {
   if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
-void pack(kernels::Matrix& matrix, Weights& weights, ThreadPool& threads) {
+// 0 for a matrix that stays as it is.
+std::size_t packed_bytes(const Matrix& matrix) {
+  const auto format = matrix ? kernels::packed_format(matrix.type) : std::nullopt;
+  if (!format) return 0;
+  return static_cast<std::size_t>(kernels::n_groups(matrix.rows)) *
+         kernels::packed_group_bytes(*format, matrix.cols);
+}
+
+void pack(Matrix& matrix, Weights& weights, ThreadPool& threads) {
   const auto format = matrix ? kernels::packed_format(matrix.type) : std::nullopt;
   if (!format) return;
   const std::int64_t n_groups = kernels::n_groups(matrix.rows);
   const std::size_t group_bytes = kernels::packed_group_bytes(*format, matrix.cols);
-  std::byte* out = weights.packed.take(static_cast<std::size_t>(n_groups) * group_bytes);
+  std::byte* out = weights.packed.take(packed_bytes(matrix));
   const std::int64_t n_tasks = std::min<std::int64_t>(n_groups, 256);
   threads.run(static_cast<int>(n_tasks), [&](int task, int) {
     for (std::int64_t group = task * n_groups / n_tasks; group < (task + 1) * n_groups / n_tasks;
@@ -58,7 +66,10 @@ void pack(kernels::Matrix& matrix, Weights& weights, ThreadPool& threads) {
 }  // namespace
 
 void pack_weights(Weights& weights, ThreadPool& threads) {
-  for_each_matrix(weights, [&](kernels::Matrix& matrix) { pack(matrix, weights, threads); });
+  std::size_t n_bytes = 0;  // each matrix begins at a multiple of 64
+  for_each_matrix(weights, [&](const Matrix& matrix) { n_bytes += packed_bytes(matrix) + 63; });
+  if (n_bytes > 0) weights.packed.reserve(n_bytes);
+  for_each_matrix(weights, [&](Matrix& matrix) { pack(matrix, weights, threads); });
 }
 
 }  // namespace runnel

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "runnel/error.h"
@@ -48,15 +49,12 @@ HeadBytes head_bytes(const CacheShape& shape, std::int64_t n_tiles) {
 
 }  // namespace
 
-void KvCache::FreeBytes::operator()(std::byte* p) const { std::free(p); }
-
-KvCache::Buffer KvCache::allocate(std::size_t n_bytes) {
-  auto* p = static_cast<std::byte*>(std::aligned_alloc(kAlignment, std::max(n_bytes, kAlignment)));
-  if (p == nullptr)
-    throw Error(fmt::format("cache: want {} bytes, and there is not so much memory", n_bytes));
-  std::memset(p, 0,
-              n_bytes);  // slots not yet written must hold numbers; and the memory is really there
-  return Buffer(p);
+PageBuffer KvCache::allocate(std::size_t n_bytes) try {
+  PageBuffer buffer = take_pages(n_bytes);
+  std::memset(buffer.get(), 0, n_bytes);  // the memory is really there
+  return buffer;
+} catch (const std::bad_alloc&) {
+  throw Error(fmt::format("cache: want {} bytes, and there is not so much memory", n_bytes));
 }
 
 std::vector<KvCache::Layer> KvCache::lay_out(const CacheShape& shape, std::size_t& n_bytes) {
@@ -90,7 +88,7 @@ std::size_t KvCache::bytes_of(const CacheShape& shape) {
   return n_bytes;
 }
 
-kernels::KvArea KvCache::view(const Area& area, int head, const Buffer& buffer) const {
+kernels::KvArea KvCache::view(const Area& area, int head, const PageBuffer& buffer) const {
   const HeadBytes bytes = head_bytes(shape_, area.n_tiles);
   std::byte* p = buffer.get() + area.offset + static_cast<std::size_t>(head) * area.head_bytes;
   auto* scales = reinterpret_cast<std::uint16_t*>(p + 2 * bytes.elements);
@@ -146,7 +144,7 @@ void KvCache::grow(std::int64_t capacity) {
   shape.capacity = capacity;
   std::size_t n_bytes = 0;
   std::vector<Layer> layers = lay_out(shape, n_bytes);
-  Buffer buffer = allocate(n_bytes);
+  PageBuffer buffer = allocate(n_bytes);
   for (std::size_t layer = 0; layer < layers.size(); ++layer) {
     for (int head = 0; head < shape.n_kv_heads; ++head) {
       for (const auto area : {&Layer::sinks, &Layer::ring}) {

@@ -10,10 +10,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
+#include "base/large_pages.h"
 #include "kernels/kernels.h"
 #include "runnel/options.h"
 #include "stream/policy.h"
@@ -85,20 +85,15 @@ class KvCache {
     Area sinks;
     Area ring;
   };
-  struct FreeBytes {
-    void operator()(std::byte* p) const;
-  };
-  using Buffer = std::unique_ptr<std::byte[], FreeBytes>;
-
   static std::vector<Layer> lay_out(const CacheShape& shape, std::size_t& n_bytes);
-  static Buffer allocate(std::size_t n_bytes);
-  kernels::KvArea view(const Area& area, int head, const Buffer& buffer) const;
+  static PageBuffer allocate(std::size_t n_bytes);
+  kernels::KvArea view(const Area& area, int head, const PageBuffer& buffer) const;
   void grow(std::int64_t capacity);
 
   CacheShape shape_;
   std::vector<Layer> layers_;
   std::size_t n_bytes_ = 0;
-  Buffer buffer_;
+  PageBuffer buffer_;
   std::int64_t position_ = 0;
   std::int64_t origin_ = 0;
 };
