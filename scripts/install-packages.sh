@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the build and the tests need, when any is missing. Quiet otherwise.
+# install-packages.sh [PACKAGE...]: installs the Debian packages that the build and the tests need, and those named,
+# when any is missing. Quiet otherwise.
 set -euo pipefail
-
-packages=(g++ cmake ninja-build pkg-config libcli11-dev libfmt-dev nlohmann-json3-dev libpcre2-dev
-  libxxhash-dev libedit-dev libgtest-dev libbenchmark-dev gnuplot-nox clang-format-14 clang-tidy-14
-  binutils jq)
+source "$(dirname "$0")/packages.sh"
+packages=("${tools[@]}" "${libraries[@]}" "$@")
 
 if ! command -v dpkg-query >/dev/null; then
   echo "install-packages: not a Debian system; the build needs what these hold: ${packages[*]}" >&2
