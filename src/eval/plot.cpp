@@ -87,18 +87,19 @@ void run_gnuplot(const std::string& script, const std::filesystem::path& folder)
   std::string argument = script;
   char* const arguments[] = {program.data(), argument.data(), nullptr};
   const SpawnActions actions(folder, pipe_ends[1]);
-  const int fault =
-      ::posix_spawnp(&process, program.c_str(), actions.get(), nullptr, arguments, environ);
+  int fault = ::posix_spawnp(&process, program.c_str(), actions.get(), nullptr, arguments, environ);
   ::close(pipe_ends[1]);
   const std::string complaint = fault == 0 ? read_to_end(pipe_ends[0]) : "";
   ::close(pipe_ends[0]);
+  const int status = fault == 0 ? wait_for(process) : 0;
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 127) fault = ENOENT;  // POSIX allows this too
   if (fault != 0) {
     throw Error(fmt::format(
         "gnuplot: cannot run it: {}; the data and the script {} are in {}: install gnuplot and "
         "run it there",
         std::strerror(fault), script, folder.string()));
   }
-  if (const int status = wait_for(process); status != 0) {
+  if (status != 0) {
     throw Error(
         fmt::format("gnuplot: {} failed: {}", (folder / script).string(), last_line(complaint)));
   }
