@@ -7,7 +7,8 @@
 
 RUNNEL_INLINE Bytes load_bytes(const std::byte* p) {
   Bytes b;
-  __builtin_memcpy(&b, p, sizeof(b));
+  RUNNEL_EACH_BYTE_PART __builtin_memcpy(&b.part[i], p + i * sizeof(byte_vector),
+                                         sizeof(byte_vector));
   return b;
 }
 // ((b >> right) << left) & mask, in each byte; shifts cross bytes, which the mask undoes.

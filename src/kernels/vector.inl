@@ -20,12 +20,15 @@ RUNNEL_INLINE Vec splat(float x) {
   RUNNEL_EACH_PART v.part[i] = x - native{};  // x + 0 would be an addition, for x may be -0
   return v;
 }
+// Part by part: a copy of the whole goes through the stack, in pieces smaller than a part.
 RUNNEL_INLINE Vec load(const float* p) {
   Vec v;
-  __builtin_memcpy(&v, p, sizeof(v));
+  RUNNEL_EACH_PART __builtin_memcpy(&v.part[i], p + i * kLanes, sizeof(native));
   return v;
 }
-RUNNEL_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof(v)); }
+RUNNEL_INLINE void store(float* p, Vec v) {
+  RUNNEL_EACH_PART __builtin_memcpy(p + i * kLanes, &v.part[i], sizeof(native));
+}
 RUNNEL_INLINE Vec load_some(const float* p, int n) {  // the first n lanes; the others are 0
   float lanes[kTile] = {};
   for (int i = 0; i < n; ++i) lanes[i] = p[i];
