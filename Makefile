@@ -2,6 +2,8 @@
 #   make            build/runnel
 #   make demo       endless text from the bundled model, until Ctrl-C (DEMO_TOKENS=N stops after N tokens)
 #   make test       all tests
+#   make test-portable   the same without any flag for an instruction set (in build-portable)
+#   make test-aarch64    the same for 64-bit ARM: cross compiler and emulator (in build-aarch64)
 #   make bench      speed of the bundled model on this machine
 #   make million    a stream of a million tokens: speed, likelihood and memory of each tenth (MODEL=, TEXT=)
 #   make install    PREFIX (default /usr/local), DESTDIR
@@ -12,7 +14,7 @@ DEMO_MODEL := models/novella-7m-q8_0.gguf
 DEMO_PROMPT := It was a dark and stormy night, and the old man sat by the fire, listening to the wind.
 FORMATTED = $(shell git ls-files '*.cpp' '*.h' '*.inl' | grep -v '^build')
 
-.PHONY: all packages configure demo test bench million install format lint clean
+.PHONY: all packages configure demo test test-portable test-aarch64 bench million install format lint clean
 
 all: configure
 	@cmake --build $(BUILD)
@@ -21,7 +23,7 @@ packages:
 	@scripts/install-packages.sh
 
 configure: packages
-	@[ -f $(BUILD)/CMakeCache.txt ] || cmake -B $(BUILD) -DCMAKE_BUILD_TYPE=Release \
+	@[ -f $(BUILD)/CMakeCache.txt ] || cmake -B $(BUILD) -DCMAKE_BUILD_TYPE=Release $(CMAKE_FLAGS) \
 	  $$(command -v ninja >/dev/null && echo "-G Ninja") \
 	  $$(command -v ccache >/dev/null && echo "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache")
 
@@ -31,6 +33,14 @@ demo: configure
 
 test: all
 	@cd $(BUILD) && ctest --output-on-failure --progress -j "$$(nproc)"
+
+test-portable:
+	@$(MAKE) --no-print-directory test BUILD=build-portable CMAKE_FLAGS=-DRUNNEL_PORTABLE=ON
+
+test-aarch64:
+	@scripts/install-packages.sh g++-aarch64-linux-gnu
+	@scripts/arm64-sysroot.sh build-aarch64/sysroot
+	@$(MAKE) --no-print-directory test BUILD=build-aarch64 CMAKE_FLAGS=-DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/cmake/aarch64.cmake
 
 bench: configure
 	@cmake --build $(BUILD) --target runnel_cli

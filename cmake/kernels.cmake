@@ -1,9 +1,10 @@
 # Each instruction set is one translation unit with its own flags; nothing else in the library is
 # compiled with them, so no other code can pick an instruction the machine lacks. Always optimised: kernels
 # without inlining would leave copies of header functions for the linker to choose from.
+option(RUNNEL_PORTABLE "Leave out the kernels of instruction sets that not every processor has" OFF)
 set(RUNNEL_KERNEL_FLAGS "-O3;-ffp-contract=fast")
 set_source_files_properties(src/kernels/portable.cpp PROPERTIES COMPILE_OPTIONS "${RUNNEL_KERNEL_FLAGS}")
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND NOT RUNNEL_PORTABLE)
   set_source_files_properties(src/kernels/avx2.cpp PROPERTIES
     COMPILE_OPTIONS "${RUNNEL_KERNEL_FLAGS};-mavx2;-mfma;-mf16c;-mbmi2")
   set_source_files_properties(src/kernels/avx512.cpp PROPERTIES

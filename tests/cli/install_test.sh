@@ -8,8 +8,9 @@ cmake --install "${BUILD_DIR:?}" --prefix "$WORK/prefix" >"$WORK/log" || fail "$
   cmake --build "$WORK/build"; } >"$WORK/log" 2>&1 || fail "$(cat "$WORK/log")"
 
 [[ $(wc -l <examples/endless.cpp) -lt 40 ]] || fail "the example is no longer short"
-"$WORK/build/endless" "$MODEL" "It was a dark night" 400 >"$WORK/out" 2>"$WORK/err" ||
+# shellcheck disable=SC2086
+${EMULATOR:-} "$WORK/build/endless" "$MODEL" "It was a dark night" 400 >"$WORK/out" 2>"$WORK/err" ||
   fail "$(cat "$WORK/err")"
 [[ $(wc -c <"$WORK/out") -gt 400 ]] || fail "hardly any text"
 expect_text "$WORK/err" "evicted [1-9]"
-"$WORK/prefix/bin/runnel" --version >/dev/null
+${EMULATOR:-} "$WORK/prefix/bin/runnel" --version >/dev/null
