@@ -25,6 +25,7 @@ constexpr const char* kName = "amx";
 #include "kernels/tiles.inl"
 #include "kernels/tile_matmul.inl"
 #include "kernels/attention.inl"
+#include "kernels/tile_attention.inl"
 #include "kernels/elementwise.inl"
 // clang-format on
 
@@ -32,6 +33,10 @@ constexpr const char* kName = "amx";
 
 const Table kAmx = {
 #include "kernels/table_rows.inl"
+    .attend = attend_in_tiles,
+    .attention_scratch_bytes = tile_scratch_bytes,
+    .query_rows = 128,
+    .attends_in_matrix_numbers = true,
 };
 
 }  // namespace runnel::kernels

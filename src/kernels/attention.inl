@@ -23,6 +23,11 @@ static AttentionScratch carve(std::byte* bytes, int head_dim) {
   return s;
 }
 
+static std::size_t attention_scratch_bytes(int head_dim) {
+  const std::size_t width = static_cast<std::size_t>((head_dim + kTile - 1) / kTile * kTile);
+  return sizeof(float) * (width * kTile * 2 + kMaxQueryRows * width + 2 * kMaxQueryRows * kTile);
+}
+
 template <typename Load16, typename Element>
 RUNNEL_INLINE void widen_tile(const Element* keys, const Element* values, int head_dim,
                               const AttentionScratch& s, Load16 load16) {

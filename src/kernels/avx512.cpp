@@ -30,6 +30,10 @@ inline Sums dot_quads(Sums sums, const Bytes& weights, std::int32_t quad) {
 
 const Table kAvx512 = {
 #include "kernels/table_rows.inl"
+    .attend = attend,
+    .attention_scratch_bytes = attention_scratch_bytes,
+    .query_rows = 32,
+    .attends_in_matrix_numbers = false,
 };
 
 }  // namespace runnel::kernels

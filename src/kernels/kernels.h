@@ -93,10 +93,7 @@ struct Attention {
   // QueryRow::weights, when wanted: [round up(n_sinks, kTile) + (newest_tile - oldest_tile + 1) *
   // kTile] floats.
 };
-inline constexpr int kMaxQueryRows = 32;
-
-// Bytes of scratch that attend() needs for a head.
-std::size_t attention_scratch_bytes(int head_dim);
+inline constexpr int kMaxQueryRows = 128;
 
 // Writes one position's key and value, [head_dim] floats each, to its slot of an area.
 void store_kv(KvFormat format, const KvArea& area, int head_dim, std::int64_t slot,
@@ -117,8 +114,6 @@ struct Table {
   void (*prepare_row)(const float* x, std::int64_t cols, int token, int n_tokens,
                       std::byte* inputs);
   void (*dequantize)(TensorType type, const std::byte* data, float* out, std::int64_t n);
-
-  void (*attend)(const Attention& task, const QueryRow* rows, int n_rows, std::byte* scratch);
 
   // out = x / rms(x) * weight, and (x - mean) / std * weight + bias; weight and bias may be null.
   // In place is allowed.
@@ -141,6 +136,11 @@ struct Table {
   std::int64_t (*read_all)(const std::byte* data, std::int64_t n);
   // log(sum(exp(x[i])))
   float (*log_sum_exp)(const float* x, int n);
+
+  void (*attend)(const Attention& task, const QueryRow* rows, int n_rows, std::byte* scratch);
+  std::size_t (*attention_scratch_bytes)(int head_dim);  // 64-byte aligned
+  int query_rows;  // that share a cache tile best in attend(); at most kMaxQueryRows
+  bool attends_in_matrix_numbers;  // but over an F32 cache
 };
 
 // The best table of this machine, or the one RUNNEL_ISA names (portable, avx2, avx512). Chosen

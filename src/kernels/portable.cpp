@@ -68,5 +68,9 @@ inline Bytes look_up(Bytes codes) {
 
 const Table kPortable = {
 #include "kernels/table_rows.inl"
+    .attend = attend,
+    .attention_scratch_bytes = attention_scratch_bytes,
+    .query_rows = 32,
+    .attends_in_matrix_numbers = false,
 };
 }  // namespace runnel::kernels

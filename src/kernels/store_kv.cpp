@@ -53,11 +53,6 @@ void store_q8(const KvArea& area, int head_dim, std::int64_t slot, const float* 
 
 }  // namespace
 
-std::size_t attention_scratch_bytes(int head_dim) {
-  const std::size_t width = static_cast<std::size_t>((head_dim + kTile - 1) / kTile * kTile);
-  return sizeof(float) * (width * kTile * 2 + kMaxQueryRows * width + 2 * kMaxQueryRows * kTile);
-}
-
 void store_kv(KvFormat format, const KvArea& area, int head_dim, std::int64_t slot,
               const float* key, const float* value) {
   switch (format) {

@@ -6,7 +6,6 @@
     .input_chunk_bytes = kInputChunkBytes,
     .prepare_row = prepare_row,
     .dequantize = dequantize,
-    .attend = attend,
     .rms_norm = rms_norm,
     .layer_norm = layer_norm,
     .add = add,

@@ -193,24 +193,37 @@ static void fill_panel(const Matrix& w, std::int64_t row, std::int64_t first_col
                     first_col, n_cols, tiles);
 }
 
+// The slab [first_col, first_col + n_cols) of rows [first_row, last_row).
+static void multiply_slab(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
+                          std::int64_t first_col, std::byte* tiles, TileShaper& shape) {
+  const std::int64_t left = m.w.cols - first_col;
+  const std::int64_t n_cols = left < kSlab ? left : kSlab;
+  Panel panel = {tiles, (n_cols + kTileDepth - 1) / kTileDepth, first_col, 0, {0, 0}};
+  for (std::int64_t row = first_row; row < last_row; row += 2 * kTileRows) {
+    panel.row = row;
+    for (int half = 0; half < 2; ++half) {
+      const std::int64_t n = last_row - row - half * kTileRows;
+      panel.n_rows[half] = static_cast<int>(n < 0 ? 0 : n < kTileRows ? n : kTileRows);
+      if (n <= 0) continue;
+      fill_panel(m.w, row + half * kTileRows, first_col, n_cols,
+                 tiles + half * panel.n_tiles * static_cast<std::int64_t>(kTileBytes));
+    }
+    multiply_panel(m, panel, shape);
+  }
+}
+
+// Where the inputs stay in cache, weights are read in the order they lie; else all rows pass over
+// one slab of the inputs after the other.
 static void multiply_inputs(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
                             std::byte* scratch) {
+  constexpr std::int64_t kCachedInputs = std::int64_t{512} << 10;  // bytes
+  const bool is_cached = m.n_tokens * m.w.cols * 2 <= kCachedInputs;
+  const std::int64_t step = is_cached ? 2 * kTileRows : last_row - first_row;
   TileShaper shape;
-  for (std::int64_t col = 0; col < m.w.cols; col += kSlab) {
-    const std::int64_t n_cols = m.w.cols - col < kSlab ? m.w.cols - col : kSlab;
-    Panel panel = {scratch, (n_cols + kTileDepth - 1) / kTileDepth, col, 0, {0, 0}};
-    for (std::int64_t row = first_row; row < last_row; row += 2 * kTileRows) {
-      panel.row = row;
-      for (int half = 0; half < 2; ++half) {
-        const std::int64_t left = last_row - row - half * kTileRows;
-        panel.n_rows[half] = static_cast<int>(left < 0 ? 0 : left < kTileRows ? left : kTileRows);
-        if (left > 0) {
-          fill_panel(m.w, row + half * kTileRows, col, n_cols,
-                     scratch + half * panel.n_tiles * static_cast<std::int64_t>(kTileBytes));
-        }
-      }
-      multiply_panel(m, panel, shape);
-    }
+  for (std::int64_t first = first_row; first < last_row; first += step) {
+    const std::int64_t last = first + step < last_row ? first + step : last_row;
+    for (std::int64_t col = 0; col < m.w.cols; col += kSlab)
+      multiply_slab(m, first, last, col, scratch, shape);
   }
   _tile_release();
   for (int token = 0; m.bias != nullptr && token < m.n_tokens; ++token) {

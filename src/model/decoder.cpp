@@ -83,7 +83,7 @@ void Decoder::plan_attention(std::span<const Segment> batch) {
   int segment_row = 0;
   for (const Segment& segment : batch) {
     const int n = static_cast<int>(segment.tokens.size());
-    const int most = n == 1 ? kDecodeQueryRows : kernels::kMaxQueryRows;
+    const int most = n == 1 ? kDecodeQueryRows : kernels_.query_rows;
     const int heads = std::min(config_.group(), most);
     const int tokens = std::max(1, most / heads);
     for (int kv_head = 0; kv_head < config_.n_kv_heads; ++kv_head) {
@@ -165,7 +165,10 @@ void Decoder::multiply(std::span<kernels::Matmul> products) {
   prepare_inputs(products);
   std::int64_t n_groups = 0;
   for (const kernels::Matmul& m : products) n_groups += kernels::n_groups(m.w.rows);
-  const std::int64_t per_task = std::max<std::int64_t>(1, n_groups / (8 * threads_.size()));
+  // Many tokens: larger tasks, for each reads all inputs.
+  const int per_thread = products.front().n_tokens < 64 ? 8 : 4;
+  const std::int64_t per_task =
+      std::max<std::int64_t>(1, n_groups / (per_thread * threads_.size()));
   const auto n_tasks = static_cast<int>((n_groups + per_task - 1) / per_task);
   threads_.run(n_tasks, [&](int task, int thread) {
     std::int64_t first = task * per_task;

@@ -105,9 +105,10 @@ struct Decoder::Buffers {
     logits.resize(size(std::min(n, kLogitRows)) * size(c.vocabulary_size));
     inputs = cache_lines(size(n) * size((largest_input(c) + 31) / 32) *
                          size(kernels::best_table().input_chunk_bytes));
-    scratch.assign(size(n_threads),
-                   cache_lines(std::max(kernels::matmul_scratch_bytes(largest_input(c)),
-                                        kernels::attention_scratch_bytes(c.head_dim))));
+    scratch.assign(
+        size(n_threads),
+        cache_lines(std::max(kernels::matmul_scratch_bytes(largest_input(c)),
+                             kernels::best_table().attention_scratch_bytes(c.head_dim))));
     study.resize(size(n_threads));
     if (c.max_alibi_bias > 0) alibi_slopes = runnel::alibi_slopes(c.n_heads, c.max_alibi_bias);
     if (c.n_experts == 0) return;

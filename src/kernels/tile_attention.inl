@@ -1,0 +1,268 @@
+// Softmax attention on tiles: keys pass in blocks of 64 positions, made bfloat16 once for all rows.
+//
+//   scores [rows][64]  = queries [rows][head_dim] * keys [head_dim][64]
+//   out [rows][width] += weights [rows][64] * values [64][width]
+//
+// Blocks begin at multiples of 64 positions whatever the chunk, and what a row does not see has
+// weight 0: its sums depend on its own keys alone. A cache of floats is attended to in floats.
+
+constexpr int kBlockTiles = 4;  // of kTile keys
+constexpr int kBlockKeys = kBlockTiles * kTile;
+constexpr int kValueDepth = kBlockKeys / kTileDepth;  // tiles that values are summed over
+
+struct TileScratch {
+  AttentionScratch rows;    // output, maxima and denominators
+  int key_depth;            // tiles that a score is summed over
+  int n_columns;            // tiles of kTile dimensions
+  std::byte* queries;       // [row groups][key_depth] tiles, for the ring
+  std::byte* sink_queries;  // and for the sinks
+  std::byte* keys;          // [kBlockTiles][key_depth] tiles
+  std::byte* values;        // [n_columns][kValueDepth] tiles
+  std::byte* weights;       // [2 row groups][kValueDepth] tiles
+  float* scores;            // [2 * kTileRows][kBlockKeys]
+  TileShaper shape;
+};
+
+static std::size_t tile_scratch_bytes(int head_dim) {
+  const int key_depth = (head_dim + kTileDepth - 1) / kTileDepth;
+  const int n_columns = (head_dim + kTile - 1) / kTile;
+  const int n_tiles =
+      (2 * kMaxQueryRows / kTileRows + kBlockTiles) * key_depth + (n_columns + 2) * kValueDepth;
+  return attention_scratch_bytes(head_dim) + static_cast<std::size_t>(n_tiles) * kTileBytes +
+         sizeof(float) * 2 * kTileRows * kBlockKeys;
+}
+
+static TileScratch carve_tiles(std::byte* bytes, int head_dim) {
+  TileScratch s = {.rows = carve(bytes, head_dim)};
+  s.key_depth = (head_dim + kTileDepth - 1) / kTileDepth;
+  s.n_columns = s.rows.width / kTile;
+  std::byte* at = bytes + attention_scratch_bytes(head_dim);
+  const auto take = [&at](int n_tiles) {
+    std::byte* const taken = at;
+    at += static_cast<std::size_t>(n_tiles) * kTileBytes;
+    return taken;
+  };
+  s.queries = take(kMaxQueryRows / kTileRows * s.key_depth);
+  s.sink_queries = take(kMaxQueryRows / kTileRows * s.key_depth);
+  s.keys = take(kBlockTiles * s.key_depth);
+  s.values = take(s.n_columns * kValueDepth);
+  s.weights = take(2 * kValueDepth);
+  s.scores = reinterpret_cast<float*>(at);
+  return s;
+}
+
+// Row r of A tiles that lie [row group][depth].
+RUNNEL_INLINE std::byte* row_of_tiles(std::byte* tiles, int r, int depth) {
+  return tiles + static_cast<std::size_t>(r / kTileRows * depth) * kTileBytes + r % kTileRows * 64;
+}
+
+RUNNEL_INLINE void fill_query(const float* query, int head_dim, std::byte* row) {
+  for (int d = 0; d < head_dim; d += kTileDepth, row += kTileBytes)
+    _mm512_storeu_si512(row, narrow_some(query + d, head_dim - d));
+}
+
+// 16 elements of the cache as floats, the first n of them.
+template <KvFormat kFormat>
+RUNNEL_INLINE Vec elements(const std::byte* area, std::int64_t at, int n) {
+  const auto widen = [&]<typename T>(T*, auto load16) __attribute__((always_inline)) {
+    const T* p = reinterpret_cast<const T*>(area) + at;
+    if (n >= kTile) return load16(p);
+    T some[kTile] = {};
+    for (int i = 0; i < n; ++i) some[i] = p[i];
+    return load16(some);
+  };
+  if constexpr (kFormat == KvFormat::kF16) {
+    return widen(static_cast<std::uint16_t*>(nullptr),
+                 [](const std::uint16_t* p) { return load_half16(p); });
+  } else if constexpr (kFormat == KvFormat::kBF16) {
+    return widen(static_cast<std::uint16_t*>(nullptr),
+                 [](const std::uint16_t* p) { return load_bfloat16(p); });
+  } else {
+    return widen(static_cast<std::int8_t*>(nullptr),
+                 [](const std::int8_t* p) { return load_int16x8(p); });
+  }
+}
+
+// Dimension d of the 16 keys of a tile; 0 past head_dim.
+template <KvFormat kFormat>
+RUNNEL_INLINE Vec keys_at(const KvArea& area, std::int64_t tile, int head_dim, int d) {
+  if (d >= head_dim) return splat(0);
+  const Vec keys = elements<kFormat>(area.keys, (tile * head_dim + d) * kTile, kTile);
+  if constexpr (kFormat != KvFormat::kQ8_0) return keys;
+  const int n_blocks = (head_dim + 31) / 32;
+  return keys * load_half16(area.key_scales + (tile * n_blocks + d / 32) * kTile);
+}
+// Dimensions [d, d + 16) of a slot's value.
+template <KvFormat kFormat>
+RUNNEL_INLINE Vec value_at(const KvArea& area, std::int64_t slot, int head_dim, int d) {
+  const Vec value = elements<kFormat>(area.values, slot * head_dim + d, head_dim - d);
+  if constexpr (kFormat != KvFormat::kQ8_0) return value;
+  const int n_blocks = (head_dim + 31) / 32;
+  return value * splat(half_value(area.value_scales[slot * n_blocks + d / 32]));
+}
+
+// Tile `tile` of an area to place `place` of the block.
+template <KvFormat kFormat>
+static void fill_block_tile(const KvArea& area, std::int64_t tile, int place, int head_dim,
+                            const TileScratch& s) {
+  std::byte* row = s.keys + static_cast<std::size_t>(place * s.key_depth) * kTileBytes;
+  for (int d = 0; d < s.key_depth * kTileDepth; d += 2, row += 64) {
+    _mm512_storeu_si512(row, pairs(keys_at<kFormat>(area, tile, head_dim, d),
+                                   keys_at<kFormat>(area, tile, head_dim, d + 1)));
+  }
+  for (int column = 0; column < s.n_columns; ++column) {
+    row = s.values + static_cast<std::size_t>(column * kValueDepth) * kTileBytes + place * 8 * 64;
+    for (std::int64_t slot = tile * kTile; slot < (tile + 1) * kTile; slot += 2, row += 64) {
+      _mm512_storeu_si512(row, pairs(value_at<kFormat>(area, slot, head_dim, column * kTile),
+                                     value_at<kFormat>(area, slot + 1, head_dim, column * kTile)));
+    }
+  }
+}
+
+// A tile that nobody sees: anything but a NaN would do.
+static void clear_block_tile(int place, const TileScratch& s) {
+  __builtin_memset(s.keys + static_cast<std::size_t>(place * s.key_depth) * kTileBytes, 0,
+                   static_cast<std::size_t>(s.key_depth) * kTileBytes);
+  for (int column = 0; column < s.n_columns; ++column) {
+    __builtin_memset(
+        s.values + static_cast<std::size_t>(column * kValueDepth) * kTileBytes + place * 8 * 64, 0,
+        8 * 64);
+  }
+}
+
+// The tiles of sinks or ring that are visited.
+struct TileRange {
+  std::int64_t first;
+  std::int64_t last;
+};
+
+template <bool kSinks>
+static void fill_block(const Attention& a, std::int64_t block, TileRange range,
+                       const TileScratch& s) {
+  const KvArea& area = kSinks ? a.sinks : a.ring;
+  for (int place = 0; place < kBlockTiles; ++place) {
+    const std::int64_t tile = block * kBlockTiles + place;
+    if (tile < range.first || tile > range.last) {
+      clear_block_tile(place, s);
+      continue;
+    }
+    const std::int64_t stored = kSinks ? tile : tile % area.n_tiles;
+    switch (a.format) {
+      case KvFormat::kF16:
+        fill_block_tile<KvFormat::kF16>(area, stored, place, a.head_dim, s);
+        break;
+      case KvFormat::kBF16:
+        fill_block_tile<KvFormat::kBF16>(area, stored, place, a.head_dim, s);
+        break;
+      default:
+        fill_block_tile<KvFormat::kQ8_0>(area, stored, place, a.head_dim, s);
+    }
+  }
+}
+
+// Online softmax over a block: weigh_tile() for four tiles at once, and the weights to bfloat16.
+template <bool kSinks>
+static void weigh_block(const Attention& a, std::int64_t block, TileRange range,
+                        const QueryRow& row, int r, std::int64_t weights_at, TileScratch& s) {
+  const float* dots = s.scores + r % (2 * kTileRows) * kBlockKeys;
+  Vec scores[kBlockTiles];
+  Vec largest = splat(-__builtin_inff());
+  for (int place = 0; place < kBlockTiles; ++place) {
+    const std::int64_t tile = block * kBlockTiles + place;
+    scores[place] = splat(-__builtin_inff());
+    if (tile < range.first || tile > range.last) continue;
+    const TileView view = kSinks ? view_of_sinks(a, row, tile) : view_of_ring(a, row, tile);
+    if (view.low > view.high) continue;
+    scores[place] = finish_scores(a, row, view, load(dots + place * kTile));
+    largest = max(largest, scores[place]);
+    if (row.weights != nullptr)
+      store(row.weights + weights_at + (tile - range.first) * kTile, scores[place]);
+  }
+  const float block_maximum = max_lane(largest);
+  float& maximum = s.rows.maxima[r];
+  float* sum = s.rows.sums + r * kTile;
+  if (block_maximum > maximum) {
+    const Vec shrink = exp(splat(maximum - block_maximum));
+    maximum = block_maximum;
+    store(sum, load(sum) * shrink);
+    float* out = s.rows.out + r * s.rows.width;
+    for (int d = 0; d < s.rows.width; d += kTile) store(out + d, load(out + d) * shrink);
+  }
+  std::byte* narrowed = row_of_tiles(s.weights, r % (2 * kTileRows), kValueDepth);
+  const bool sees = block_maximum > -__builtin_inff();
+  for (int place = 0; place < kBlockTiles; place += 2, narrowed += kTileBytes) {
+    const Vec even = sees ? exp(scores[place] - splat(maximum)) : splat(0);
+    const Vec odd = sees ? exp(scores[place + 1] - splat(maximum)) : splat(0);
+    store(sum, load(sum) + even + odd);
+    _mm512_storeu_si512(narrowed, narrow(even, odd));
+  }
+}
+
+// A block of keys for the rows [first, first + n_rows) of a pair of row groups.
+template <bool kSinks>
+static void visit_rows(const Attention& a, std::int64_t block, TileRange range,
+                       const QueryRow* rows, int first, int n_rows, std::int64_t weights_at,
+                       TileScratch& s) {
+  const int rows0 = n_rows < kTileRows ? n_rows : kTileRows;
+  const int rows1 = n_rows - rows0;
+  const auto tiles = [](std::byte* base, int n) {
+    return base + static_cast<std::size_t>(n) * kTileBytes;
+  };
+  std::byte* queries = row_of_tiles(kSinks ? s.sink_queries : s.queries, first, s.key_depth);
+  s.shape(rows0, rows1, kTile, kTile);
+  for (int place = 0; place < kBlockTiles; place += 2) {
+    multiply_tiles(
+        {.a = {queries, tiles(queries, s.key_depth)},
+         .a_step = {kTileBytes, kTileBytes},
+         .b = {tiles(s.keys, place * s.key_depth), tiles(s.keys, (place + 1) * s.key_depth)},
+         .n_tiles = s.key_depth,
+         .c = s.scores + place * kTile,
+         .c_stride = kBlockKeys,
+         .is_first = true},
+        rows1 > 0, true);
+  }
+  for (int r = first; r < first + n_rows; ++r)
+    weigh_block<kSinks>(a, block, range, rows[r], r, weights_at, s);
+  for (int column = 0; column < s.n_columns; column += 2) {
+    const bool is_pair = column + 1 < s.n_columns;
+    if (!is_pair) s.shape(rows0, rows1, kTile, 0);
+    multiply_tiles(
+        {.a = {s.weights, tiles(s.weights, kValueDepth)},
+         .a_step = {kTileBytes, kTileBytes},
+         .b = {tiles(s.values, column * kValueDepth), tiles(s.values, (column + 1) * kValueDepth)},
+         .n_tiles = kValueDepth,
+         .c = s.rows.out + first * s.rows.width + column * kTile,
+         .c_stride = s.rows.width,
+         .is_first = false},
+        rows1 > 0, is_pair);
+  }
+}
+
+template <bool kSinks>
+static void visit_blocks(const Attention& a, TileRange range, const QueryRow* rows, int n_rows,
+                         std::int64_t weights_at, TileScratch& s) {
+  for (std::int64_t block = range.first / kBlockTiles; block <= range.last / kBlockTiles; ++block) {
+    fill_block<kSinks>(a, block, range, s);
+    for (int first = 0; first < n_rows; first += 2 * kTileRows) {
+      const int n = n_rows - first < 2 * kTileRows ? n_rows - first : 2 * kTileRows;
+      visit_rows<kSinks>(a, block, range, rows, first, n, weights_at, s);
+    }
+  }
+}
+
+static void attend_in_tiles(const Attention& a, const QueryRow* rows, int n_rows,
+                            std::byte* scratch) {
+  if (a.format == KvFormat::kF32) return attend(a, rows, n_rows, scratch);
+  TileScratch s = carve_tiles(scratch, a.head_dim);
+  const std::int64_t n_sink_tiles = (a.n_sinks + kTile - 1) / kTile;
+  const std::int64_t n_weights = (n_sink_tiles + a.newest_tile - a.oldest_tile + 1) * kTile;
+  for (int r = 0; r < n_rows; ++r) {
+    begin_row(rows[r], r, n_weights, s.rows);
+    fill_query(rows[r].query, a.head_dim, row_of_tiles(s.queries, r, s.key_depth));
+    fill_query(rows[r].sink_query, a.head_dim, row_of_tiles(s.sink_queries, r, s.key_depth));
+  }
+  if (n_sink_tiles > 0) visit_blocks<true>(a, {0, n_sink_tiles - 1}, rows, n_rows, 0, s);
+  visit_blocks<false>(a, {a.oldest_tile, a.newest_tile}, rows, n_rows, n_sink_tiles * kTile, s);
+  _tile_release();
+  for (int r = 0; r < n_rows; ++r) finish_row(rows[r], r, n_weights, a.head_dim, s.rows);
+}
