@@ -13,6 +13,7 @@
 #include "kernels/kernels.h"
 #include "model/weights.h"
 #include "support/decoder_fixture.h"
+#include "support/made_models.h"
 #include "support/paths.h"
 #include "support/prepared_inputs.h"
 #include "tokenizer/tokenizer.h"
@@ -208,6 +209,26 @@ TEST(PackedModel, GivesTheSameBitsInChunksAsInSingleSteps) {
     const std::vector<float> logits = decoder.all_logits(cache, tokens, chunk);
     if (single.empty()) single = logits;
     EXPECT_EQ(logits, single) << "chunk " << chunk;
+  }
+}
+
+// Also half-precision weights, which matrix units take prepared inputs for.
+TEST(PackedModel, GivesTheSameBitsInChunksWhateverTheArchitecture) {
+  for (const char* type : {"q4_0", "f16"}) {
+    for (const ModelShape& shape : test::tiny_shapes()) {
+      SCOPED_TRACE(testing::Message() << shape.architecture << " " << type);
+      const MadeModel model = test::make(shape, type);
+      test::LoadedDecoder decoder(test::parse(model), 2);
+      decoder.pack();
+      const std::vector<Token> tokens = test::some_tokens(80, decoder.config().vocabulary_size);
+      std::vector<float> single;
+      for (const int chunk : {1, 5, 70}) {
+        KvCache cache = decoder.cache({4, 20}, KvType::kF16, chunk);
+        const std::vector<float> logits = decoder.all_logits(cache, tokens, chunk);
+        if (single.empty()) single = logits;
+        EXPECT_EQ(logits, single) << "chunk " << chunk;
+      }
+    }
   }
 }
 

@@ -156,12 +156,17 @@ int execute(const Instruction& i) {
   return length;
 }
 
+// Traps are slow: tile instructions that follow are taken along.
 void on_illegal_instruction(int, siginfo_t*, void* context) {
   greg_t* registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
-  const int length =
-      execute({reinterpret_cast<const std::uint8_t*>(registers[REG_RIP]), registers});
-  if (length == 0) fail("illegal instruction");
-  registers[REG_RIP] += length;
+  int length = 0;
+  int n_executed = 0;
+  do {
+    length = execute({reinterpret_cast<const std::uint8_t*>(registers[REG_RIP]), registers});
+    registers[REG_RIP] += length;
+    ++n_executed;
+  } while (length > 0);
+  if (n_executed == 1) fail("illegal instruction");
 }
 
 }  // namespace
