@@ -220,9 +220,9 @@ TEST(PackedModel, GivesTheSameBitsInChunksWhateverTheArchitecture) {
       const MadeModel model = test::make(shape, type);
       test::LoadedDecoder decoder(test::parse(model), 2);
       decoder.pack();
-      const std::vector<Token> tokens = test::some_tokens(80, decoder.config().vocabulary_size);
+      const std::vector<Token> tokens = test::some_tokens(40, decoder.config().vocabulary_size);
       std::vector<float> single;
-      for (const int chunk : {1, 5, 70}) {
+      for (const int chunk : {1, 33}) {
         KvCache cache = decoder.cache({4, 20}, KvType::kF16, chunk);
         const std::vector<float> logits = decoder.all_logits(cache, tokens, chunk);
         if (single.empty()) single = logits;

@@ -112,11 +112,15 @@ TokenWork token_work(const Model& model, const StreamOptions& resolved) {
                             shape.layers.front().sinks +
                             std::min<std::int64_t>(shape.layers.front().window, shape.capacity) +
                             shape.chunk));
+  double& attention_multiply_adds =
+      kernels::best_table().attends_in_matrix_numbers && shape.type != KvType::kF32
+          ? work.matrix_multiply_adds
+          : work.float_multiply_adds;
   for (const LayerSight& sight : shape.layers) {
     const double seen =
         static_cast<double>(sight.sinks + std::min<std::int64_t>(sight.window, shape.capacity));
     work.read_bytes += bytes_of_slot * seen;
-    work.float_multiply_adds += 2.0 * seen * config.q_dim();
+    attention_multiply_adds += 2.0 * seen * config.q_dim();
   }
   return work;
 }

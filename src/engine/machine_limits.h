@@ -19,7 +19,7 @@ MachineLimits measure_machine_limits(const Model& model, double seconds = 1);
 // What one decoded token reads and what one ingested token multiplies, past the window.
 struct TokenWork {
   double read_bytes = 0;            // weights as they lie in memory, and the cache
-  double float_multiply_adds = 0;   // other weights, and attention
+  double float_multiply_adds = 0;   // the others
   double matrix_multiply_adds = 0;  // with weights that the kernels take int8 or bf16 inputs for
 };
 TokenWork token_work(const Model& model, const StreamOptions& resolved);

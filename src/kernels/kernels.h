@@ -100,7 +100,7 @@ void store_kv(KvFormat format, const KvArea& area, int head_dim, std::int64_t sl
               const float* key, const float* value);
 
 struct Table {
-  const char* name;  // "portable", "avx2", "avx512"
+  const char* name;  // "portable", "avx2", "avx512", "amx"
 
   // Rows [first_row, last_row) of the product, first_row a multiple of kGroupRows. `scratch`:
   // matmul_scratch_bytes(), 64-byte aligned.
@@ -143,7 +143,7 @@ struct Table {
   bool attends_in_matrix_numbers;  // but over an F32 cache
 };
 
-// The best table of this machine, or the one RUNNEL_ISA names (portable, avx2, avx512). Chosen
+// The best table of this machine, or the one RUNNEL_ISA names (portable, avx2, avx512, amx). Chosen
 // once. Error: RUNNEL_ISA names no table, or one this machine cannot run.
 const Table& best_table();
 // Every table this machine can run, the portable one first. For tests and benchmarks: (count,
