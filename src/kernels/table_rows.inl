@@ -18,4 +18,4 @@
     .matrix_numbers = kMatrixNumbers,
     .read_all = read_all,
     .log_sum_exp = log_sum_exp,
-    // clang-format on
+               // clang-format on
