@@ -32,6 +32,7 @@ constexpr const char* kFooter = R"(Examples:
   runnel bench model.gguf
   runnel bench --shape llama-2-7b --type q4_k_m       random weights of a real shape: no download
   runnel bench model.gguf --streams 16 --latency 20000
+  runnel bench model.gguf --start 2000000
   runnel bench model.gguf --window 1000 --kv-type q8_0 --threads 2
   runnel bench model.gguf --ingest 4096 --decode 256 --runs 9 --json
 
@@ -94,6 +95,7 @@ class Bench final : public Command {
 
  private:
   std::vector<Token> random_tokens(const Model& model, std::int64_t n);
+  Stream open(const Model& model) const;
   Stream filled_stream(const Model& model);
   double ingest_rate(const Model& model, Stream& stream);
   double decode_rate(Stream& stream) const;
@@ -115,6 +117,7 @@ class Bench final : public Command {
   int n_runs_ = 5;
   int n_streams_ = 1;
   int n_latency_ = 0;
+  std::int64_t start_ = 0;
   std::string shape_;
   std::string type_ = "q4_0";
   MadeModel made_;  // with --shape: the model's bytes
@@ -140,6 +143,10 @@ Bench::Bench(CLI::App& program)
   app_->add_option("--latency", n_latency_, "Also time so many single decode steps")
       ->type_name("N")
       ->check(whole_within(0, 1 << 30));
+  app_->add_option("--start", start_,
+                   "Position of a stream's first token, as if it had run so long")
+      ->type_name("N")
+      ->check(whole_within(0, std::int64_t{1} << 40));
   app_->add_flag("--json", is_json_, "The result as one JSON object");
   stream_.add_to(*app_);
   stream_.add_draft_to(*app_);
@@ -207,9 +214,15 @@ std::vector<Token> Bench::random_tokens(const Model& model, std::int64_t n) {
   return tokens;
 }
 
+Stream Bench::open(const Model& model) const {
+  StreamOptions options = stream_.options();
+  options.start_position = start_;
+  return model.open(options);
+}
+
 // Past the window, so that every further token evicts one.
 Stream Bench::filled_stream(const Model& model) {
-  Stream stream = model.open(stream_.options());
+  Stream stream = open(model);
   const StreamOptions& options = stream.options();
   const bool grows = options.policy == Policy::kDense;
   stream.feed(
@@ -233,7 +246,7 @@ double Bench::decode_rate(Stream& stream) const {
 double Bench::first_token_seconds(const Model& model) {
   const std::vector<Token> prompt = random_tokens(model, n_prompt_);
   const Stopwatch watch;
-  Stream stream = model.open(stream_.options());
+  Stream stream = open(model);
   stream.feed(prompt);
   stream.next();
   return watch.seconds();
