@@ -28,82 +28,105 @@ static std::size_t attention_scratch_bytes(int head_dim) {
   return sizeof(float) * (width * kTile * 2 + kMaxQueryRows * width + 2 * kMaxQueryRows * kTile);
 }
 
-template <typename Load16, typename Element>
-RUNNEL_INLINE void widen_tile(const Element* keys, const Element* values, int head_dim,
-                              const AttentionScratch& s, Load16 load16) {
-  for (int d = 0; d < head_dim; ++d) store(s.keys + d * kTile, load16(keys + d * kTile));
-  for (int slot = 0; slot < kTile; ++slot) {
-    const Element* value = values + slot * head_dim;
-    float* out = s.values + slot * s.width;
-    int d = 0;
-    for (; d + kTile <= head_dim; d += kTile) store(out + d, load16(value + d));
-    if (d == head_dim) continue;
-    Element rest[kTile] = {};
-    for (int i = d; i < head_dim; ++i) rest[i - d] = value[i];
-    store(out + d, load16(rest));
+// A tile as it is read: 16 keys' dimension d, and dimensions [d, d + kTile) of one value.
+template <typename Element>
+struct StoredTile {
+  const Element* keys;    // [head_dim, kTile]
+  const Element* values;  // [kTile, head_dim]
+  int head_dim;
+
+  Vec key(int d) const { return widen16(keys + d * kTile); }
+  Vec value(int slot, int d) const {
+    const Element* v = values + slot * head_dim + d;
+    return d + kTile <= head_dim ? widen16(v) : widen_some(v, head_dim - d);
+  }
+};
+
+struct QuantisedTile {
+  StoredTile<std::int8_t> quants;
+  const std::uint16_t* key_scales;    // [n_blocks, kTile]
+  const std::uint16_t* value_scales;  // [kTile, n_blocks]
+  int n_blocks;
+
+  Vec key(int d) const { return quants.key(d) * load_half16(key_scales + d / 32 * kTile); }
+  Vec value(int slot, int d) const {
+    return quants.value(slot, d) *
+           splat(static_cast<float>(half_value(value_scales[slot * n_blocks + d / 32])));
+  }
+};
+
+struct WidenedTile {
+  const float* keys;    // [head_dim, kTile]
+  const float* values;  // [kTile, width]
+  int width;
+
+  Vec key(int d) const { return load(keys + d * kTile); }
+  Vec value(int slot, int d) const { return load(values + slot * width + d); }
+};
+
+template <typename Element>
+RUNNEL_INLINE StoredTile<Element> stored_tile(const KvArea& area, std::int64_t tile, int head_dim) {
+  const std::int64_t at = tile * kTile * head_dim;
+  return {reinterpret_cast<const Element*>(area.keys) + at,
+          reinterpret_cast<const Element*>(area.values) + at, head_dim};
+}
+
+// Calls f with a tile of any format.
+template <typename F>
+RUNNEL_INLINE void with_tile(const Attention& a, const KvArea& area, std::int64_t tile, F f) {
+  const int n_blocks = (a.head_dim + 31) / 32;
+  switch (a.format) {
+    case KvFormat::kF32:
+      return f(stored_tile<float>(area, tile, a.head_dim));
+    case KvFormat::kF16:
+      return f(stored_tile<Half>(area, tile, a.head_dim));
+    case KvFormat::kBF16:
+      return f(stored_tile<Bfloat>(area, tile, a.head_dim));
+    case KvFormat::kQ8_0:
+      return f(QuantisedTile{stored_tile<std::int8_t>(area, tile, a.head_dim),
+                             area.key_scales + tile * n_blocks * kTile,
+                             area.value_scales + tile * kTile * n_blocks, n_blocks});
   }
 }
 
-RUNNEL_INLINE void dequantize_tile_q8(const KvArea& area, std::int64_t tile, int head_dim,
-                                      const AttentionScratch& s) {
-  const int n_blocks = (head_dim + 31) / 32;
-  const auto* keys = reinterpret_cast<const std::int8_t*>(area.keys) + tile * head_dim * kTile;
-  const auto* values = reinterpret_cast<const std::int8_t*>(area.values) + tile * kTile * head_dim;
-  const std::uint16_t* key_scales = area.key_scales + tile * n_blocks * kTile;
-  const std::uint16_t* value_scales = area.value_scales + tile * kTile * n_blocks;
-  widen_tile(keys, values, head_dim, s, [](const std::int8_t* p) { return load_int16x8(p); });
-  for (int d = 0; d < head_dim; ++d) {
-    store(s.keys + d * kTile, load(s.keys + d * kTile) * load_half16(key_scales + d / 32 * kTile));
+// Asks for a tile that is read soon.
+RUNNEL_INLINE void fetch_tile(const Attention& a, const KvArea& area, std::int64_t tile) {
+  const int element_bytes = a.format == KvFormat::kQ8_0 ? 1 : a.format == KvFormat::kF32 ? 4 : 2;
+  const std::int64_t n_bytes = std::int64_t{kTile} * a.head_dim * element_bytes;
+  for (std::int64_t i = tile * n_bytes; i < (tile + 1) * n_bytes; i += 64) {
+    fetch(area.keys + i);
+    fetch(area.values + i);
   }
+}
+
+template <typename Tile>
+RUNNEL_INLINE WidenedTile widen_tile(const Tile& tile, int head_dim, const AttentionScratch& s) {
+  for (int d = 0; d < head_dim; ++d) store(s.keys + d * kTile, tile.key(d));
   for (int slot = 0; slot < kTile; ++slot) {
     for (int d = 0; d < s.width; d += kTile) {
-      float* v = s.values + slot * s.width + d;
-      store(v, load(v) * splat(half_value(value_scales[slot * n_blocks + d / 32])));
+      store(s.values + slot * s.width + d, tile.value(slot, d));
     }
   }
-}
-
-// The tile's keys and values as floats.
-static void widen_tile(KvFormat format, const KvArea& area, std::int64_t tile, int head_dim,
-                       const AttentionScratch& s) {
-  const std::int64_t at = tile * kTile * head_dim;
-  const auto as = [&]<typename T>(T*) {
-    return [&, at](auto load16) {
-      widen_tile(reinterpret_cast<const T*>(area.keys) + at,
-                 reinterpret_cast<const T*>(area.values) + at, head_dim, s, load16);
-    };
-  };
-  switch (format) {
-    case KvFormat::kF32:
-      return as(static_cast<float*>(nullptr))([](const float* p) { return load(p); });
-    case KvFormat::kF16:
-      return as(static_cast<std::uint16_t*>(nullptr))(
-          [](const std::uint16_t* p) { return load_half16(p); });
-    case KvFormat::kBF16:
-      return as(static_cast<std::uint16_t*>(nullptr))(
-          [](const std::uint16_t* p) { return load_bfloat16(p); });
-    case KvFormat::kQ8_0:
-      return dequantize_tile_q8(area, tile, head_dim, s);
-  }
+  return {s.keys, s.values, s.width};
 }
 
 // Dot products of R queries with the 16 keys of a tile; even and odd dimensions in two chains.
-template <int R>
-RUNNEL_INLINE void score_rows(const float* const* queries, int head_dim, const float* keys,
+template <int R, typename Tile>
+RUNNEL_INLINE void score_rows(const float* const* queries, int head_dim, const Tile& tile,
                               float* scores) {
   Vec even[R];
   Vec odd[R];
   for (int r = 0; r < R; ++r) even[r] = odd[r] = splat(0);
   for (int d = 0; d + 1 < head_dim; d += 2) {
-    const Vec key0 = load(keys + d * kTile);
-    const Vec key1 = load(keys + (d + 1) * kTile);
+    const Vec key0 = tile.key(d);
+    const Vec key1 = tile.key(d + 1);
     for (int r = 0; r < R; ++r) {
       even[r] = multiply_add(splat(queries[r][d]), key0, even[r]);
       odd[r] = multiply_add(splat(queries[r][d + 1]), key1, odd[r]);
     }
   }
   if (head_dim % 2 != 0) {
-    const Vec key = load(keys + (head_dim - 1) * kTile);
+    const Vec key = tile.key(head_dim - 1);
     for (int r = 0; r < R; ++r)
       even[r] = multiply_add(splat(queries[r][head_dim - 1]), key, even[r]);
   }
@@ -176,56 +199,99 @@ RUNNEL_INLINE void weigh_tile(const AttentionScratch& s, float& maximum, int row
   store(s.scores + row * kTile, weights);
 }
 
-// Adds a tile's values to R rows' outputs, key after key.
-template <int R>
-RUNNEL_INLINE void add_values(const AttentionScratch& s, int row) {
+// Adds a tile's values to R rows' outputs, key after key; D vectors of a row side by side, for a
+// single row would wait for its own sums.
+template <int R, int D, typename Tile>
+RUNNEL_INLINE void add_values_at(const AttentionScratch& s, int row, const Tile& tile, int d) {
   const float* weights = s.scores + row * kTile;
-  for (int d = 0; d < s.width; d += kTile) {
-    float* out = s.out + row * s.width + d;
-    Vec acc[R];
-    for (int r = 0; r < R; ++r) acc[r] = load(out + r * s.width);
-    for (int slot = 0; slot < kTile; ++slot) {
-      const Vec value = load(s.values + slot * s.width + d);
+  float* out = s.out + row * s.width + d;
+  Vec acc[R][D];
+  for (int r = 0; r < R; ++r) {
+    for (int i = 0; i < D; ++i) acc[r][i] = load(out + r * s.width + i * kTile);
+  }
+  for (int slot = 0; slot < kTile; ++slot) {
+    for (int i = 0; i < D; ++i) {
+      const Vec value = tile.value(slot, d + i * kTile);
       for (int r = 0; r < R; ++r)
-        acc[r] = multiply_add(splat(weights[r * kTile + slot]), value, acc[r]);
+        acc[r][i] = multiply_add(splat(weights[r * kTile + slot]), value, acc[r][i]);
     }
-    for (int r = 0; r < R; ++r) store(out + r * s.width, acc[r]);
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int i = 0; i < D; ++i) store(out + r * s.width + i * kTile, acc[r][i]);
   }
 }
+template <int R, typename Tile>
+RUNNEL_INLINE void add_values(const AttentionScratch& s, int row, const Tile& tile) {
+  constexpr int kVectors = R < 4 ? 4 / R : 1;
+  int d = 0;
+  for (; d + kVectors * kTile <= s.width; d += kVectors * kTile)
+    add_values_at<R, kVectors>(s, row, tile, d);
+  for (; d < s.width; d += kTile) add_values_at<R, 1>(s, row, tile, d);
+}
+
+// Calls f(number of rows, first row), the number a constant.
+template <typename F>
+RUNNEL_INLINE void for_each_row_group(int n_rows, F f) {
+  int r = 0;
+  for (; r + 8 <= n_rows; r += 8) f(std::integral_constant<int, 8>{}, r);
+  for (; r + 4 <= n_rows; r += 4) f(std::integral_constant<int, 4>{}, r);
+  for (; r + 2 <= n_rows; r += 2) f(std::integral_constant<int, 2>{}, r);
+  if (r < n_rows) f(std::integral_constant<int, 1>{}, r);
+}
+
+// What all rows make of one tile.
+struct TileTask {
+  const Attention& attention;
+  const QueryRow* rows;
+  int n_rows;
+  std::int64_t weights_at;  // place of the tile in QueryRow::weights
+  const float* queries[kMaxQueryRows];
+  TileView views[kMaxQueryRows];
+};
+
+template <typename Tile>
+RUNNEL_INLINE void attend_tile(const TileTask& t, const Tile& tile, AttentionScratch& s) {
+  for_each_row_group(
+      t.n_rows, [&](auto n, int r) __attribute__((always_inline)) {
+        score_rows<n>(t.queries + r, t.attention.head_dim, tile, s.scores + r * kTile);
+      });
+  for (int r = 0; r < t.n_rows; ++r) {
+    float* scores_of_row = s.scores + r * kTile;
+    if (t.views[r].low > t.views[r].high) {
+      store(scores_of_row, splat(0));
+      continue;
+    }
+    const Vec scores = finish_scores(t.attention, t.rows[r], t.views[r], load(scores_of_row));
+    if (t.rows[r].weights != nullptr) store(t.rows[r].weights + t.weights_at, scores);
+    weigh_tile(s, s.maxima[r], r, scores);
+  }
+  for_each_row_group(
+      t.n_rows, [&](auto n, int r) __attribute__((always_inline)) { add_values<n>(s, r, tile); });
+}
+
+// Up to kDirectRows rows use each number of a tile once, as it is read; more of them share a
+// widened copy.
+constexpr int kDirectRows = 8;
 
 template <bool kSinks>
 static void visit_tile(const Attention& a, std::int64_t tile, const QueryRow* rows, int n_rows,
                        AttentionScratch& s, std::int64_t weights_at) {
-  const float* queries[kMaxQueryRows];
-  TileView views[kMaxQueryRows];
+  TileTask task = {.attention = a, .rows = rows, .n_rows = n_rows, .weights_at = weights_at};
   bool any_seen = false;
   for (int r = 0; r < n_rows; ++r) {
-    queries[r] = kSinks ? rows[r].sink_query : rows[r].query;
-    views[r] = kSinks ? view_of_sinks(a, rows[r], tile) : view_of_ring(a, rows[r], tile);
-    any_seen |= views[r].low <= views[r].high;
+    task.queries[r] = kSinks ? rows[r].sink_query : rows[r].query;
+    task.views[r] = kSinks ? view_of_sinks(a, rows[r], tile) : view_of_ring(a, rows[r], tile);
+    any_seen |= task.views[r].low <= task.views[r].high;
   }
   if (!any_seen) return;
   const KvArea& area = kSinks ? a.sinks : a.ring;
-  widen_tile(a.format, area, kSinks ? tile : tile % area.n_tiles, a.head_dim, s);
-  int r = 0;
-  for (; r + 8 <= n_rows; r += 8)
-    score_rows<8>(queries + r, a.head_dim, s.keys, s.scores + r * kTile);
-  for (; r + 4 <= n_rows; r += 4)
-    score_rows<4>(queries + r, a.head_dim, s.keys, s.scores + r * kTile);
-  for (; r < n_rows; ++r) score_rows<1>(queries + r, a.head_dim, s.keys, s.scores + r * kTile);
-  for (r = 0; r < n_rows; ++r) {
-    if (views[r].low > views[r].high) {
-      store(s.scores + r * kTile, splat(0));
-      continue;
-    }
-    const Vec scores = finish_scores(a, rows[r], views[r], load(s.scores + r * kTile));
-    if (rows[r].weights != nullptr) store(rows[r].weights + weights_at, scores);
-    weigh_tile(s, s.maxima[r], r, scores);
-  }
-  r = 0;
-  for (; r + 8 <= n_rows; r += 8) add_values<8>(s, r);
-  for (; r + 4 <= n_rows; r += 4) add_values<4>(s, r);
-  for (; r < n_rows; ++r) add_values<1>(s, r);
+  if (!kSinks && n_rows <= kDirectRows && tile < a.newest_tile)
+    fetch_tile(a, area, (tile + 1) % area.n_tiles);
+  with_tile(
+      a, area, tile % area.n_tiles, [&](const auto& stored) __attribute__((always_inline)) {
+        if (n_rows <= kDirectRows) return attend_tile(task, stored, s);
+        attend_tile(task, widen_tile(stored, a.head_dim, s), s);
+      });
 }
 
 RUNNEL_INLINE void begin_row(const QueryRow& row, int r, std::int64_t n_weights,

@@ -61,6 +61,7 @@ struct Half {
 struct Bfloat {
   std::uint16_t bits;
 };
+RUNNEL_INLINE Vec widen16(const std::int8_t* p) { return load_int16x8(p); }
 RUNNEL_INLINE Vec widen16(const float* p) { return load(p); }
 RUNNEL_INLINE Vec widen16(const Half* p) { return load_half16(&p->bits); }
 RUNNEL_INLINE Vec widen16(const Bfloat* p) { return load_bfloat16(&p->bits); }
@@ -83,7 +84,14 @@ static void dot_block(const W* w, const Matmul& m, std::int64_t row, int token) 
   }
   const std::int64_t cols = m.w.cols;
   const float* x = m.x + token * m.x_stride;
+  // Rows side by side are as many streams, which memory gives slowly: where each weight is used
+  // once, the next rows are fetched meanwhile, from end to end.
+  const auto* next = reinterpret_cast<const char*>(w + R * cols);
   const auto accumulate = [&](std::int64_t k, auto load16) __attribute__((always_inline)) {
+    if constexpr (T == 1) {
+      constexpr std::int64_t kBytes = R * kTile * static_cast<std::int64_t>(sizeof(W));
+      for (std::int64_t i = 0; i < kBytes; i += 64) fetch(next + k / kTile * kBytes + i);
+    }
     Vec xs[T];
     for (int t = 0; t < T; ++t) xs[t] = load16(x + t * m.x_stride + k);
     for (int r = 0; r < R; ++r) {
