@@ -148,6 +148,16 @@ static void multiply_inputs(const Matmul& m, std::int64_t first_row, std::int64_
 
 constexpr int kInputChunkBytes = sizeof(InputChunk);
 
+// Whole numbers that fit.
+RUNNEL_INLINE void store_int8(std::int8_t* out, Vec v) {
+  typedef std::int8_t bytes __attribute__((vector_size(kLanes)));
+  RUNNEL_EACH_PART {
+    const auto narrow =
+        __builtin_convertvector(__builtin_convertvector(v.part[i], native_int), bytes);
+    __builtin_memcpy(out + i * kLanes, &narrow, sizeof(narrow));
+  }
+}
+
 static void prepare_row(const float* x, std::int64_t cols, int token, int n_tokens,
                         std::byte* inputs) {
   const InputPlace place = input_place(token, n_tokens, cols);
@@ -158,20 +168,14 @@ static void prepare_row(const float* x, std::int64_t cols, int token, int n_toke
     const Vec b = load(x + 16);
     const float largest = max_lane(max(max(a, splat(0) - a), max(b, splat(0) - b)));
     const Vec inverse = splat(largest > 0 ? 127.0f / largest : 0.0f);
-    float rounded[32];
-    store(rounded, (a * inverse + magic) - magic);
-    store(rounded + 16, (b * inverse + magic) - magic);
-    std::int32_t sums[2] = {0, 0};
-    for (int i = 0; i < 16; ++i) {
-      out->q[i] = static_cast<std::int8_t>(rounded[i]);
-      out->q[i + 16] = static_cast<std::int8_t>(rounded[i + 16]);
-      sums[0] += static_cast<std::int32_t>(rounded[i]);
-      sums[1] += static_cast<std::int32_t>(rounded[i + 16]);
-    }
+    const Vec rounded_a = (a * inverse + magic) - magic;
+    const Vec rounded_b = (b * inverse + magic) - magic;
+    store_int8(out->q, rounded_a);
+    store_int8(out->q + 16, rounded_b);
     out->scale = largest / 127.0f;
-    out->half_sums[0] = sums[0];
-    out->half_sums[1] = sums[1];
-    out->sum = sums[0] + sums[1];
+    out->half_sums[0] = static_cast<std::int32_t>(sum_lanes(rounded_a));  // exact
+    out->half_sums[1] = static_cast<std::int32_t>(sum_lanes(rounded_b));
+    out->sum = out->half_sums[0] + out->half_sums[1];
   }
 }
 
