@@ -10,6 +10,9 @@ namespace runnel {
 namespace {
 
 constexpr int kDecodeQueryRows = 8;
+constexpr std::int64_t kSmallestTaskBytes = 32 << 10;  // of weights: some microseconds
+constexpr std::int64_t kMostTasks = 256;
+constexpr int kManyTokens = 64;
 
 }  // namespace
 
@@ -160,19 +163,33 @@ void Decoder::add_to_residual(const NormWeights& post_norm, float* update) {
   });
 }
 
+// Cuts n groups of rows into tasks: the first ones long, for memory is fast in long streams, the
+// last ones down to `smallest`, so that all threads end together.
+void Decoder::cut(std::int64_t n, std::int64_t smallest) {
+  std::vector<std::int64_t>& cuts = buffers_->cuts;
+  cuts.assign(1, 0);
+  while (cuts.back() < n) {
+    const std::int64_t left = n - cuts.back();
+    cuts.push_back(cuts.back() + std::min(left, std::max(smallest, left / (4 * threads_.size()))));
+  }
+}
+
 // Several products of the same inputs in one parallel run, each cut into groups of rows.
 void Decoder::multiply(std::span<kernels::Matmul> products) {
   prepare_inputs(products);
   std::int64_t n_groups = 0;
   for (const kernels::Matmul& m : products) n_groups += kernels::n_groups(m.w.rows);
-  // Many tokens: larger tasks, for each reads all inputs.
-  const int per_thread = products.front().n_tokens < 64 ? 8 : 4;
-  const std::int64_t per_task =
-      std::max<std::int64_t>(1, n_groups / (per_thread * threads_.size()));
-  const auto n_tasks = static_cast<int>((n_groups + per_task - 1) / per_task);
-  threads_.run(n_tasks, [&](int task, int thread) {
-    std::int64_t first = task * per_task;
-    std::int64_t last = std::min(n_groups, first + per_task);
+  const auto group_bytes =
+      static_cast<std::int64_t>(products.front().w.row_bytes()) * kernels::kGroupRows;
+  // Many tokens: equal and larger tasks, for each reads all inputs.
+  const std::int64_t most_tasks =
+      products.front().n_tokens < kManyTokens ? kMostTasks : 4 * threads_.size();
+  cut(n_groups,
+      std::max({kSmallestTaskBytes / group_bytes, n_groups / most_tasks, std::int64_t{1}}));
+  const std::vector<std::int64_t>& cuts = buffers_->cuts;
+  threads_.run(static_cast<int>(cuts.size()) - 1, [&](int task, int thread) {
+    std::int64_t first = cuts[size(task)];
+    std::int64_t last = cuts[size(task) + 1];
     for (const kernels::Matmul& m : products) {
       const std::int64_t n = kernels::n_groups(m.w.rows);
       if (first < n && last > 0) {

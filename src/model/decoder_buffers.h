@@ -72,8 +72,9 @@ struct Decoder::AttentionTask {
 struct Decoder::Buffers {
   std::vector<Row> rows;
   std::vector<AttentionTask> attention_tasks;
-  Vector x;          // [n, dim]: the residual stream
-  Vector h;          // [n, dim]: normalised
+  std::vector<std::int64_t> cuts;  // of a product: where a task ends and the next begins
+  Vector x;                        // [n, dim]: the residual stream
+  Vector h;                        // [n, dim]: normalised
   Vector q, sink_q;  // [n, q_dim]: rotated for the window, and for the sinks where the two differ
   Vector k, v;       // [n, kv_dim]
   Vector heads;      // [n, q_dim]: attention's output before its projection
@@ -98,6 +99,7 @@ struct Decoder::Buffers {
       : angles(c.rope, n), local_angles(c.local_rope, n) {
     rows.reserve(size(n));
     logit_rows.reserve(size(n));
+    cuts.reserve(512);
     for (Vector* buffer : {&x, &h, &attended, &fed}) buffer->resize(size(n) * size(c.dim));
     for (Vector* buffer : {&q, &sink_q, &heads}) buffer->resize(size(n) * size(c.q_dim()));
     for (Vector* buffer : {&k, &v}) buffer->resize(size(n) * size(c.kv_dim()));
