@@ -42,6 +42,9 @@ inline native load_int8(const std::int8_t* p) {
   return (native)_mm256_cvtepi32_ps(
       _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 }
+inline native multiply_add(native a, native b, native c) {
+  return (native)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
 
 // vpmaddubsw adds two products in 16 bits: no overflow for weights below 128; the top bit of others
 // goes separately.

@@ -30,6 +30,9 @@ inline native load_int8(const std::int8_t* p) {
   return (native)_mm512_cvtepi32_ps(
       _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
+inline native multiply_add(native a, native b, native c) {
+  return (native)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
 
 inline Bytes look_up(Bytes codes) {
   const __m512i table =

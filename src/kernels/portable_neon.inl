@@ -16,5 +16,8 @@ inline native load_int8(const std::int8_t* p) {
   const int16x8_t wide = vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(four)));
   return (native)vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
 }
+inline native multiply_add(native a, native b, native c) {
+  return (native)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
 
 inline native_int add_pairs(products p) { return (native_int)vpaddlq_s16((int16x8_t)p); }

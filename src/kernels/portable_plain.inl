@@ -1,5 +1,5 @@
-// What portable.cpp asks of a machine, for any processor: four stored elements to floats, and sums
-// of neighbours.
+// What portable.cpp asks of a machine, for any processor: four stored elements to floats, products
+// added, and sums of neighbours.
 
 // Elements to numbers of 32 bits.
 template <typename Element>
@@ -23,6 +23,7 @@ inline float half_value(std::uint16_t h) {
 }
 inline native load_bfloat(const std::uint16_t* p) { return (native)(widen4(p) << 16); }
 inline native load_int8(const std::int8_t* p) { return __builtin_convertvector(widen4(p), native); }
+inline native multiply_add(native a, native b, native c) { return a * b + c; }
 
 // 8 numbers of 16 bits to 4 of 32.
 inline native_int add_pairs(products p) {

@@ -4,6 +4,8 @@
 //   native, native_int      GCC vectors of kLanes floats / int32
 //   load_half(p), load_bfloat(p), load_int8(p)     kLanes elements to floats
 //   half_value(bits)        one half-precision number
+//   multiply_add(a, b, c)   a * b + c of natives, fused where the machine can: said by name, since
+//                           what a compiler fuses by itself differs between copies of a function
 //   kRowBlock, kTokenBlock  register tile of the float matrix product
 
 constexpr int kParts = kTile / kLanes;
@@ -75,9 +77,8 @@ RUNNEL_INLINE Vec operator/(Vec a, Vec b) {
   RUNNEL_EACH_PART a.part[i] = a.part[i] / b.part[i];
   return a;
 }
-// a * b + c; fused wherever the machine can (these files are compiled with -ffp-contract=fast).
 RUNNEL_INLINE Vec multiply_add(Vec a, Vec b, Vec c) {
-  RUNNEL_EACH_PART c.part[i] = a.part[i] * b.part[i] + c.part[i];
+  RUNNEL_EACH_PART c.part[i] = multiply_add(a.part[i], b.part[i], c.part[i]);
   return c;
 }
 RUNNEL_INLINE Vec max(Vec a, Vec b) {
