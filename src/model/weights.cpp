@@ -127,8 +127,9 @@ void load_experts(Loader& load, const std::string& block, const Config& c, Layer
     for (std::size_t e = 0; e < weights.size(); ++e) {
       Linear& linear = layer.experts[e].*part;
       linear.weight = weights[e];
+      if (biases.empty()) continue;
       const auto first = biases.begin() + static_cast<std::ptrdiff_t>(e) * rows;
-      if (!biases.empty()) linear.bias.assign(first, first + rows);
+      linear.bias.assign(first, first + rows);
     }
   };
   if (c.is_gated) spread("ffn_gate_exps", &FeedForward::gate, c.ffn_dim, c.dim);
