@@ -3,6 +3,9 @@
 # without inlining would leave copies of header functions for the linker to choose from.
 option(RUNNEL_PORTABLE "Leave out the kernels of instruction sets that not every processor has" OFF)
 set(RUNNEL_KERNEL_FLAGS "-O3;-ffp-contract=fast")
+if(RUNNEL_SANITIZE)  # checks of every operation in code so unrolled take a compiler many minutes
+  list(APPEND RUNNEL_KERNEL_FLAGS -O1 -fno-sanitize=undefined)
+endif()
 set_source_files_properties(src/kernels/portable.cpp PROPERTIES COMPILE_OPTIONS "${RUNNEL_KERNEL_FLAGS}")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND NOT RUNNEL_PORTABLE)
   set_source_files_properties(src/kernels/avx2.cpp PROPERTIES
