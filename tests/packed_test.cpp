@@ -177,7 +177,7 @@ double mean(const std::vector<float>& values) {
   return sum / static_cast<double>(values.size());
 }
 
-TEST(PackedModel, KeepsThePerplexityWithinOnePercentOfFloatProducts) {
+TEST(PackedModel, KeepsThePerplexityOfFloatProducts) {
   RUNNEL_NEED_SHARED("texts/war_and_peace.txt");
   std::ifstream in(test::shared("texts/war_and_peace.txt"));
   std::string text(20000, '\0');
@@ -194,7 +194,8 @@ TEST(PackedModel, KeepsThePerplexityWithinOnePercentOfFloatProducts) {
   RecordProperty("float_perplexity", std::to_string(std::exp(nll[0])));
   RecordProperty("packed_perplexity", std::to_string(std::exp(nll[1])));
   std::cout << "perplexity " << std::exp(nll[0]) << " float, " << std::exp(nll[1]) << " packed\n";
-  EXPECT_NEAR(std::exp(nll[1]) / std::exp(nll[0]), 1, 0.01);
+  const bool is_int8 = kernels::best_table().matrix_numbers == std::string_view("int8");
+  EXPECT_NEAR(std::exp(nll[1]) / std::exp(nll[0]), 1, is_int8 ? 0.01 : 0.005);
 }
 
 TEST(PackedModel, GivesTheSameBitsInChunksAsInSingleSteps) {

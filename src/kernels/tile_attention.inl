@@ -203,8 +203,8 @@ template <bool kSinks>
 static void visit_rows(const Attention& a, std::int64_t block, TileRange range,
                        const QueryRow* rows, int first, int n_rows, std::int64_t weights_at,
                        TileScratch& s) {
-  const int rows0 = n_rows < kTileRows ? n_rows : kTileRows;
-  const int rows1 = n_rows - rows0;
+  const int rows0 = of_half(0, n_rows);
+  const int rows1 = of_half(1, n_rows);
   const auto tiles = [](std::byte* base, int n) {
     return base + static_cast<std::size_t>(n) * kTileBytes;
   };

@@ -165,9 +165,7 @@ static void multiply_panel(const Matmul& m, const Panel& panel, TileShaper& shap
   const std::byte* second = panel.tiles + panel.n_tiles * static_cast<std::int64_t>(kTileBytes);
   for (int token = 0; token < m.n_tokens; token += 2 * kTileRows) {
     const int left = m.n_tokens - token;
-    const int n_tokens[2] = {
-        left < kTileRows ? left : kTileRows,
-        left < 2 * kTileRows ? (left > kTileRows ? left - kTileRows : 0) : kTileRows};
+    const int n_tokens[2] = {of_half(0, left), of_half(1, left)};
     shape(n_tokens[0], n_tokens[1], panel.n_rows[0], panel.n_rows[1]);
     TileProduct p = {.b = {panel.tiles, second},
                      .n_tiles = panel.n_tiles,
@@ -202,9 +200,8 @@ static void multiply_slab(const Matmul& m, std::int64_t first_row, std::int64_t 
   for (std::int64_t row = first_row; row < last_row; row += 2 * kTileRows) {
     panel.row = row;
     for (int half = 0; half < 2; ++half) {
-      const std::int64_t n = last_row - row - half * kTileRows;
-      panel.n_rows[half] = static_cast<int>(n < 0 ? 0 : n < kTileRows ? n : kTileRows);
-      if (n <= 0) continue;
+      panel.n_rows[half] = of_half(half, last_row - row);
+      if (panel.n_rows[half] == 0) continue;
       fill_panel(m.w, row + half * kTileRows, first_col, n_cols,
                  tiles + half * panel.n_tiles * static_cast<std::int64_t>(kTileBytes));
     }

@@ -60,6 +60,12 @@ class TileShaper {
   int shape_[4] = {};
 };
 
+// How many of n rows (or columns) half 0 or half 1 of a pair of tiles takes.
+RUNNEL_INLINE int of_half(int half, std::int64_t n) {
+  const std::int64_t left = n - half * kTileRows;
+  return static_cast<int>(left < 0 ? 0 : left < kTileRows ? left : kTileRows);
+}
+
 // C of up to 2 x 2 tiles. A and B are n_tiles tiles, one after the other.
 struct TileProduct {
   const std::byte* a[2];        // row halves
