@@ -71,6 +71,14 @@ void for_each_matrix_of_a_token(const Config& config, const Weights& weights, Vi
 
 }  // namespace
 
+void MachineLimits::raise_to(const MachineLimits& other) {
+  read_bytes_per_second = std::max(read_bytes_per_second, other.read_bytes_per_second);
+  float_multiply_adds_per_second =
+      std::max(float_multiply_adds_per_second, other.float_multiply_adds_per_second);
+  matrix_multiply_adds_per_second =
+      std::max(matrix_multiply_adds_per_second, other.matrix_multiply_adds_per_second);
+}
+
 MachineLimits measure_machine_limits(const Model& model, double seconds) {
   const Model::Internals& internals = model.internals();
   const std::lock_guard lock(internals.mutex);

@@ -11,6 +11,8 @@ struct MachineLimits {
   double float_multiply_adds_per_second = 0;   // of floats in registers
   double matrix_multiply_adds_per_second = 0;  // of matrix_numbers, in registers
   const char* matrix_numbers = "";             // "int8" or "bf16"
+
+  void raise_to(const MachineLimits& other);  // the higher of each
 };
 
 // Takes about `seconds` for each of the three, and 512 MiB of memory meanwhile.
