@@ -65,6 +65,8 @@ LatencyRow measure_window(const Model& model, std::span<const Token> tokens,
           .dense_bytes = dense.bytes};
 }
 
+std::string windows_text(int n) { return fmt::format("{} window{}", n, n == 1 ? "" : "s"); }
+
 double mib(std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
 Plot times_plot(const LatencyOptions& options, const std::vector<LatencyRow>& rows) {
@@ -90,11 +92,10 @@ Plot times_plot(const LatencyOptions& options, const std::vector<LatencyRow>& ro
   plot.script += fmt::format(
       "plot 'latency.dat' using 1:2 with linespoints lw 2.5 pt 7 lc rgb '{}' title "
       "'recomputation', "
-      "'' using 1:3 with linespoints lw 2.5 pt 9 ps 1.2 lc rgb '{}' title 'dense, {} windows "
-      "long', "
+      "'' using 1:3 with linespoints lw 2.5 pt 9 ps 1.2 lc rgb '{}' title 'dense, {}', "
       "'' using 1:4 with linespoints lw 2.5 pt 5 lc rgb '{}' title 'sinks + window', "
       "'' using 1:2:5 with labels offset 0,1 textcolor rgb '#333333' notitle\n",
-      colour::kBlack, colour::kGreen, options.dense_factor, colour::kBlue);
+      colour::kBlack, colour::kGreen, windows_text(options.dense_factor), colour::kBlue);
   return plot;
 }
 
@@ -123,8 +124,8 @@ Section latency_section(const Model& model, const LatencyOptions& options,
       .title = "Time and memory of one token",
       .about = fmt::format(
           "The median time of one token over a full cache of {} sinks and a window, over the same "
-          "tokens recomputed for every token, and over a dense cache {} windows long.",
-          options.stream.sinks, options.dense_factor),
+          "tokens recomputed for every token, and over a dense cache of {}.",
+          options.stream.sinks, windows_text(options.dense_factor)),
       .settings = model_settings(model)};
   section.table.columns = {{"window", "window"},
                            {"sink_ms", "sinks, ms", 3},
