@@ -38,11 +38,11 @@ constexpr const char* kFooter = R"(Examples:
 
 Everything is measured past the window, where every token evicts one: the steady state of an endless
 stream. Time to first token is that of a fresh stream with a prompt of --prompt tokens. The machine's
-limits are measured before and after decode, on the same threads with the same instructions, and the higher
-ones count. "of limit" is the part of the memory bandwidth that decode uses (weights and cache read for a
-token), and the part of the arithmetic peak that ingestion uses (of the matrix unit or the int8 instructions
-where the weights' products run on them, of floats for the rest). Shapes and
-types: see runnel make-model --help.)";
+limits are measured before and after decode, on the same threads with the same instructions, and the
+higher ones count. "of limit" is the part of the memory bandwidth that decode uses (weights and cache
+read for a token), and the part of the arithmetic peak that ingestion uses (of the matrix unit or the
+int8 instructions where the weights' products run on them, of floats for the rest). Shapes and types:
+see runnel make-model --help.)";
 
 // Sorted readings of one quantity.
 class Readings {
