@@ -182,19 +182,23 @@ RUNNEL_INLINE Vec finish_scores(const Attention& a, const QueryRow& row, const T
   return scores;
 }
 
-// Online softmax: takes a tile's scores into a row's maximum and denominator, shrinks its output
-// where the maximum grew, and leaves the tile's weights in place of the scores.
-RUNNEL_INLINE void weigh_tile(const AttentionScratch& s, float& maximum, int row, Vec scores) {
+// A row's maximum becomes `largest` where that is larger, and what it has summed shrinks with it.
+RUNNEL_INLINE void raise_maximum(AttentionScratch& s, int row, float largest) {
+  if (!(largest > s.maxima[row])) return;
+  const Vec shrink = exp(splat(s.maxima[row] - largest));
+  s.maxima[row] = largest;
   float* sum = s.sums + row * kTile;
+  store(sum, load(sum) * shrink);
   float* out = s.out + row * s.width;
-  const float tile_maximum = max_lane(scores);
-  if (tile_maximum > maximum) {
-    const Vec shrink = exp(splat(maximum - tile_maximum));
-    maximum = tile_maximum;
-    store(sum, load(sum) * shrink);
-    for (int d = 0; d < s.width; d += kTile) store(out + d, load(out + d) * shrink);
-  }
-  const Vec weights = exp(scores - splat(maximum));
+  for (int d = 0; d < s.width; d += kTile) store(out + d, load(out + d) * shrink);
+}
+
+// Online softmax: takes a tile's scores into a row's maximum and denominator, and leaves the tile's
+// weights in place of the scores.
+RUNNEL_INLINE void weigh_tile(AttentionScratch& s, int row, Vec scores) {
+  raise_maximum(s, row, max_lane(scores));
+  const Vec weights = exp(scores - splat(s.maxima[row]));
+  float* sum = s.sums + row * kTile;
   store(sum, load(sum) + weights);
   store(s.scores + row * kTile, weights);
 }
@@ -263,7 +267,7 @@ RUNNEL_INLINE void attend_tile(const TileTask& t, const Tile& tile, AttentionScr
     }
     const Vec scores = finish_scores(t.attention, t.rows[r], t.views[r], load(scores_of_row));
     if (t.rows[r].weights != nullptr) store(t.rows[r].weights + t.weights_at, scores);
-    weigh_tile(s, s.maxima[r], r, scores);
+    weigh_tile(s, r, scores);
   }
   for_each_row_group(
       t.n_rows, [&](auto n, int r) __attribute__((always_inline)) { add_values<n>(s, r, tile); });

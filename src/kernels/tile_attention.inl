@@ -61,61 +61,19 @@ RUNNEL_INLINE void fill_query(const float* query, int head_dim, std::byte* row) 
     _mm512_storeu_si512(row, narrow_some(query + d, head_dim - d));
 }
 
-// 16 elements of the cache as floats, the first n of them.
-template <KvFormat kFormat>
-RUNNEL_INLINE Vec elements(const std::byte* area, std::int64_t at, int n) {
-  const auto widen = [&]<typename T>(T*, auto load16) __attribute__((always_inline)) {
-    const T* p = reinterpret_cast<const T*>(area) + at;
-    if (n >= kTile) return load16(p);
-    T some[kTile] = {};
-    for (int i = 0; i < n; ++i) some[i] = p[i];
-    return load16(some);
-  };
-  if constexpr (kFormat == KvFormat::kF16) {
-    return widen(static_cast<std::uint16_t*>(nullptr),
-                 [](const std::uint16_t* p) { return load_half16(p); });
-  } else if constexpr (kFormat == KvFormat::kBF16) {
-    return widen(static_cast<std::uint16_t*>(nullptr),
-                 [](const std::uint16_t* p) { return load_bfloat16(p); });
-  } else {
-    return widen(static_cast<std::int8_t*>(nullptr),
-                 [](const std::int8_t* p) { return load_int16x8(p); });
-  }
-}
-
-// Dimension d of the 16 keys of a tile; 0 past head_dim.
-template <KvFormat kFormat>
-RUNNEL_INLINE Vec keys_at(const KvArea& area, std::int64_t tile, int head_dim, int d) {
-  if (d >= head_dim) return splat(0);
-  const Vec keys = elements<kFormat>(area.keys, (tile * head_dim + d) * kTile, kTile);
-  if constexpr (kFormat != KvFormat::kQ8_0) return keys;
-  const int n_blocks = (head_dim + 31) / 32;
-  return keys * load_half16(area.key_scales + (tile * n_blocks + d / 32) * kTile);
-}
-// Dimensions [d, d + 16) of a slot's value.
-template <KvFormat kFormat>
-RUNNEL_INLINE Vec value_at(const KvArea& area, std::int64_t slot, int head_dim, int d) {
-  const Vec value = elements<kFormat>(area.values, slot * head_dim + d, head_dim - d);
-  if constexpr (kFormat != KvFormat::kQ8_0) return value;
-  const int n_blocks = (head_dim + 31) / 32;
-  return value * splat(half_value(area.value_scales[slot * n_blocks + d / 32]));
-}
-
-// Tile `tile` of an area to place `place` of the block.
-template <KvFormat kFormat>
-static void fill_block_tile(const KvArea& area, std::int64_t tile, int place, int head_dim,
-                            const TileScratch& s) {
+// A tile of the cache to place `place` of the block.
+template <typename Tile>
+RUNNEL_INLINE void fill_block_tile(const Tile& tile, int place, int head_dim,
+                                   const TileScratch& s) {
+  const auto key = [&](int d) { return d < head_dim ? tile.key(d) : splat(0); };
   std::byte* row = s.keys + static_cast<std::size_t>(place * s.key_depth) * kTileBytes;
-  for (int d = 0; d < s.key_depth * kTileDepth; d += 2, row += 64) {
-    _mm512_storeu_si512(row, pairs(keys_at<kFormat>(area, tile, head_dim, d),
-                                   keys_at<kFormat>(area, tile, head_dim, d + 1)));
-  }
+  for (int d = 0; d < s.key_depth * kTileDepth; d += 2, row += 64)
+    _mm512_storeu_si512(row, pairs(key(d), key(d + 1)));
   for (int column = 0; column < s.n_columns; ++column) {
+    const int d = column * kTile;
     row = s.values + static_cast<std::size_t>(column * kValueDepth) * kTileBytes + place * 8 * 64;
-    for (std::int64_t slot = tile * kTile; slot < (tile + 1) * kTile; slot += 2, row += 64) {
-      _mm512_storeu_si512(row, pairs(value_at<kFormat>(area, slot, head_dim, column * kTile),
-                                     value_at<kFormat>(area, slot + 1, head_dim, column * kTile)));
-    }
+    for (int slot = 0; slot < kTile; slot += 2, row += 64)
+      _mm512_storeu_si512(row, pairs(tile.value(slot, d), tile.value(slot + 1, d)));
   }
 }
 
@@ -146,17 +104,8 @@ static void fill_block(const Attention& a, std::int64_t block, TileRange range,
       clear_block_tile(place, s);
       continue;
     }
-    const std::int64_t stored = kSinks ? tile : tile % area.n_tiles;
-    switch (a.format) {
-      case KvFormat::kF16:
-        fill_block_tile<KvFormat::kF16>(area, stored, place, a.head_dim, s);
-        break;
-      case KvFormat::kBF16:
-        fill_block_tile<KvFormat::kBF16>(area, stored, place, a.head_dim, s);
-        break;
-      default:
-        fill_block_tile<KvFormat::kQ8_0>(area, stored, place, a.head_dim, s);
-    }
+    with_tile(a, area, tile % area.n_tiles,
+              [&](const auto& stored) { fill_block_tile(stored, place, a.head_dim, s); });
   }
 }
 
@@ -179,20 +128,14 @@ static void weigh_block(const Attention& a, std::int64_t block, TileRange range,
       store(row.weights + weights_at + (tile - range.first) * kTile, scores[place]);
   }
   const float block_maximum = max_lane(largest);
-  float& maximum = s.rows.maxima[r];
+  raise_maximum(s.rows, r, block_maximum);
+  const Vec maximum = splat(s.rows.maxima[r]);
   float* sum = s.rows.sums + r * kTile;
-  if (block_maximum > maximum) {
-    const Vec shrink = exp(splat(maximum - block_maximum));
-    maximum = block_maximum;
-    store(sum, load(sum) * shrink);
-    float* out = s.rows.out + r * s.rows.width;
-    for (int d = 0; d < s.rows.width; d += kTile) store(out + d, load(out + d) * shrink);
-  }
   std::byte* narrowed = row_of_tiles(s.weights, r % (2 * kTileRows), kValueDepth);
   const bool sees = block_maximum > -__builtin_inff();
   for (int place = 0; place < kBlockTiles; place += 2, narrowed += kTileBytes) {
-    const Vec even = sees ? exp(scores[place] - splat(maximum)) : splat(0);
-    const Vec odd = sees ? exp(scores[place + 1] - splat(maximum)) : splat(0);
+    const Vec even = sees ? exp(scores[place] - maximum) : splat(0);
+    const Vec odd = sees ? exp(scores[place + 1] - maximum) : splat(0);
     store(sum, load(sum) + even + odd);
     _mm512_storeu_si512(narrowed, narrow(even, odd));
   }
