@@ -118,32 +118,7 @@ static bool wants_inputs(const Matrix& w) { return w.packed != nullptr; }
 
 static void multiply_inputs(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
                             std::byte* /*scratch*/) {
-  switch (m.w.type) {
-    case TensorType::kQ4_0:
-      return packed_rows<kPackedQ4_0>(m, first_row, last_row);
-    case TensorType::kQ4_1:
-      return packed_rows<kPackedQ4_1>(m, first_row, last_row);
-    case TensorType::kQ5_0:
-      return packed_rows<kPackedQ5_0>(m, first_row, last_row);
-    case TensorType::kQ5_1:
-      return packed_rows<kPackedQ5_1>(m, first_row, last_row);
-    case TensorType::kMXFP4:
-      return packed_rows<kPackedMXFP4>(m, first_row, last_row);
-    case TensorType::kQ8_0:
-      return packed_rows<kPackedQ8_0>(m, first_row, last_row);
-    case TensorType::kQ2_K:
-      return packed_rows<kPackedQ2_K>(m, first_row, last_row);
-    case TensorType::kQ3_K:
-      return packed_rows<kPackedQ3_K>(m, first_row, last_row);
-    case TensorType::kQ4_K:
-      return packed_rows<kPackedQ4_K>(m, first_row, last_row);
-    case TensorType::kQ5_K:
-      return packed_rows<kPackedQ5_K>(m, first_row, last_row);
-    case TensorType::kQ6_K:
-      return packed_rows<kPackedQ6_K>(m, first_row, last_row);
-    default:
-      __builtin_trap();  // pack_group() packs no other
-  }
+  with_packed_format(m.w.type, [&]<PackedFormat F>() { packed_rows<F>(m, first_row, last_row); });
 }
 
 constexpr int kInputChunkBytes = sizeof(InputChunk);

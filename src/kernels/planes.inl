@@ -60,3 +60,34 @@ RUNNEL_INLINE void repeat(F f) {
   [&]<int... kI>(std::integer_sequence<int, kI...>) __attribute__((always_inline)) { (f(kI), ...); }
   (std::make_integer_sequence<int, kN>{});
 }
+
+// Calls f with the format of a packed type, a constant.
+template <typename F>
+RUNNEL_INLINE void with_packed_format(TensorType type, F f) {
+  switch (type) {
+    case TensorType::kQ4_0:
+      return f.template operator()<kPackedQ4_0>();
+    case TensorType::kQ4_1:
+      return f.template operator()<kPackedQ4_1>();
+    case TensorType::kQ5_0:
+      return f.template operator()<kPackedQ5_0>();
+    case TensorType::kQ5_1:
+      return f.template operator()<kPackedQ5_1>();
+    case TensorType::kMXFP4:
+      return f.template operator()<kPackedMXFP4>();
+    case TensorType::kQ8_0:
+      return f.template operator()<kPackedQ8_0>();
+    case TensorType::kQ2_K:
+      return f.template operator()<kPackedQ2_K>();
+    case TensorType::kQ3_K:
+      return f.template operator()<kPackedQ3_K>();
+    case TensorType::kQ4_K:
+      return f.template operator()<kPackedQ4_K>();
+    case TensorType::kQ5_K:
+      return f.template operator()<kPackedQ5_K>();
+    case TensorType::kQ6_K:
+      return f.template operator()<kPackedQ6_K>();
+    default:
+      __builtin_trap();  // pack_group() packs no other
+  }
+}

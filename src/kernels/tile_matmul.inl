@@ -70,39 +70,6 @@ static void fill_tiles(const std::byte* group, std::int64_t n_cols, std::byte* t
   }
 }
 
-static void fill_packed_tiles(TensorType type, const std::byte* group, std::int64_t first_col,
-                              std::int64_t n_cols, std::byte* tiles) {
-  const auto fill = [&]<PackedFormat F>() {
-    fill_tiles<F>(group + packed_group_bytes(F, first_col), n_cols, tiles);
-  };
-  switch (type) {
-    case TensorType::kQ4_0:
-      return fill.template operator()<kPackedQ4_0>();
-    case TensorType::kQ4_1:
-      return fill.template operator()<kPackedQ4_1>();
-    case TensorType::kQ5_0:
-      return fill.template operator()<kPackedQ5_0>();
-    case TensorType::kQ5_1:
-      return fill.template operator()<kPackedQ5_1>();
-    case TensorType::kQ8_0:
-      return fill.template operator()<kPackedQ8_0>();
-    case TensorType::kMXFP4:
-      return fill.template operator()<kPackedMXFP4>();
-    case TensorType::kQ2_K:
-      return fill.template operator()<kPackedQ2_K>();
-    case TensorType::kQ3_K:
-      return fill.template operator()<kPackedQ3_K>();
-    case TensorType::kQ4_K:
-      return fill.template operator()<kPackedQ4_K>();
-    case TensorType::kQ5_K:
-      return fill.template operator()<kPackedQ5_K>();
-    case TensorType::kQ6_K:
-      return fill.template operator()<kPackedQ6_K>();
-    default:
-      __builtin_trap();  // pack_group() packs no other
-  }
-}
-
 // Row n's lane p to lane n of row p.
 RUNNEL_INLINE void transpose(__m512i* rows) {
   __m512i t[16];
@@ -187,8 +154,10 @@ static void fill_panel(const Matrix& w, std::int64_t row, std::int64_t first_col
                        std::int64_t n_cols, std::byte* tiles) {
   if (w.packed == nullptr) return fill_half_tiles(w, row, first_col, n_cols, tiles);
   const std::size_t group_bytes = packed_group_bytes(*packed_format(w.type), w.cols);
-  fill_packed_tiles(w.type, w.packed + static_cast<std::size_t>(row / kTileRows) * group_bytes,
-                    first_col, n_cols, tiles);
+  const std::byte* group = w.packed + static_cast<std::size_t>(row / kTileRows) * group_bytes;
+  with_packed_format(w.type, [&]<PackedFormat F>() {
+    fill_tiles<F>(group + packed_group_bytes(F, first_col), n_cols, tiles);
+  });
 }
 
 // The slab [first_col, first_col + n_cols) of rows [first_row, last_row).
