@@ -9,7 +9,7 @@ if grep -q 'RUNNEL_SANITIZE:STRING=.' "$BUILD_DIR/CMakeCache.txt"; then
 fi
 failed=0
 found=0
-for isa in portable avx2 avx512 amx; do
+for isa in portable avx2 avx512 avx512_bf16 amx; do
   object="$objects/$isa.cpp.o"
   [ -f "$object" ] || continue
   found=$((found + 1))

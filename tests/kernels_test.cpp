@@ -99,18 +99,18 @@ TEST_P(EveryTable, MultipliesHalfPrecisionWeightsOfAnyShape) {
                           .bias = bias.data(),
                           .y = y.data(),
                           .y_stride = rows};
-        const bool is_prepared = table().wants_inputs(m.w);
+        const bool is_rounded = table().numbers(m.w) == Numbers::kBFloat16;
+        const auto as_multiplied = [is_rounded](float v) {
+          return static_cast<double>(is_rounded ? bf16_to_f32(f32_to_bf16(v)) : v);
+        };
         table().matmul(m, 0, rows, scratch.front().bytes);
         EXPECT_EQ(y.back(), kUntouched);
         for (int t = 0; t < n; ++t) {
           for (int r = 0; r < rows; ++r) {
             double want = static_cast<double>(bias[static_cast<std::size_t>(r)]);
             for (int k = 0; k < cols; ++k) {
-              const float weight = weights[static_cast<std::size_t>(r * cols + k)];
-              want += is_prepared
-                          ? inputs.weight(weight) * inputs.number(t, k)
-                          : static_cast<double>(weight) *
-                                static_cast<double>(x[static_cast<std::size_t>(t * cols + k)]);
+              want += as_multiplied(weights[static_cast<std::size_t>(r * cols + k)]) *
+                      as_multiplied(x[static_cast<std::size_t>(t * cols + k)]);
             }
             ASSERT_NEAR(y[static_cast<std::size_t>(t * rows + r)], want,
                         2e-5 * (1 + std::sqrt(cols)))
@@ -307,7 +307,7 @@ void check_attention(const Table& table, const AttentionCase& c, float slope, fl
 
 TEST_P(EveryTable, AttendsAsTheDefinitionSays) {
   const float none = -std::numeric_limits<float>::infinity();
-  const double half_tolerance = table().attends_in_matrix_numbers ? 4e-2 : 5e-3;
+  const double half_tolerance = table().attention_numbers == Numbers::kBFloat16 ? 4e-2 : 5e-3;
   for (const int head_dim : {8, 16, 40, 64, 80, 128, 33}) {
     for (const AttentionCase& c : {AttentionCase{KvFormat::kF32, head_dim, 2e-5},
                                    {KvFormat::kF16, head_dim, half_tolerance},

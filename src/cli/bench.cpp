@@ -37,12 +37,12 @@ constexpr const char* kFooter = R"(Examples:
   runnel bench model.gguf --ingest 4096 --decode 256 --runs 9 --json
 
 Everything is measured past the window, where every token evicts one: the steady state of an endless
-stream. Time to first token is that of a fresh stream with a prompt of --prompt tokens. The machine's
-limits are measured before and after decode, on the same threads with the same instructions, and the
-higher ones count. "of limit" is the part of the memory bandwidth that decode uses (weights and cache
-read for a token), and the part of the arithmetic peak that ingestion uses (of the matrix unit or the
-int8 instructions where the weights' products run on them, of floats for the rest). Shapes and types:
-see runnel make-model --help.)";
+stream. Time to first token is that of a fresh stream with a prompt of --prompt tokens. "of limit" is
+the part of the memory bandwidth that decode uses (weights and cache read for a token) and the part of
+the arithmetic peak that ingestion uses (each product against the peak of the numbers it multiplies).
+The limits are measured on the same threads with the same instructions. Memory is measured before and
+after every run of decode, which stands against the higher of the two: on a machine with neighbours it
+changes from one to the next. Shapes and types: see runnel make-model --help.)";
 
 // Sorted readings of one quantity.
 class Readings {
@@ -66,24 +66,25 @@ class Readings {
 };
 
 struct Measured {
-  MachineLimits limits;
   TokenWork work;
+  ByNumbers peaks = {};     // multiply-adds/s
+  Readings read_rate{{0}};  // bytes/s
   double load_seconds = 0;
   std::size_t resident_bytes = 0;  // before the limits were measured, which takes memory too
   std::size_t peak_resident_bytes = 0;
   Readings ingest{{0}};       // tokens/s
   Readings decode{{0}};       // tokens/s
+  Readings decode_part{{0}};  // of the memory bandwidth
   Readings first_token{{0}};  // seconds
   Readings together{{0}};     // tokens/s of all streams, with --streams
   Readings latency{{0}};      // seconds of single steps, with --latency
 
-  // Parts of the machine's limits.
-  double decode_part() const {
-    return decode.median() * work.read_bytes / limits.read_bytes_per_second;
-  }
-  double ingest_part() const {
-    return ingest.median() * (work.matrix_multiply_adds / limits.matrix_multiply_adds_per_second +
-                              work.float_multiply_adds / limits.float_multiply_adds_per_second);
+  double ingest_part() const {  // of the arithmetic peak
+    double seconds = 0;
+    for (std::size_t i = 0; i < peaks.size(); ++i) {
+      if (work.multiply_adds[i] > 0) seconds += work.multiply_adds[i] / peaks[i];
+    }
+    return ingest.median() * seconds;
   }
 };
 
@@ -99,6 +100,7 @@ class Bench final : public Command {
   Stream filled_stream(const Model& model);
   double ingest_rate(const Model& model, Stream& stream);
   double decode_rate(Stream& stream) const;
+  void measure_decode(const Model& model, Stream& stream, Measured& measured) const;
   double first_token_seconds(const Model& model);
   double together_rate(const Model& model, std::vector<Stream>& streams) const;
   Readings step_latency(Stream& stream) const;
@@ -171,11 +173,8 @@ void Bench::run() {
   }
   measured.resident_bytes = resident_bytes();
   measured.peak_resident_bytes = peak_resident_bytes();
-  // A machine with neighbours changes from minute to minute: decode stands between two measurements
-  // of it, and against the higher limits.
-  measured.limits = measure_machine_limits(model, 0.5);
-  measured.decode = repeat("decode", [&] { return decode_rate(stream); });
-  measured.limits.raise_to(measure_machine_limits(model, 0.5));
+  measured.peaks = measure_peaks(model, 0.5);
+  measure_decode(model, stream, measured);
   is_json_ ? print_json(model, stream, measured) : report(model, stream, measured);
 }
 
@@ -246,6 +245,22 @@ double Bench::decode_rate(Stream& stream) const {
   return n_decode_ / watch.seconds();
 }
 
+void Bench::measure_decode(const Model& model, Stream& stream, Measured& measured) const {
+  constexpr double kSeconds = 0.25;
+  std::vector<double> read_rates = {measure_read_rate(model, kSeconds)};
+  std::vector<double> parts;
+  measured.decode = repeat("decode", [&] {
+    const double rate = decode_rate(stream);
+    read_rates.push_back(measure_read_rate(model, kSeconds));
+    const double limit = std::max(read_rates.back(), read_rates[read_rates.size() - 2]);
+    parts.push_back(rate * measured.work.read_bytes / limit);
+    return rate;
+  });
+  parts.erase(parts.begin());  // the run to warm up
+  measured.decode_part = Readings(std::move(parts));
+  measured.read_rate = Readings(std::move(read_rates));
+}
+
 double Bench::first_token_seconds(const Model& model) {
   const std::vector<Token> prompt = random_tokens(model, n_prompt_);
   const Stopwatch watch;
@@ -269,20 +284,22 @@ Readings Bench::repeat(const char* name, Measure measure) const {
 }
 
 void Bench::print_json(const Model& model, const Stream& stream, const Measured& m) const {
+  Json peaks;
+  for (std::size_t i = 0; i < m.peaks.size(); ++i) {
+    if (m.peaks[i] > 0) peaks[kNumberNames[i]] = m.peaks[i];
+  }
   Json json = {{"model", model.name()},
                {"instruction_set", model.instruction_set()},
                {"threads", model.threads()},
-               {"read_bytes_per_second", m.limits.read_bytes_per_second},
-               {"float_multiply_adds_per_second", m.limits.float_multiply_adds_per_second},
-               {"matrix_multiply_adds_per_second", m.limits.matrix_multiply_adds_per_second},
-               {"matrix_numbers", m.limits.matrix_numbers},
+               {"read_bytes_per_second", m.read_rate.json()},
+               {"multiply_adds_per_second", peaks},
                {"load_seconds", m.load_seconds},
                {"first_token_seconds", m.first_token.json()},
                {"ingest_tokens_per_second", m.ingest.json()},
                {"ingest_part_of_peak", m.ingest_part()},
                {"decode_tokens_per_second", m.decode.json()},
                {"decode_bytes_per_token", m.work.read_bytes},
-               {"decode_part_of_bandwidth", m.decode_part()},
+               {"decode_part_of_bandwidth", m.decode_part.json()},
                {"weight_bytes", model.weight_bytes()},
                {"resident_bytes", m.resident_bytes},
                {"peak_resident_bytes", m.peak_resident_bytes}};
@@ -301,32 +318,38 @@ void Bench::print_json(const Model& model, const Stream& stream, const Measured&
 
 void Bench::report(const Model& model, const Stream& stream, const Measured& measured) const {
   const StreamOptions& options = stream.options();
+  std::string peaks;
+  for (std::size_t i = 0; i < measured.peaks.size(); ++i) {
+    if (measured.peaks[i] > 0)
+      peaks += fmt::format("{}{:.0f} G {}", peaks.empty() ? "" : ", ", measured.peaks[i] * 1e-9,
+                           kNumberNames[i]);
+  }
   std::string text = fmt::format(
       "{}: {} kernels, {} threads\npolicy {}, {} sinks, window {}, {} cache, past the window\n"
-      "this machine: reads {:.1f} GB/s, multiplies {:.0f} G {} and {:.0f} G float pairs a "
-      "second\n\n"
+      "this machine: reads {:.1f} GB/s, multiplies {} pairs a second\n\n"
       "{:<22}{:>18}   {}\n",
       model.name(), model.instruction_set(), model.threads(), policy_text(options.policy),
       options.sinks,
       options.policy == Policy::kDense ? "infinite" : grouped(options.window.value_or(0)),
-      kv_type_text(options.kv_type), measured.limits.read_bytes_per_second * 1e-9,
-      measured.limits.matrix_multiply_adds_per_second * 1e-9, measured.limits.matrix_numbers,
-      measured.limits.float_multiply_adds_per_second * 1e-9, "", "median",
+      kv_type_text(options.kv_type), measured.read_rate.median() * 1e-9, peaks, "", "median",
       fmt::format("lowest to highest of {}", n_runs_));
   const auto add_row = [&text](std::string_view name, const Readings& readings, auto in_words) {
     text += fmt::format("{:<22}{:>18}   {} to {}\n", name, in_words(readings.median()),
                         in_words(readings.low()), in_words(readings.high()));
   };
   add_row("ingestion", measured.ingest, rate_text);
+  text += fmt::format("{:<22}{:>17.0f} %   of the arithmetic peak\n", "ingestion of limit",
+                      100 * measured.ingest_part());
   add_row("decode", measured.decode, rate_text);
+  add_row("decode of limit", measured.decode_part,
+          [](double part) { return fmt::format("{:.0f} %", 100 * part); });
+  add_row("memory reads", measured.read_rate,
+          [](double rate) { return fmt::format("{:.1f} GB/s", rate * 1e-9); });
+  text += fmt::format("{:<22}{:>18}   weights and cache\n", "bytes read a token",
+                      bytes_text(static_cast<std::size_t>(measured.work.read_bytes)));
   if (n_streams_ > 1)
     add_row(fmt::format("{} streams together", n_streams_), measured.together, rate_text);
   add_row("time to first token", measured.first_token, seconds_text);
-  text += fmt::format("{:<22}{:>17.0f} %   of the arithmetic peak\n", "ingestion of limit",
-                      100 * measured.ingest_part());
-  text += fmt::format("{:<22}{:>17.0f} %   of the memory bandwidth, {} a token\n",
-                      "decode of limit", 100 * measured.decode_part(),
-                      bytes_text(static_cast<std::size_t>(measured.work.read_bytes)));
   if (n_latency_ > 0) {
     text += fmt::format("{:<22}{:>18}   99 %: {}, 99.9 %: {}, slowest: {} of {} steps\n",
                         "decode latency", seconds_text(measured.latency.median()),

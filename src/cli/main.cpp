@@ -25,7 +25,7 @@ constexpr const char* kFooter = R"(Examples:
   runnel generate --help
 
 Environment:
-  RUNNEL_ISA  the instruction set to use (portable, avx2, avx512, amx) instead of the best one
+  RUNNEL_ISA  the instruction set to use instead of the best: portable, avx2, avx512, avx512_bf16, amx
   NO_COLOR    when set, no colours)";
 
 std::string usage_message(const CLI::App* app, const CLI::Error& error) {

@@ -71,30 +71,31 @@ void for_each_matrix_of_a_token(const Config& config, const Weights& weights, Vi
 
 }  // namespace
 
-void MachineLimits::raise_to(const MachineLimits& other) {
-  read_bytes_per_second = std::max(read_bytes_per_second, other.read_bytes_per_second);
-  float_multiply_adds_per_second =
-      std::max(float_multiply_adds_per_second, other.float_multiply_adds_per_second);
-  matrix_multiply_adds_per_second =
-      std::max(matrix_multiply_adds_per_second, other.matrix_multiply_adds_per_second);
-}
-
-MachineLimits measure_machine_limits(const Model& model, double seconds) {
+double measure_read_rate(const Model& model, double seconds) {
   const Model::Internals& internals = model.internals();
   const std::lock_guard lock(internals.mutex);
-  const kernels::Table& kernels = kernels::best_table();
-  return {.read_bytes_per_second = read_rate(*internals.threads, kernels, seconds),
-          .float_multiply_adds_per_second =
-              peak_rate(*internals.threads, kernels.float_peak, seconds / 2),
-          .matrix_multiply_adds_per_second =
-              peak_rate(*internals.threads, kernels.matrix_peak, seconds / 2),
-          .matrix_numbers = kernels.matrix_numbers};
+  return read_rate(*internals.threads, kernels::best_table(), seconds);
+}
+
+ByNumbers measure_peaks(const Model& model, double seconds) {
+  const Model::Internals& internals = model.internals();
+  const std::lock_guard lock(internals.mutex);
+  ByNumbers rates = {};
+  for (std::size_t i = 0; i < rates.size(); ++i) {
+    if (const auto peak = kernels::best_table().peaks[i])
+      rates[i] = peak_rate(*internals.threads, peak, seconds);
+  }
+  return rates;
 }
 
 TokenWork token_work(const Model& model, const StreamOptions& resolved) {
   const Model::Internals& internals = model.internals();
   const Config& config = internals.config;
+  const kernels::Table& kernels = kernels::best_table();
   TokenWork work;
+  const auto multiply_adds_of = [&work](kernels::Numbers numbers) -> double& {
+    return work.multiply_adds[static_cast<std::size_t>(numbers)];
+  };
   const auto add = [&](const Matrix& m, double share, bool is_read_only) {
     if (!m) return;
     const auto format = m.packed != nullptr ? kernels::packed_format(m.type) : std::nullopt;
@@ -104,8 +105,7 @@ TokenWork token_work(const Model& model, const StreamOptions& resolved) {
                              : static_cast<double>(m.row_bytes()) * static_cast<double>(m.rows);
     work.read_bytes += share * bytes;
     if (is_read_only) return;
-    (kernels::best_table().wants_inputs(m) ? work.matrix_multiply_adds
-                                           : work.float_multiply_adds) +=
+    multiply_adds_of(kernels.numbers(m)) +=
         share * static_cast<double>(m.rows) * static_cast<double>(m.cols);
   };
   for_each_matrix_of_a_token(config, internals.weights,
@@ -120,15 +120,13 @@ TokenWork token_work(const Model& model, const StreamOptions& resolved) {
                             shape.layers.front().sinks +
                             std::min<std::int64_t>(shape.layers.front().window, shape.capacity) +
                             shape.chunk));
-  double& attention_multiply_adds =
-      kernels::best_table().attends_in_matrix_numbers && shape.type != KvType::kF32
-          ? work.matrix_multiply_adds
-          : work.float_multiply_adds;
+  double& of_attention = multiply_adds_of(shape.type == KvType::kF32 ? kernels::Numbers::kFloat
+                                                                     : kernels.attention_numbers);
   for (const LayerSight& sight : shape.layers) {
     const double seen =
         static_cast<double>(sight.sinks + std::min<std::int64_t>(sight.window, shape.capacity));
     work.read_bytes += bytes_of_slot * seen;
-    attention_multiply_adds += 2.0 * seen * config.q_dim();
+    of_attention += 2.0 * seen * config.q_dim();
   }
   return work;
 }

@@ -2,27 +2,30 @@
 // model's threads at once: the measure that every speed is stated against.
 #pragma once
 
+#include <array>
+
+#include "kernels/kernels.h"
 #include "runnel/runnel.h"
 
 namespace runnel {
 
-struct MachineLimits {
-  double read_bytes_per_second = 0;            // memory, large pages, far beyond the caches
-  double float_multiply_adds_per_second = 0;   // of floats in registers
-  double matrix_multiply_adds_per_second = 0;  // of matrix_numbers, in registers
-  const char* matrix_numbers = "";             // "int8" or "bf16"
+// Something for each of kernels::Numbers.
+using ByNumbers = std::array<double, kernels::kNumberKinds>;
+inline constexpr std::array<const char*, kernels::kNumberKinds> kNumberNames = {"float", "int8",
+                                                                                "bf16"};
 
-  void raise_to(const MachineLimits& other);  // the higher of each
-};
+// Bytes a second, from memory in large pages, far beyond the caches. Takes about `seconds`, and 512
+// MiB of memory meanwhile.
+double measure_read_rate(const Model& model, double seconds = 1);
 
-// Takes about `seconds` for each of the three, and 512 MiB of memory meanwhile.
-MachineLimits measure_machine_limits(const Model& model, double seconds = 1);
+// Multiply-adds a second, in registers; 0 for numbers that the kernels do not multiply. Takes about
+// `seconds` for each.
+ByNumbers measure_peaks(const Model& model, double seconds = 1);
 
 // What one decoded token reads and what one ingested token multiplies, past the window.
 struct TokenWork {
-  double read_bytes = 0;            // weights as they lie in memory, and the cache
-  double float_multiply_adds = 0;   // the others
-  double matrix_multiply_adds = 0;  // with weights that the kernels take int8 or bf16 inputs for
+  double read_bytes = 0;  // weights as they lie in memory, and the cache
+  ByNumbers multiply_adds = {};
 };
 TokenWork token_work(const Model& model, const StreamOptions& resolved);
 

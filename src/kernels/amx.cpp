@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/blocks.h"
@@ -19,10 +20,12 @@ constexpr const char* kName = "amx";
 // clang-format off
 #include "kernels/avx512_vectors.inl"
 #include "kernels/vector.inl"
+#include "kernels/dot.inl"
 #include "kernels/matmul.inl"
 #include "kernels/planes.inl"
 #include "kernels/limits.inl"
 #include "kernels/tiles.inl"
+#include "kernels/amx_tiles.inl"
 #include "kernels/tile_matmul.inl"
 #include "kernels/attention.inl"
 #include "kernels/tile_attention.inl"
@@ -36,7 +39,9 @@ const Table kAmx = {
     .attend = attend_in_tiles,
     .attention_scratch_bytes = tile_scratch_bytes,
     .query_rows = 128,
-    .attends_in_matrix_numbers = true,
+    .attention_numbers = Numbers::kBFloat16,
+    .numbers = numbers,
+    .peaks = {float_peak, nullptr, bfloat_peak},
 };
 
 }  // namespace runnel::kernels

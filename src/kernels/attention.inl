@@ -35,10 +35,12 @@ struct StoredTile {
   const Element* values;  // [kTile, head_dim]
   int head_dim;
 
-  Vec key(int d) const { return widen16(keys + d * kTile); }
+  const Element* key_at(int d) const { return keys + d * kTile; }
+  const Element* value_at(int slot, int d) const { return values + slot * head_dim + d; }
+  Vec key(int d) const { return widen16(key_at(d)); }
   Vec value(int slot, int d) const {
-    const Element* v = values + slot * head_dim + d;
-    return d + kTile <= head_dim ? widen16(v) : widen_some(v, head_dim - d);
+    return d + kTile <= head_dim ? widen16(value_at(slot, d))
+                                 : widen_some(value_at(slot, d), head_dim - d);
   }
 };
 
@@ -48,6 +50,8 @@ struct QuantisedTile {
   const std::uint16_t* value_scales;  // [kTile, n_blocks]
   int n_blocks;
 
+  const std::int8_t* key_at(int d) const { return quants.key_at(d); }
+  const std::int8_t* value_at(int slot, int d) const { return quants.value_at(slot, d); }
   Vec key(int d) const { return quants.key(d) * load_half16(key_scales + d / 32 * kTile); }
   Vec value(int slot, int d) const {
     return quants.value(slot, d) *
@@ -173,6 +177,7 @@ RUNNEL_INLINE Vec finish_scores(const Attention& a, const QueryRow& row, const T
   if (a.softcap > 0) scores = splat(a.softcap) * tanh(scores / splat(a.softcap));
   const Vec lanes = lane_numbers();
   if (row.bias_slope != 0) scores = scores - splat(row.bias_slope) * (splat(view.distance) - lanes);
+  if (view.low == 0 && view.high == kTile - 1) return scores;
   const float low = static_cast<float>(view.low);
   const float high = static_cast<float>(view.high);
   RUNNEL_EACH_PART {

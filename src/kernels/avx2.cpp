@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/blocks.h"
@@ -72,7 +73,10 @@ inline Bytes look_up(Bytes codes) {
   return codes;
 }
 
+// clang-format off
+#include "kernels/exp.inl"
 #include "kernels/generic.inl"
+// clang-format on
 
 }  // namespace
 
@@ -81,7 +85,9 @@ const Table kAvx2 = {
     .attend = attend,
     .attention_scratch_bytes = attention_scratch_bytes,
     .query_rows = 32,
-    .attends_in_matrix_numbers = false,
+    .attention_numbers = Numbers::kFloat,
+    .numbers = numbers,
+    .peaks = {float_peak, int8_peak, nullptr},
 };
 
 }  // namespace runnel::kernels

@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/blocks.h"
@@ -13,17 +14,10 @@ namespace runnel::kernels {
 namespace {
 
 constexpr const char* kName = "avx512";
-constexpr int kPackedTokens = 8;
-
+// clang-format off
 #include "kernels/avx512_vectors.inl"
-
-template <bool kFull>
-inline Sums dot_quads(Sums sums, const Bytes& weights, std::int32_t quad) {
-  sums.part[0] = (native_int)_mm512_dpbusd_epi32((__m512i)sums.part[0], (__m512i)weights.part[0],
-                                                 _mm512_set1_epi32(quad));
-  return sums;
-}
-
+#include "kernels/avx512_quads.inl"
+// clang-format on
 #include "kernels/generic.inl"
 
 }  // namespace
@@ -33,7 +27,9 @@ const Table kAvx512 = {
     .attend = attend,
     .attention_scratch_bytes = attention_scratch_bytes,
     .query_rows = 32,
-    .attends_in_matrix_numbers = false,
+    .attention_numbers = Numbers::kFloat,
+    .numbers = numbers,
+    .peaks = {float_peak, int8_peak, nullptr},
 };
 
 }  // namespace runnel::kernels

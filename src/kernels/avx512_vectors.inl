@@ -34,6 +34,23 @@ inline native multiply_add(native a, native b, native c) {
   return (native)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 }
 
+// e^x = 2^n * 2^r with |r| <= 1/2: a polynomial through (2^r - 1) / r at Chebyshev's points.
+inline native exp_native(native x) {
+  const __m512 log2_e = _mm512_set1_ps(1.44269502f);
+  const __m512 rest_of_log2_e = _mm512_set1_ps(1.92596299e-8f);
+  x = (native)_mm512_min_ps(_mm512_set1_ps(88.3f), (__m512)x);
+  const __m512 t = _mm512_mul_ps((__m512)x, log2_e);
+  const __m512 n = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 r =
+      _mm512_fmadd_ps((__m512)x, rest_of_log2_e, _mm512_fmsub_ps((__m512)x, log2_e, n));
+  __m512 p = _mm512_set1_ps(1.5453162942e-04f);
+  for (const float c : {1.3390863365e-03f, 9.6180825573e-03f, 5.5503571142e-02f, 2.4022650761e-01f,
+                        6.9314718803e-01f, 1.0f})
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(c));
+  const __mmask16 is_normal = _mm512_cmp_ps_mask(t, _mm512_set1_ps(-126.0f), _CMP_GE_OQ);
+  return (native)_mm512_maskz_scalef_ps(is_normal, p, n);
+}
+
 inline Bytes look_up(Bytes codes) {
   const __m512i table =
       _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kE2M1)));

@@ -4,6 +4,7 @@
 // Each file builds on those before it.
 // clang-format off
 #include "kernels/vector.inl"
+#include "kernels/dot.inl"
 #include "kernels/matmul.inl"
 #include "kernels/planes.inl"
 #include "kernels/limits.inl"

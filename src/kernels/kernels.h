@@ -39,9 +39,13 @@ struct Matmul {
   std::int64_t y_stride = 0;
 };
 
-// Bytes of scratch that matmul() needs.
+// Numbers from one row of a panel of weights to the next: never a power of two, so that rows begin
+// in different sets of the cache.
+inline std::int64_t panel_stride(std::int64_t cols) { return (cols + 31) / 32 * 32 + 32; }
+
+// Bytes of scratch that matmul() needs: a panel.
 inline std::size_t matmul_scratch_bytes(std::int64_t cols) {
-  return sizeof(float) * kGroupRows * static_cast<std::size_t>((cols + 31) / 32 * 32);
+  return sizeof(float) * kGroupRows * static_cast<std::size_t>(panel_stride(cols));
 }
 
 // Keys lie in tiles of 16 consecutive positions, so that one vector holds the scores of a tile.
@@ -95,12 +99,16 @@ struct Attention {
 };
 inline constexpr int kMaxQueryRows = 128;
 
+// What products multiply: weights, queries and keys as stored, or made these first.
+enum class Numbers { kFloat, kInt8, kBFloat16 };
+inline constexpr int kNumberKinds = 3;
+
 // Writes one position's key and value, [head_dim] floats each, to its slot of an area.
 void store_kv(KvFormat format, const KvArea& area, int head_dim, std::int64_t slot,
               const float* key, const float* value);
 
 struct Table {
-  const char* name;  // "portable", "avx2", "avx512", "amx"
+  const char* name;  // "portable", "avx2", "avx512", "avx512_bf16", "amx"
 
   // Rows [first_row, last_row) of the product, first_row a multiple of kGroupRows. `scratch`:
   // matmul_scratch_bytes(), 64-byte aligned.
@@ -127,24 +135,24 @@ struct Table {
   void (*swiglu_oai)(const float* gate, const float* up, float* out,
                      int n);                    // gpt-oss: clamped, (up + 1) * swish
   void (*softcap)(float* x, float cap, int n);  // x = cap * tanh(x / cap)
-  // What the machine can do at most, for benchmarks: `rounds` of independent multiply-adds in
-  // registers, of floats or of what products with wanted inputs run on. Return the number of
-  // multiply-adds. And reads of n bytes (a multiple of 256), returning their sum.
-  std::int64_t (*float_peak)(std::int64_t rounds, float* sink);
-  std::int64_t (*matrix_peak)(std::int64_t rounds, float* sink);
-  const char* matrix_numbers;  // "int8", "bf16"
+  // Reads n bytes (a multiple of 256) and returns their sum, to measure the machine.
   std::int64_t (*read_all)(const std::byte* data, std::int64_t n);
   // log(sum(exp(x[i])))
   float (*log_sum_exp)(const float* x, int n);
 
   void (*attend)(const Attention& task, const QueryRow* rows, int n_rows, std::byte* scratch);
   std::size_t (*attention_scratch_bytes)(int head_dim);  // 64-byte aligned
-  int query_rows;  // that share a cache tile best in attend(); at most kMaxQueryRows
-  bool attends_in_matrix_numbers;  // but over an F32 cache
+  int query_rows;             // that share a cache tile best in attend(); at most kMaxQueryRows
+  Numbers attention_numbers;  // but floats over an F32 cache
+  Numbers (*numbers)(const Matrix& w);
+
+  // What the machine can do at most, by Numbers: `rounds` of independent multiply-adds in
+  // registers; returns how many that were. Null for numbers that this table does not multiply.
+  std::int64_t (*peaks[kNumberKinds])(std::int64_t rounds, float* sink);
 };
 
-// The best table of this machine, or the one RUNNEL_ISA names (portable, avx2, avx512, amx). Chosen
-// once. Error: RUNNEL_ISA names no table, or one this machine cannot run.
+// The best table of this machine, or the one RUNNEL_ISA names (portable, avx2, avx512,
+// avx512_bf16, amx). Chosen once. Error: RUNNEL_ISA names no table, or one this machine cannot run.
 const Table& best_table();
 // Every table this machine can run, the portable one first. For tests and benchmarks: (count,
 // pointers).

@@ -55,29 +55,19 @@ static void dequantize(TensorType type, const std::byte* data, float* out, std::
   }
 }
 
-struct Half {
-  std::uint16_t bits;
-};
-struct Bfloat {
-  std::uint16_t bits;
-};
-RUNNEL_INLINE Vec widen16(const std::int8_t* p) { return load_int16x8(p); }
-RUNNEL_INLINE Vec widen16(const float* p) { return load(p); }
-RUNNEL_INLINE Vec widen16(const Half* p) { return load_half16(&p->bits); }
-RUNNEL_INLINE Vec widen16(const Bfloat* p) { return load_bfloat16(&p->bits); }
-template <typename W>
-RUNNEL_INLINE Vec widen_some(const W* p, int n) {  // the first n; the other lanes are 0
-  W some[kTile] = {};
-  for (int i = 0; i < n; ++i) some[i] = p[i];
-  return widen16(some);
+// The first n numbers, and zeros after them.
+template <typename D, typename T>
+RUNNEL_INLINE typename D::Operand take_some(const T* p, std::int64_t n) {
+  T some[D::kWidth] = {};
+  for (std::int64_t i = 0; i < n; ++i) some[i] = p[i];
+  return D::take(some);
 }
 
-// R rows of weights times T tokens. Lane k mod 16 of each accumulator takes the products of k in
-// rising order, so the result does not depend on R or T.
-// W is the type of a stored weight: a few tokens read half-precision weights as they are, many
-// through a float panel.
-template <int R, int T, typename W>
-static void dot_block(const W* w, const Matmul& m, std::int64_t row, int token) {
+// R rows of weights times T tokens. Each lane of an accumulator takes its products in the order of
+// k, so the result does not depend on R or T.
+template <typename D, int R, int T, typename W>
+static void dot_block(const W* w, std::int64_t stride, const Matmul& m, std::int64_t row,
+                      int token) {
   Vec acc[R][T];
   for (int r = 0; r < R; ++r) {
     for (int t = 0; t < T; ++t) acc[r][t] = splat(0);
@@ -86,28 +76,27 @@ static void dot_block(const W* w, const Matmul& m, std::int64_t row, int token) 
   const float* x = m.x + token * m.x_stride;
   // Rows side by side are as many streams, which memory gives slowly: where each weight is used
   // once, the next rows are fetched meanwhile, from end to end.
-  const auto* next = reinterpret_cast<const char*>(w + R * cols);
-  const auto accumulate = [&](std::int64_t k, auto load16) __attribute__((always_inline)) {
+  const auto* next = reinterpret_cast<const char*>(w + R * stride);
+  const auto accumulate = [&](std::int64_t k, auto take) __attribute__((always_inline)) {
     if constexpr (T == 1) {
-      constexpr std::int64_t kBytes = R * kTile * static_cast<std::int64_t>(sizeof(W));
-      for (std::int64_t i = 0; i < kBytes; i += 64) fetch(next + k / kTile * kBytes + i);
+      constexpr std::int64_t kBytes = R * D::kWidth * static_cast<std::int64_t>(sizeof(W));
+      for (std::int64_t i = 0; i < kBytes; i += 64) fetch(next + k / D::kWidth * kBytes + i);
     }
-    Vec xs[T];
-    for (int t = 0; t < T; ++t) xs[t] = load16(x + t * m.x_stride + k);
+    typename D::Operand xs[T];
+    for (int t = 0; t < T; ++t) xs[t] = take(x + t * m.x_stride + k);
     for (int r = 0; r < R; ++r) {
-      const Vec weight = load16(w + r * cols + k);
-      for (int t = 0; t < T; ++t) acc[r][t] = multiply_add(weight, xs[t], acc[r][t]);
+      const auto weights = take(w + r * stride + k);
+      for (int t = 0; t < T; ++t) acc[r][t] = D::add(weights, xs[t], acc[r][t]);
     }
   };
   std::int64_t k = 0;
-  for (; k + kTile <= cols; k += kTile) {
+  for (; k + D::kWidth <= cols; k += D::kWidth) {
     accumulate(
-        k, [](const auto* p) __attribute__((always_inline)) { return widen16(p); });
+        k, [](const auto* p) __attribute__((always_inline)) { return D::take(p); });
   }
   if (k < cols) {
-    const int rest = static_cast<int>(cols - k);
     accumulate(
-        k, [rest](const auto* p) __attribute__((always_inline)) { return widen_some(p, rest); });
+        k, [&](const auto* p) __attribute__((always_inline)) { return take_some<D>(p, cols - k); });
   }
   for (int r = 0; r < R; ++r) {
     const float bias = m.bias != nullptr ? m.bias[row + r] : 0.0f;
@@ -116,20 +105,39 @@ static void dot_block(const W* w, const Matmul& m, std::int64_t row, int token) 
   }
 }
 
-template <int R, int T, typename W>
-static void dot_rows(const W* w, const Matmul& m, std::int64_t row, int n_rows, int token) {
+template <typename D, int R, int T, typename W>
+static void dot_rows(const W* w, std::int64_t stride, const Matmul& m, std::int64_t row, int n_rows,
+                     int token) {
   int r = 0;
-  for (; r + R <= n_rows; r += R) dot_block<R, T>(w + r * m.w.cols, m, row + r, token);
-  for (; r < n_rows; ++r) dot_block<1, T>(w + r * m.w.cols, m, row + r, token);
+  for (; r + R <= n_rows; r += R) dot_block<D, R, T>(w + r * stride, stride, m, row + r, token);
+  for (; r < n_rows; ++r) dot_block<D, 1, T>(w + r * stride, stride, m, row + r, token);
 }
 
-template <typename W>
-static void dot_tokens(const W* w, const Matmul& m, std::int64_t row, int n_rows) {
+template <typename D, typename W>
+static void dot_tokens(const W* w, std::int64_t stride, const Matmul& m, std::int64_t row,
+                       int n_rows) {
   int token = 0;
-  for (; token + kTokenBlock <= m.n_tokens; token += kTokenBlock) {
-    dot_rows<kRowBlock, kTokenBlock>(w, m, row, n_rows, token);
+  for (; token + D::kTokens <= m.n_tokens; token += D::kTokens)
+    dot_rows<D, D::kRows, D::kTokens>(w, stride, m, row, n_rows, token);
+  for (; token < m.n_tokens; ++token) dot_rows<D, 8, 1>(w, stride, m, row, n_rows, token);
+}
+
+// Weights as they are stored: read by a few tokens as they are, by many as a panel.
+template <typename W>
+static void multiply_stored(const Matmul& m, std::int64_t row, int n_rows, std::byte* scratch) {
+  using D = Dot<W>;
+  const std::int64_t cols = m.w.cols;
+  const W* w = reinterpret_cast<const W*>(m.w.data) + row * cols;
+  if (m.n_tokens <= 2 * D::kTokens) return dot_tokens<D>(w, cols, m, row, n_rows);
+  auto* panel = reinterpret_cast<typename D::Panel*>(scratch);
+  const std::int64_t stride = panel_stride(cols);
+  for (int r = 0; r < n_rows; ++r) {
+    std::int64_t k = 0;
+    for (; k + D::kWidth <= cols; k += D::kWidth)
+      D::put(panel + r * stride + k, D::take(w + r * cols + k));
+    if (k < cols) D::put(panel + r * stride + k, take_some<D>(w + r * cols + k, cols - k));
   }
-  for (; token < m.n_tokens; ++token) dot_rows<8, 1>(w, m, row, n_rows, token);
+  dot_tokens<D>(panel, stride, m, row, n_rows);
 }
 
 static bool wants_inputs(const Matrix& w);
@@ -139,24 +147,24 @@ static void multiply_inputs(const Matmul& m, std::int64_t first_row, std::int64_
 static void matmul(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
                    std::byte* scratch) {
   if (wants_inputs(m.w)) return multiply_inputs(m, first_row, last_row, scratch);
-  const std::size_t row_bytes = m.w.row_bytes();
-  auto* panel = reinterpret_cast<float*>(scratch);
-  const bool is_direct = m.n_tokens <= 2 * kTokenBlock;
   for (std::int64_t row = first_row; row < last_row; row += kGroupRows) {
     const int n_rows = static_cast<int>(last_row - row < kGroupRows ? last_row - row : kGroupRows);
-    const std::byte* stored = m.w.data + static_cast<std::size_t>(row) * row_bytes;
-    if (m.w.type == TensorType::kF32) {
-      dot_tokens(reinterpret_cast<const float*>(stored), m, row, n_rows);
-    } else if (m.w.type == TensorType::kF16 && is_direct) {
-      dot_tokens(reinterpret_cast<const Half*>(stored), m, row, n_rows);
-    } else if (m.w.type == TensorType::kBF16 && is_direct) {
-      dot_tokens(reinterpret_cast<const Bfloat*>(stored), m, row, n_rows);
-    } else {
-      for (int r = 0; r < n_rows; ++r) {
-        dequantize(m.w.type, stored + static_cast<std::size_t>(r) * row_bytes, panel + r * m.w.cols,
-                   m.w.cols);
+    switch (m.w.type) {
+      case TensorType::kF32:
+        multiply_stored<float>(m, row, n_rows, scratch);
+        break;
+      case TensorType::kF16:
+        multiply_stored<Half>(m, row, n_rows, scratch);
+        break;
+      case TensorType::kBF16:
+        multiply_stored<Bfloat>(m, row, n_rows, scratch);
+        break;
+      default: {
+        auto* panel = reinterpret_cast<float*>(scratch);
+        dequantize(m.w.type, m.w.data + static_cast<std::size_t>(row) * m.w.row_bytes(), panel,
+                   n_rows * m.w.cols);
+        dot_tokens<Dot<float>>(panel, m.w.cols, m, row, n_rows);
       }
-      dot_tokens(panel, m, row, n_rows);
     }
   }
 }

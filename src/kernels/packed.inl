@@ -116,6 +116,12 @@ static void packed_rows(const Matmul& m, std::int64_t first_row, std::int64_t la
 
 static bool wants_inputs(const Matrix& w) { return w.packed != nullptr; }
 
+static Numbers numbers(const Matrix& w) {
+  if (w.packed != nullptr) return Numbers::kInt8;
+  return w.type == TensorType::kF16 || w.type == TensorType::kBF16 ? Dot<Half>::kNumbers
+                                                                   : Numbers::kFloat;
+}
+
 static void multiply_inputs(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
                             std::byte* /*scratch*/) {
   with_packed_format(m.w.type, [&]<PackedFormat F>() { packed_rows<F>(m, first_row, last_row); });
@@ -154,9 +160,7 @@ static void prepare_row(const float* x, std::int64_t cols, int token, int n_toke
   }
 }
 
-constexpr const char* kMatrixNumbers = "int8";
-
-static std::int64_t matrix_peak(std::int64_t rounds, float* sink) {
+static std::int64_t int8_peak(std::int64_t rounds, float* sink) {
   Sums acc[12] = {};
   Bytes weights;
   __builtin_memset(&weights, 1, sizeof(weights));

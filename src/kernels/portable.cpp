@@ -1,5 +1,6 @@
 // The portable kernels: vectors of 4 floats, which every compiler target has or imitates.
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 #ifdef __aarch64__
 #include <arm_neon.h>
@@ -62,7 +63,10 @@ inline Bytes look_up(Bytes codes) {
   return codes;
 }
 
+// clang-format off
+#include "kernels/exp.inl"
 #include "kernels/generic.inl"
+// clang-format on
 
 }  // namespace
 
@@ -71,6 +75,8 @@ const Table kPortable = {
     .attend = attend,
     .attention_scratch_bytes = attention_scratch_bytes,
     .query_rows = 32,
-    .attends_in_matrix_numbers = false,
+    .attention_numbers = Numbers::kFloat,
+    .numbers = numbers,
+    .peaks = {float_peak, int8_peak, nullptr},
 };
 }  // namespace runnel::kernels

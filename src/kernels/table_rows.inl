@@ -13,9 +13,6 @@
     .gelu = gelu,
     .swiglu_oai = swiglu_oai,
     .softcap = softcap,
-    .float_peak = float_peak,
-    .matrix_peak = matrix_peak,
-    .matrix_numbers = kMatrixNumbers,
     .read_all = read_all,
     .log_sum_exp = log_sum_exp,
                // clang-format on

@@ -8,6 +8,7 @@ namespace runnel::kernels {
 extern const Table kPortable;
 extern const Table kAvx2;
 extern const Table kAvx512;
+extern const Table kAvx512Bf16;
 extern const Table kAmx;
 
 // Whether this process may use the matrix unit's tiles: the processor has them, and the system,

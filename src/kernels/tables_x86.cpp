@@ -17,8 +17,9 @@ Tables attainable_tables() {
   Tables tables = {{&kPortable}, 1};
   if (has_avx2()) tables.items[tables.size++] = &kAvx2;
   if (has_avx512()) tables.items[tables.size++] = &kAvx512;
-  if (has_avx512() && __builtin_cpu_supports("avx512bf16") && may_use_tiles())
-    tables.items[tables.size++] = &kAmx;
+  if (!has_avx512() || !__builtin_cpu_supports("avx512bf16")) return tables;
+  tables.items[tables.size++] = &kAvx512Bf16;
+  if (may_use_tiles()) tables.items[tables.size++] = &kAmx;
   return tables;
 }
 

@@ -20,7 +20,6 @@ struct TileScratch {
   std::byte* values;        // [n_columns][kValueDepth] tiles
   std::byte* weights;       // [2 row groups][kValueDepth] tiles
   float* scores;            // [2 * kTileRows][kBlockKeys]
-  TileShaper shape;
 };
 
 static std::size_t tile_scratch_bytes(int head_dim) {
@@ -28,7 +27,7 @@ static std::size_t tile_scratch_bytes(int head_dim) {
   const int n_columns = (head_dim + kTile - 1) / kTile;
   const int n_tiles =
       (2 * kMaxQueryRows / kTileRows + kBlockTiles) * key_depth + (n_columns + 2) * kValueDepth;
-  return attention_scratch_bytes(head_dim) + static_cast<std::size_t>(n_tiles) * kTileBytes +
+  return attention_scratch_bytes(head_dim) + static_cast<std::size_t>(n_tiles * kTileBytes) +
          sizeof(float) * 2 * kTileRows * kBlockKeys;
 }
 
@@ -39,7 +38,7 @@ static TileScratch carve_tiles(std::byte* bytes, int head_dim) {
   std::byte* at = bytes + attention_scratch_bytes(head_dim);
   const auto take = [&at](int n_tiles) {
     std::byte* const taken = at;
-    at += static_cast<std::size_t>(n_tiles) * kTileBytes;
+    at += n_tiles * kTileBytes;
     return taken;
   };
   s.queries = take(kMaxQueryRows / kTileRows * s.key_depth);
@@ -53,7 +52,7 @@ static TileScratch carve_tiles(std::byte* bytes, int head_dim) {
 
 // Row r of A tiles that lie [row group][depth].
 RUNNEL_INLINE std::byte* row_of_tiles(std::byte* tiles, int r, int depth) {
-  return tiles + static_cast<std::size_t>(r / kTileRows * depth) * kTileBytes + r % kTileRows * 64;
+  return tiles + r / kTileRows * depth * kTileBytes + r % kTileRows * 64;
 }
 
 RUNNEL_INLINE void fill_query(const float* query, int head_dim, std::byte* row) {
@@ -61,71 +60,93 @@ RUNNEL_INLINE void fill_query(const float* query, int head_dim, std::byte* row) 
     _mm512_storeu_si512(row, narrow_some(query + d, head_dim - d));
 }
 
-// A tile of the cache to place `place` of the block.
+// Where the keys and values of place `place` of a block begin; values lie in rows of pairs.
+RUNNEL_INLINE std::byte* keys_at(const TileScratch& s, int place) {
+  return s.keys + place * s.key_depth * kTileBytes;
+}
+RUNNEL_INLINE std::byte* values_at(const TileScratch& s, int place, int column) {
+  return s.values + column * kValueDepth * kTileBytes + place * kTileBytes / 2;
+}
+
+// A tile of the cache to place `place` of the block. Meanwhile the tile `ahead` of it is fetched,
+// line by line, for memory to be busy all the time.
 template <typename Tile>
-RUNNEL_INLINE void fill_block_tile(const Tile& tile, int place, int head_dim,
+RUNNEL_INLINE void fill_block_tile(const Tile& tile, int place, int head_dim, std::int64_t ahead,
                                    const TileScratch& s) {
+  const auto fetch_ahead = [&](const auto* p) __attribute__((always_inline)) {
+    fetch(p + ahead * kTile * head_dim);
+  };
   const auto key = [&](int d) { return d < head_dim ? tile.key(d) : splat(0); };
-  std::byte* row = s.keys + static_cast<std::size_t>(place * s.key_depth) * kTileBytes;
-  for (int d = 0; d < s.key_depth * kTileDepth; d += 2, row += 64)
+  constexpr int kLineDims = 64 / sizeof(*tile.value_at(0, 0));
+  std::byte* row = keys_at(s, place);
+  for (int d = 0; d < s.key_depth * kTileDepth; d += 2, row += 64) {
+    fetch_ahead(tile.key_at(d));
     _mm512_storeu_si512(row, pairs(key(d), key(d + 1)));
+  }
   for (int column = 0; column < s.n_columns; ++column) {
     const int d = column * kTile;
-    row = s.values + static_cast<std::size_t>(column * kValueDepth) * kTileBytes + place * 8 * 64;
-    for (int slot = 0; slot < kTile; slot += 2, row += 64)
+    row = values_at(s, place, column);
+    for (int slot = 0; slot < kTile; slot += 2, row += 64) {
+      if (d % kLineDims == 0) {
+        fetch_ahead(tile.value_at(slot, d));
+        fetch_ahead(tile.value_at(slot + 1, d));
+      }
       _mm512_storeu_si512(row, pairs(tile.value(slot, d), tile.value(slot + 1, d)));
+    }
   }
 }
 
 // A tile that nobody sees: anything but a NaN would do.
 static void clear_block_tile(int place, const TileScratch& s) {
-  __builtin_memset(s.keys + static_cast<std::size_t>(place * s.key_depth) * kTileBytes, 0,
-                   static_cast<std::size_t>(s.key_depth) * kTileBytes);
-  for (int column = 0; column < s.n_columns; ++column) {
-    __builtin_memset(
-        s.values + static_cast<std::size_t>(column * kValueDepth) * kTileBytes + place * 8 * 64, 0,
-        8 * 64);
-  }
+  __builtin_memset(keys_at(s, place), 0, static_cast<std::size_t>(s.key_depth * kTileBytes));
+  for (int column = 0; column < s.n_columns; ++column)
+    __builtin_memset(values_at(s, place, column), 0, kTileBytes / 2);
 }
 
-// The tiles of sinks or ring that are visited.
-struct TileRange {
-  std::int64_t first;
+// The part of a block that is visited.
+struct Block {
+  std::int64_t first;  // tiles
   std::int64_t last;
+  std::int64_t weights_at;  // place of `first` in QueryRow::weights
+
+  // The last place in the block that is worked on; places go in pairs.
+  int n_places() const { return static_cast<int>(last % kBlockTiles / 2 + 1) * 2; }
+  std::int64_t tile_of(int place) const { return first / kBlockTiles * kBlockTiles + place; }
+  bool visits(int place) const { return tile_of(place) >= first && tile_of(place) <= last; }
 };
 
 template <bool kSinks>
-static void fill_block(const Attention& a, std::int64_t block, TileRange range,
-                       const TileScratch& s) {
+static void fill_block(const Attention& a, const Block& block, const TileScratch& s) {
   const KvArea& area = kSinks ? a.sinks : a.ring;
-  for (int place = 0; place < kBlockTiles; ++place) {
-    const std::int64_t tile = block * kBlockTiles + place;
-    if (tile < range.first || tile > range.last) {
+  for (int place = 0; place < block.n_places(); ++place) {
+    if (!block.visits(place)) {
       clear_block_tile(place, s);
       continue;
     }
-    with_tile(a, area, tile % area.n_tiles,
-              [&](const auto& stored) { fill_block_tile(stored, place, a.head_dim, s); });
+    const std::int64_t tile = block.tile_of(place) % area.n_tiles;
+    const std::int64_t ahead = (tile + kBlockTiles) % area.n_tiles - tile;
+    with_tile(a, area, tile,
+              [&](const auto& stored) { fill_block_tile(stored, place, a.head_dim, ahead, s); });
   }
 }
 
 // Online softmax over a block: weigh_tile() for four tiles at once, and the weights to bfloat16.
 template <bool kSinks>
-static void weigh_block(const Attention& a, std::int64_t block, TileRange range,
-                        const QueryRow& row, int r, std::int64_t weights_at, TileScratch& s) {
+static void weigh_block(const Attention& a, const Block& block, const QueryRow& row, int r,
+                        TileScratch& s) {
   const float* dots = s.scores + r % (2 * kTileRows) * kBlockKeys;
   Vec scores[kBlockTiles];
   Vec largest = splat(-__builtin_inff());
-  for (int place = 0; place < kBlockTiles; ++place) {
-    const std::int64_t tile = block * kBlockTiles + place;
+  for (int place = 0; place < block.n_places(); ++place) {
     scores[place] = splat(-__builtin_inff());
-    if (tile < range.first || tile > range.last) continue;
+    if (!block.visits(place)) continue;
+    const std::int64_t tile = block.tile_of(place);
     const TileView view = kSinks ? view_of_sinks(a, row, tile) : view_of_ring(a, row, tile);
     if (view.low > view.high) continue;
     scores[place] = finish_scores(a, row, view, load(dots + place * kTile));
     largest = max(largest, scores[place]);
     if (row.weights != nullptr)
-      store(row.weights + weights_at + (tile - range.first) * kTile, scores[place]);
+      store(row.weights + block.weights_at + (tile - block.first) * kTile, scores[place]);
   }
   const float block_maximum = max_lane(largest);
   raise_maximum(s.rows, r, block_maximum);
@@ -133,7 +154,7 @@ static void weigh_block(const Attention& a, std::int64_t block, TileRange range,
   float* sum = s.rows.sums + r * kTile;
   std::byte* narrowed = row_of_tiles(s.weights, r % (2 * kTileRows), kValueDepth);
   const bool sees = block_maximum > -__builtin_inff();
-  for (int place = 0; place < kBlockTiles; place += 2, narrowed += kTileBytes) {
+  for (int place = 0; place < block.n_places(); place += 2, narrowed += kTileBytes) {
     const Vec even = sees ? exp(scores[place] - maximum) : splat(0);
     const Vec odd = sees ? exp(scores[place + 1] - maximum) : splat(0);
     store(sum, load(sum) + even + odd);
@@ -143,52 +164,46 @@ static void weigh_block(const Attention& a, std::int64_t block, TileRange range,
 
 // A block of keys for the rows [first, first + n_rows) of a pair of row groups.
 template <bool kSinks>
-static void visit_rows(const Attention& a, std::int64_t block, TileRange range,
-                       const QueryRow* rows, int first, int n_rows, std::int64_t weights_at,
-                       TileScratch& s) {
-  const int rows0 = of_half(0, n_rows);
-  const int rows1 = of_half(1, n_rows);
-  const auto tiles = [](std::byte* base, int n) {
-    return base + static_cast<std::size_t>(n) * kTileBytes;
-  };
-  std::byte* queries = row_of_tiles(kSinks ? s.sink_queries : s.queries, first, s.key_depth);
-  s.shape(rows0, rows1, kTile, kTile);
-  for (int place = 0; place < kBlockTiles; place += 2) {
-    multiply_tiles(
-        {.a = {queries, tiles(queries, s.key_depth)},
-         .a_step = {kTileBytes, kTileBytes},
-         .b = {tiles(s.keys, place * s.key_depth), tiles(s.keys, (place + 1) * s.key_depth)},
-         .n_tiles = s.key_depth,
-         .c = s.scores + place * kTile,
-         .c_stride = kBlockKeys,
-         .is_first = true},
-        rows1 > 0, true);
-  }
-  for (int r = first; r < first + n_rows; ++r)
-    weigh_block<kSinks>(a, block, range, rows[r], r, weights_at, s);
-  for (int column = 0; column < s.n_columns; column += 2) {
-    const bool is_pair = column + 1 < s.n_columns;
-    if (!is_pair) s.shape(rows0, rows1, kTile, 0);
-    multiply_tiles(
-        {.a = {s.weights, tiles(s.weights, kValueDepth)},
-         .a_step = {kTileBytes, kTileBytes},
-         .b = {tiles(s.values, column * kValueDepth), tiles(s.values, (column + 1) * kValueDepth)},
-         .n_tiles = kValueDepth,
-         .c = s.rows.out + first * s.rows.width + column * kTile,
-         .c_stride = s.rows.width,
-         .is_first = false},
-        rows1 > 0, is_pair);
-  }
+static void visit_rows(const Attention& a, const Block& block, const QueryRow* rows, int first,
+                       int n_rows, TileScratch& s, TileUnit& unit) {
+  const std::byte* queries = row_of_tiles(kSinks ? s.sink_queries : s.queries, first, s.key_depth);
+  unit.multiply({.n_rows = n_rows,
+                 .n_columns = block.n_places() * kTile,
+                 .depth = s.key_depth,
+                 .a = {queries, queries + s.key_depth * kTileBytes},
+                 .a_step = {kTileBytes, kTileBytes},
+                 .b = s.keys,
+                 .b_step = s.key_depth * kTileBytes,
+                 .c = s.scores,
+                 .c_stride = kBlockKeys,
+                 .is_first = true});
+  for (int r = first; r < first + n_rows; ++r) weigh_block<kSinks>(a, block, rows[r], r, s);
+  unit.multiply({.n_rows = n_rows,
+                 .n_columns = s.n_columns * kTile,
+                 .depth = block.n_places() / 2,
+                 .a = {s.weights, s.weights + kValueDepth * kTileBytes},
+                 .a_step = {kTileBytes, kTileBytes},
+                 .b = s.values,
+                 .b_step = kValueDepth * kTileBytes,
+                 .c = s.rows.out + first * s.rows.width,
+                 .c_stride = s.rows.width,
+                 .is_first = false});
 }
 
+// All rows over the tiles [first, last].
 template <bool kSinks>
-static void visit_blocks(const Attention& a, TileRange range, const QueryRow* rows, int n_rows,
-                         std::int64_t weights_at, TileScratch& s) {
-  for (std::int64_t block = range.first / kBlockTiles; block <= range.last / kBlockTiles; ++block) {
-    fill_block<kSinks>(a, block, range, s);
-    for (int first = 0; first < n_rows; first += 2 * kTileRows) {
-      const int n = n_rows - first < 2 * kTileRows ? n_rows - first : 2 * kTileRows;
-      visit_rows<kSinks>(a, block, range, rows, first, n, weights_at, s);
+static void visit_blocks(const Attention& a, std::int64_t first, std::int64_t last,
+                         const QueryRow* rows, int n_rows, std::int64_t weights_at, TileScratch& s,
+                         TileUnit& unit) {
+  Block block = {first, 0, weights_at};
+  for (; block.first <= last; block.first = block.last + 1) {
+    block.last = block.first / kBlockTiles * kBlockTiles + kBlockTiles - 1;
+    if (block.last > last) block.last = last;
+    block.weights_at = weights_at + (block.first - first) * kTile;
+    fill_block<kSinks>(a, block, s);
+    for (int row = 0; row < n_rows; row += 2 * kTileRows) {
+      const int n = n_rows - row < 2 * kTileRows ? n_rows - row : 2 * kTileRows;
+      visit_rows<kSinks>(a, block, rows, row, n, s, unit);
     }
   }
 }
@@ -204,8 +219,8 @@ static void attend_in_tiles(const Attention& a, const QueryRow* rows, int n_rows
     fill_query(rows[r].query, a.head_dim, row_of_tiles(s.queries, r, s.key_depth));
     fill_query(rows[r].sink_query, a.head_dim, row_of_tiles(s.sink_queries, r, s.key_depth));
   }
-  if (n_sink_tiles > 0) visit_blocks<true>(a, {0, n_sink_tiles - 1}, rows, n_rows, 0, s);
-  visit_blocks<false>(a, {a.oldest_tile, a.newest_tile}, rows, n_rows, n_sink_tiles * kTile, s);
-  _tile_release();
+  TileUnit unit;
+  visit_blocks<true>(a, 0, n_sink_tiles - 1, rows, n_rows, 0, s, unit);
+  visit_blocks<false>(a, a.oldest_tile, a.newest_tile, rows, n_rows, n_sink_tiles * kTile, s, unit);
   for (int r = 0; r < n_rows; ++r) finish_row(rows[r], r, n_weights, a.head_dim, s.rows);
 }

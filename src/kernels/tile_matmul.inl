@@ -8,6 +8,10 @@ static bool wants_inputs(const Matrix& w) {
   return w.packed != nullptr || w.type == TensorType::kF16 || w.type == TensorType::kBF16;
 }
 
+static Numbers numbers(const Matrix& w) {
+  return wants_inputs(w) ? Numbers::kBFloat16 : Numbers::kFloat;
+}
+
 // Inputs: 32 columns of a token fill a cache line; tokens stand in groups of kTileRows, and in a
 // group chunk by chunk.
 constexpr int kInputChunkBytes = 64;
@@ -124,29 +128,29 @@ struct Panel {
   std::int64_t n_tiles;
   std::int64_t first_col;
   std::int64_t row;
-  int n_rows[2];
+  int n_rows;
 };
 
 // The panel's part of all tokens' sums.
-static void multiply_panel(const Matmul& m, const Panel& panel, TileShaper& shape) {
-  const std::byte* second = panel.tiles + panel.n_tiles * static_cast<std::int64_t>(kTileBytes);
+static void multiply_panel(const Matmul& m, const Panel& panel, TileUnit& unit) {
   for (int token = 0; token < m.n_tokens; token += 2 * kTileRows) {
     const int left = m.n_tokens - token;
-    const int n_tokens[2] = {of_half(0, left), of_half(1, left)};
-    shape(n_tokens[0], n_tokens[1], panel.n_rows[0], panel.n_rows[1]);
-    TileProduct p = {.b = {panel.tiles, second},
-                     .n_tiles = panel.n_tiles,
+    TileProduct p = {.n_rows = left < 2 * kTileRows ? left : 2 * kTileRows,
+                     .n_columns = panel.n_rows,
+                     .depth = panel.n_tiles,
+                     .b = panel.tiles,
+                     .b_step = panel.n_tiles * kTileBytes,
                      .c = m.y + token * m.y_stride + panel.row,
                      .c_stride = m.y_stride,
                      .is_first = panel.first_col == 0};
-    for (int half = 0; half < 2 && n_tokens[half] > 0; ++half) {
+    for (int half = 0; of_half(half, left) > 0 && half < 2; ++half) {
       const InputPlace place =
           input_place(token + half * kTileRows, m.n_tokens, m.w.cols, kTileRows);
       p.a_step[half] = place.stride * kInputChunkBytes;
       p.a[half] =
           m.inputs + place.first * kInputChunkBytes + panel.first_col / kTileDepth * p.a_step[half];
     }
-    multiply_tiles(p, n_tokens[1] > 0, panel.n_rows[1] > 0);
+    unit.multiply(p);
   }
 }
 
@@ -162,19 +166,18 @@ static void fill_panel(const Matrix& w, std::int64_t row, std::int64_t first_col
 
 // The slab [first_col, first_col + n_cols) of rows [first_row, last_row).
 static void multiply_slab(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
-                          std::int64_t first_col, std::byte* tiles, TileShaper& shape) {
+                          std::int64_t first_col, std::byte* tiles, TileUnit& unit) {
   const std::int64_t left = m.w.cols - first_col;
   const std::int64_t n_cols = left < kSlab ? left : kSlab;
-  Panel panel = {tiles, (n_cols + kTileDepth - 1) / kTileDepth, first_col, 0, {0, 0}};
+  Panel panel = {tiles, (n_cols + kTileDepth - 1) / kTileDepth, first_col, 0, 0};
   for (std::int64_t row = first_row; row < last_row; row += 2 * kTileRows) {
     panel.row = row;
-    for (int half = 0; half < 2; ++half) {
-      panel.n_rows[half] = of_half(half, last_row - row);
-      if (panel.n_rows[half] == 0) continue;
+    panel.n_rows = of_half(0, last_row - row) + of_half(1, last_row - row);
+    for (int half = 0; half * kTileRows < panel.n_rows; ++half) {
       fill_panel(m.w, row + half * kTileRows, first_col, n_cols,
-                 tiles + half * panel.n_tiles * static_cast<std::int64_t>(kTileBytes));
+                 tiles + half * panel.n_tiles * kTileBytes);
     }
-    multiply_panel(m, panel, shape);
+    multiply_panel(m, panel, unit);
   }
 }
 
@@ -185,13 +188,12 @@ static void multiply_inputs(const Matmul& m, std::int64_t first_row, std::int64_
   constexpr std::int64_t kCachedInputs = std::int64_t{512} << 10;  // bytes
   const bool is_cached = m.n_tokens * m.w.cols * 2 <= kCachedInputs;
   const std::int64_t step = is_cached ? 2 * kTileRows : last_row - first_row;
-  TileShaper shape;
+  TileUnit unit;
   for (std::int64_t first = first_row; first < last_row; first += step) {
     const std::int64_t last = first + step < last_row ? first + step : last_row;
     for (std::int64_t col = 0; col < m.w.cols; col += kSlab)
-      multiply_slab(m, first, last, col, scratch, shape);
+      multiply_slab(m, first, last, col, scratch, unit);
   }
-  _tile_release();
   for (int token = 0; m.bias != nullptr && token < m.n_tokens; ++token) {
     float* y = m.y + token * m.y_stride;
     for (std::int64_t row = first_row; row < last_row; ++row) y[row] += m.bias[row];

@@ -4,6 +4,7 @@
 //   native, native_int      GCC vectors of kLanes floats / int32
 //   load_half(p), load_bfloat(p), load_int8(p)     kLanes elements to floats
 //   half_value(bits)        one half-precision number
+//   exp_native(x)           e^x, relative error below 2e-7; exactly 0 below -87.4
 //   multiply_add(a, b, c)   a * b + c of natives, fused where the machine can: said by name, since
 //                           what a compiler fuses by itself differs between copies of a function
 //   kRowBlock, kTokenBlock  register tile of the float matrix product
@@ -18,7 +19,8 @@ struct Vec {
 #define RUNNEL_INLINE static inline __attribute__((always_inline))
 
 // Asks for the 64 bytes around p, for soon: into the second level of cache, where the machine can
-// say so. Any p will do.
+// say so. Any p will do. Inlined with all its callers: g++ drops calls of functions that do no
+// more.
 RUNNEL_INLINE void fetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 RUNNEL_INLINE Vec splat(float x) {
@@ -132,27 +134,6 @@ RUNNEL_INLINE float max_lane(Vec v) {
   return reduce(v, [](native a, native b) { return a > b ? a : b; });
 }
 
-// e^x, relative error below 2e-7; exactly 0 below -87.3, where the result would not be a normal
-// number. Reduction to [-ln2/2, ln2/2] and a polynomial (Cephes expf).
-RUNNEL_INLINE native exp_native(native x) {
-  const native_int underflow = x < native{} - 87.3f;
-  x = underflow ? native{} - 87.3f : x;
-  x = x > native{} + 88.3f ? native{} + 88.3f : x;
-  const native magic = native{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  const native n = (x * 1.44269504088896341f + magic) - magic;
-  native r = x - n * 0.693359375f;
-  r = r - n * -2.12194440e-4f;
-  native p = native{} + 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  const native_int exponent = __builtin_convertvector(n, native_int) << 23;
-  const native result = (native)((native_int)p + exponent);
-  return underflow ? native{} : result;
-}
 RUNNEL_INLINE Vec exp(Vec x) {
   RUNNEL_EACH_PART x.part[i] = exp_native(x.part[i]);
   return x;
