@@ -40,9 +40,8 @@ Everything is measured past the window, where every token evicts one: the steady
 stream. Time to first token is that of a fresh stream with a prompt of --prompt tokens. "of limit" is
 the part of the memory bandwidth that decode uses (weights and cache read for a token) and the part of
 the arithmetic peak that ingestion uses (each product against the peak of the numbers it multiplies).
-The limits are measured on the same threads with the same instructions. Memory is measured before and
-after every run of decode, which stands against the higher of the two: on a machine with neighbours it
-changes from one to the next. Shapes and types: see runnel make-model --help.)";
+The limits are measured on the same threads with the same instructions, memory eight times within every
+run of decode: on a machine with neighbours it changes. Shapes and types: see runnel make-model --help.)";
 
 // Sorted readings of one quantity.
 class Readings {
@@ -99,7 +98,6 @@ class Bench final : public Command {
   Stream open(const Model& model) const;
   Stream filled_stream(const Model& model);
   double ingest_rate(const Model& model, Stream& stream);
-  double decode_rate(Stream& stream) const;
   void measure_decode(const Model& model, Stream& stream, Measured& measured) const;
   double first_token_seconds(const Model& model);
   double together_rate(const Model& model, std::vector<Stream>& streams) const;
@@ -239,26 +237,30 @@ double Bench::ingest_rate(const Model& model, Stream& stream) {
   return n_ingest_ / watch.seconds();
 }
 
-double Bench::decode_rate(Stream& stream) const {
-  const Stopwatch watch;
-  for (int i = 0; i < n_decode_; ++i) stream.next();
-  return n_decode_ / watch.seconds();
-}
-
+// A run of decode stops eight times to measure memory, which changes with the neighbours.
 void Bench::measure_decode(const Model& model, Stream& stream, Measured& measured) const {
-  constexpr double kSeconds = 0.25;
-  std::vector<double> read_rates = {measure_read_rate(model, kSeconds)};
+  const int n_steps = std::max(1, n_decode_ / 8);
+  MemoryReader memory(model);
+  std::vector<double> read_rates;
   std::vector<double> parts;
   measured.decode = repeat("decode", [&] {
-    const double rate = decode_rate(stream);
-    read_rates.push_back(measure_read_rate(model, kSeconds));
-    const double limit = std::max(read_rates.back(), read_rates[read_rates.size() - 2]);
-    parts.push_back(rate * measured.work.read_bytes / limit);
-    return rate;
+    double seconds = 0;
+    double readable_bytes = 0;  // in that time
+    for (int step = 0; step < n_decode_; step += n_steps) {
+      const Stopwatch watch;
+      for (int i = step; i < std::min(n_decode_, step + n_steps); ++i) stream.next();
+      const double took = watch.seconds();
+      seconds += took;
+      readable_bytes += took * memory.rate();
+    }
+    read_rates.push_back(readable_bytes / seconds);
+    parts.push_back(n_decode_ * measured.work.read_bytes / readable_bytes);
+    return n_decode_ / seconds;
   });
-  parts.erase(parts.begin());  // the run to warm up
-  measured.decode_part = Readings(std::move(parts));
+  read_rates.erase(read_rates.begin());  // the run to warm up
+  parts.erase(parts.begin());
   measured.read_rate = Readings(std::move(read_rates));
+  measured.decode_part = Readings(std::move(parts));
 }
 
 double Bench::first_token_seconds(const Model& model) {

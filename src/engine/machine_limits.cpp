@@ -4,8 +4,8 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
-#include "base/large_pages.h"
 #include "engine/internals.h"
 #include "kernels/kernels.h"
 
@@ -14,44 +14,15 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Calls work(thread) on every thread again and again for `seconds`; the best rate of what it
-// returns, per second.
+// What work(thread) returned on all threads together, per second.
 template <typename Work>
-double best_rate(ThreadPool& threads, double seconds, Work work) {
-  double best = 0;
-  const auto start = Clock::now();
+double rate_of(ThreadPool& threads, Work work) {
   std::vector<double> done(static_cast<std::size_t>(threads.size()));
-  do {
-    const auto begin = Clock::now();
-    threads.run(threads.size(),
-                [&](int task, int) { done[static_cast<std::size_t>(task)] = work(task); });
-    const double took = std::chrono::duration<double>(Clock::now() - begin).count();
-    double sum = 0;
-    for (const double part : done) sum += part;
-    best = std::max(best, sum / took);
-  } while (std::chrono::duration<double>(Clock::now() - start).count() < seconds);
-  return best;
-}
-
-double read_rate(ThreadPool& threads, const kernels::Table& kernels, double seconds) {
-  constexpr std::int64_t kBytes = std::int64_t{512} << 20;
-  LargePages pages;
-  std::byte* data = pages.take(kBytes);
-  std::memset(data, 1, kBytes);
-  const std::int64_t part = kBytes / threads.size() / 256 * 256;
-  std::vector<std::int64_t> sums(static_cast<std::size_t>(threads.size()));
-  return best_rate(threads, seconds, [&](int task) {
-    sums[static_cast<std::size_t>(task)] = kernels.read_all(data + task * part, part);
-    return static_cast<double>(part);
-  });
-}
-
-double peak_rate(ThreadPool& threads, std::int64_t (*peak)(std::int64_t, float*), double seconds) {
-  constexpr std::int64_t kRounds = 2'000'000;
-  return best_rate(threads, seconds, [&](int) {
-    float sink = 0.5f;
-    return static_cast<double>(peak(kRounds, &sink));
-  });
+  const auto begin = Clock::now();
+  threads.run(threads.size(),
+              [&](int task, int) { done[static_cast<std::size_t>(task)] = work(task); });
+  const std::chrono::duration<double> took = Clock::now() - begin;
+  return std::accumulate(done.begin(), done.end(), 0.0) / took.count();
 }
 
 template <typename Visit>
@@ -71,19 +42,37 @@ void for_each_matrix_of_a_token(const Config& config, const Weights& weights, Vi
 
 }  // namespace
 
-double measure_read_rate(const Model& model, double seconds) {
-  const Model::Internals& internals = model.internals();
+MemoryReader::MemoryReader(const Model& model) : model_(model), data_(pages_.take(kBytes)) {
+  std::memset(data_, 1, kBytes);
+}
+
+double MemoryReader::rate() {
+  const Model::Internals& internals = model_.internals();
   const std::lock_guard lock(internals.mutex);
-  return read_rate(*internals.threads, kernels::best_table(), seconds);
+  const std::int64_t part = kBytes / internals.threads->size() / 256 * 256;
+  std::vector<std::int64_t> sums(static_cast<std::size_t>(internals.threads->size()));
+  return rate_of(*internals.threads, [&](int task) {
+    sums[static_cast<std::size_t>(task)] =
+        kernels::best_table().read_all(data_ + task * part, part);
+    return static_cast<double>(part);
+  });
 }
 
 ByNumbers measure_peaks(const Model& model, double seconds) {
+  constexpr std::int64_t kRounds = 2'000'000;
   const Model::Internals& internals = model.internals();
   const std::lock_guard lock(internals.mutex);
   ByNumbers rates = {};
   for (std::size_t i = 0; i < rates.size(); ++i) {
-    if (const auto peak = kernels::best_table().peaks[i])
-      rates[i] = peak_rate(*internals.threads, peak, seconds);
+    const auto peak = kernels::best_table().peaks[i];
+    if (peak == nullptr) continue;
+    const auto start = Clock::now();
+    do {
+      rates[i] = std::max(rates[i], rate_of(*internals.threads, [&](int) {
+                            float sink = 0.5f;
+                            return static_cast<double>(peak(kRounds, &sink));
+                          }));
+    } while (std::chrono::duration<double>(Clock::now() - start).count() < seconds);
   }
   return rates;
 }

@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "base/large_pages.h"
 #include "kernels/kernels.h"
 #include "runnel/runnel.h"
 
@@ -14,12 +15,21 @@ using ByNumbers = std::array<double, kernels::kNumberKinds>;
 inline constexpr std::array<const char*, kernels::kNumberKinds> kNumberNames = {"float", "int8",
                                                                                 "bf16"};
 
-// Bytes a second, from memory in large pages, far beyond the caches. Takes about `seconds`, and 512
-// MiB of memory meanwhile.
-double measure_read_rate(const Model& model, double seconds = 1);
+// Reads memory in large pages, far beyond the caches, on all of the model's threads.
+class MemoryReader {
+ public:
+  explicit MemoryReader(const Model& model);  // takes 512 MiB
+  double rate();                              // bytes a second, of one pass: some 10 ms
 
-// Multiply-adds a second, in registers; 0 for numbers that the kernels do not multiply. Takes about
-// `seconds` for each.
+ private:
+  static constexpr std::int64_t kBytes = std::int64_t{512} << 20;
+  const Model& model_;
+  LargePages pages_;
+  std::byte* data_;
+};
+
+// Multiply-adds a second, in registers, the best of `seconds` for each; 0 for numbers that the
+// kernels do not multiply.
 ByNumbers measure_peaks(const Model& model, double seconds = 1);
 
 // What one decoded token reads and what one ingested token multiplies, past the window.
