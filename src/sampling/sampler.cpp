@@ -61,16 +61,15 @@ Token Sampler::pick(std::span<const float> logits, std::span<const Token> visibl
   }
   if (candidates_.empty()) return 0;
   if (needs_visible_tokens()) penalize(visible);
-  if (options_.temperature <= 0) {
-    return std::max_element(
-               candidates_.begin(), candidates_.end(),
-               [](const Candidate& a, const Candidate& b) { return a.logit < b.logit; })
-        ->token;
-  }
-  keep_top_k();
-  keep_top_p();
-  keep_min_p();
-  return draw();
+  const Candidate likeliest =
+      *std::max_element(candidates_.begin(), candidates_.end(),
+                        [](const Candidate& a, const Candidate& b) { return a.logit < b.logit; });
+  if (options_.temperature <= 0) return likeliest.token;
+  n_sorted_ = 0;
+  if (options_.top_k > 0) keep_top_k();
+  keep_top_p(likeliest.logit);
+  keep_min_p(likeliest.logit);
+  return draw(likeliest.logit);
 }
 
 void Sampler::penalize(std::span<const Token> visible) {
@@ -85,28 +84,31 @@ void Sampler::penalize(std::span<const Token> visible) {
   for (const Token token : visible) counts_[static_cast<std::size_t>(token)] = 0;
 }
 
-// Leaves the candidates sorted, the likeliest first; equal ones by token, so that order never
+// The n likeliest to the front, the likeliest first; equal ones by token, so that order never
 // depends on the library.
+void Sampler::sort_first(std::size_t n) {
+  n = std::min(n, candidates_.size());
+  const auto begin = candidates_.begin() + static_cast<std::ptrdiff_t>(n_sorted_);
+  const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(n);
+  std::partial_sort(begin, end, candidates_.end(), [](const Candidate& a, const Candidate& b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+  });
+  n_sorted_ = n;
+}
+
 void Sampler::keep_top_k() {
-  const auto n = static_cast<std::size_t>(options_.top_k);
-  const auto last = options_.top_k > 0 && n < candidates_.size()
-                        ? candidates_.begin() + options_.top_k
-                        : candidates_.end();
-  std::partial_sort(candidates_.begin(), last, candidates_.end(),
-                    [](const Candidate& a, const Candidate& b) {
-                      return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
-                    });
-  candidates_.erase(last, candidates_.end());
+  sort_first(static_cast<std::size_t>(options_.top_k));
+  candidates_.resize(n_sorted_);
 }
 
 // The smallest set of likeliest tokens that holds top_p of the probability.
-void Sampler::keep_top_p() {
+void Sampler::keep_top_p(float largest) {
   if (options_.top_p >= 1) return;
-  const float largest = candidates_.front().logit;
   double total = 0;
   for (const Candidate& c : candidates_) total += weight_of(c.logit, largest);
   double kept = 0;
   for (std::size_t i = 0; i < candidates_.size(); ++i) {
+    if (i == n_sorted_) sort_first(8 * std::max<std::size_t>(i, 8));
     kept += weight_of(candidates_[i].logit, largest);
     if (kept >= static_cast<double>(options_.top_p) * total) {
       candidates_.resize(i + 1);
@@ -116,17 +118,13 @@ void Sampler::keep_top_p() {
 }
 
 // Tokens at least min_p times as likely as the likeliest.
-void Sampler::keep_min_p() {
+void Sampler::keep_min_p(float largest) {
   if (options_.min_p <= 0) return;
-  const float threshold = candidates_.front().logit + std::log(options_.min_p);
-  const auto first_out =
-      std::find_if(candidates_.begin() + 1, candidates_.end(),
-                   [threshold](const Candidate& c) { return c.logit < threshold; });
-  candidates_.erase(first_out, candidates_.end());
+  const float threshold = largest + std::log(options_.min_p);
+  std::erase_if(candidates_, [threshold](const Candidate& c) { return c.logit < threshold; });
 }
 
-Token Sampler::draw() {
-  const float largest = candidates_.front().logit;
+Token Sampler::draw(float largest) {
   const auto heated_weight = [&](const Candidate& c) {
     return std::exp((static_cast<double>(c.logit) - static_cast<double>(largest)) /
                     static_cast<double>(options_.temperature));

@@ -36,15 +36,17 @@ class Sampler {
     Token token;
   };
   void penalize(std::span<const Token> visible);
+  void sort_first(std::size_t n);
   void keep_top_k();
-  void keep_top_p();
-  void keep_min_p();
-  Token draw();
+  void keep_top_p(float largest);
+  void keep_min_p(float largest);
+  Token draw(float largest);
   double uniform();  // [0, 1)
 
   SamplingOptions options_;
   std::uint64_t random_state_;
-  std::vector<Candidate> candidates_;  // sorted from the first truncation on
+  std::vector<Candidate> candidates_;  // those that are left
+  std::size_t n_sorted_ = 0;           // of them, at the front
   std::vector<int> counts_;            // of each token among the visible ones; all 0 between calls
 };
 
