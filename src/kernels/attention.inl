@@ -28,19 +28,26 @@ static std::size_t attention_scratch_bytes(int head_dim) {
   return sizeof(float) * (width * kTile * 2 + kMaxQueryRows * width + 2 * kMaxQueryRows * kTile);
 }
 
-// A tile as it is read: 16 keys' dimension d, and dimensions [d, d + kTile) of one value.
+// A tile as it is read: 16 keys' dimension d, and dimensions [d, d + kTile) of one value. Who reads
+// it once fetches a later tile meanwhile, line by line, for memory to be busy all the time.
 template <typename Element>
 struct StoredTile {
-  const Element* keys;    // [head_dim, kTile]
-  const Element* values;  // [kTile, head_dim]
+  static constexpr int kLine = 64 / sizeof(Element);  // elements of a line of cache
+  const Element* keys;                                // [head_dim, kTile]
+  const Element* values;                              // [kTile, head_dim]
   int head_dim;
+  std::int64_t ahead;  // elements from here to the tile to fetch
 
-  const Element* key_at(int d) const { return keys + d * kTile; }
-  const Element* value_at(int slot, int d) const { return values + slot * head_dim + d; }
-  Vec key(int d) const { return widen16(key_at(d)); }
-  Vec value(int slot, int d) const {
-    return d + kTile <= head_dim ? widen16(value_at(slot, d))
-                                 : widen_some(value_at(slot, d), head_dim - d);
+  RUNNEL_MEMBER Vec key(int d) const { return widen16(keys + d * kTile); }
+  RUNNEL_MEMBER Vec value(int slot, int d) const {
+    const Element* v = values + slot * head_dim + d;
+    return d + kTile <= head_dim ? widen16(v) : widen_some(v, head_dim - d);
+  }
+  RUNNEL_MEMBER void fetch_key(int d) const {
+    if (d * kTile % kLine == 0) fetch(keys + d * kTile + ahead);
+  }
+  RUNNEL_MEMBER void fetch_value(int slot, int d) const {
+    if (d % kLine == 0) fetch(values + slot * head_dim + d + ahead);
   }
 };
 
@@ -50,8 +57,8 @@ struct QuantisedTile {
   const std::uint16_t* value_scales;  // [kTile, n_blocks]
   int n_blocks;
 
-  const std::int8_t* key_at(int d) const { return quants.key_at(d); }
-  const std::int8_t* value_at(int slot, int d) const { return quants.value_at(slot, d); }
+  RUNNEL_MEMBER void fetch_key(int d) const { quants.fetch_key(d); }
+  RUNNEL_MEMBER void fetch_value(int slot, int d) const { quants.fetch_value(slot, d); }
   Vec key(int d) const { return quants.key(d) * load_half16(key_scales + d / 32 * kTile); }
   Vec value(int slot, int d) const {
     return quants.value(slot, d) *
@@ -66,13 +73,18 @@ struct WidenedTile {
 
   Vec key(int d) const { return load(keys + d * kTile); }
   Vec value(int slot, int d) const { return load(values + slot * width + d); }
+  static void fetch_key(int /*d*/) {}
+  static void fetch_value(int /*slot*/, int /*d*/) {}
 };
+
+constexpr std::int64_t kTilesAhead = 4;
 
 template <typename Element>
 RUNNEL_INLINE StoredTile<Element> stored_tile(const KvArea& area, std::int64_t tile, int head_dim) {
   const std::int64_t at = tile * kTile * head_dim;
+  const std::int64_t ahead = (tile + kTilesAhead) % area.n_tiles - tile;
   return {reinterpret_cast<const Element*>(area.keys) + at,
-          reinterpret_cast<const Element*>(area.values) + at, head_dim};
+          reinterpret_cast<const Element*>(area.values) + at, head_dim, ahead * kTile * head_dim};
 }
 
 // Calls f with a tile of any format.
@@ -90,16 +102,6 @@ RUNNEL_INLINE void with_tile(const Attention& a, const KvArea& area, std::int64_
       return f(QuantisedTile{stored_tile<std::int8_t>(area, tile, a.head_dim),
                              area.key_scales + tile * n_blocks * kTile,
                              area.value_scales + tile * kTile * n_blocks, n_blocks});
-  }
-}
-
-// Asks for a tile that is read soon.
-RUNNEL_INLINE void fetch_tile(const Attention& a, const KvArea& area, std::int64_t tile) {
-  const int element_bytes = a.format == KvFormat::kQ8_0 ? 1 : a.format == KvFormat::kF32 ? 4 : 2;
-  const std::int64_t n_bytes = std::int64_t{kTile} * a.head_dim * element_bytes;
-  for (std::int64_t i = tile * n_bytes; i < (tile + 1) * n_bytes; i += 64) {
-    fetch(area.keys + i);
-    fetch(area.values + i);
   }
 }
 
@@ -122,6 +124,8 @@ RUNNEL_INLINE void score_rows(const float* const* queries, int head_dim, const T
   Vec odd[R];
   for (int r = 0; r < R; ++r) even[r] = odd[r] = splat(0);
   for (int d = 0; d + 1 < head_dim; d += 2) {
+    tile.fetch_key(d);
+    tile.fetch_key(d + 1);
     const Vec key0 = tile.key(d);
     const Vec key1 = tile.key(d + 1);
     for (int r = 0; r < R; ++r) {
@@ -220,6 +224,7 @@ RUNNEL_INLINE void add_values_at(const AttentionScratch& s, int row, const Tile&
   }
   for (int slot = 0; slot < kTile; ++slot) {
     for (int i = 0; i < D; ++i) {
+      tile.fetch_value(slot, d + i * kTile);
       const Vec value = tile.value(slot, d + i * kTile);
       for (int r = 0; r < R; ++r)
         acc[r][i] = multiply_add(splat(weights[r * kTile + slot]), value, acc[r][i]);
@@ -294,8 +299,6 @@ static void visit_tile(const Attention& a, std::int64_t tile, const QueryRow* ro
   }
   if (!any_seen) return;
   const KvArea& area = kSinks ? a.sinks : a.ring;
-  if (!kSinks && n_rows <= kDirectRows && tile < a.newest_tile)
-    fetch_tile(a, area, (tile + 1) % area.n_tiles);
   with_tile(
       a, area, tile % area.n_tiles, [&](const auto& stored) __attribute__((always_inline)) {
         if (n_rows <= kDirectRows) return attend_tile(task, stored, s);

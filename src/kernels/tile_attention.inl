@@ -68,29 +68,23 @@ RUNNEL_INLINE std::byte* values_at(const TileScratch& s, int place, int column) 
   return s.values + column * kValueDepth * kTileBytes + place * kTileBytes / 2;
 }
 
-// A tile of the cache to place `place` of the block. Meanwhile the tile `ahead` of it is fetched,
-// line by line, for memory to be busy all the time.
+// A tile of the cache to place `place` of the block.
 template <typename Tile>
-RUNNEL_INLINE void fill_block_tile(const Tile& tile, int place, int head_dim, std::int64_t ahead,
+RUNNEL_INLINE void fill_block_tile(const Tile& tile, int place, int head_dim,
                                    const TileScratch& s) {
-  const auto fetch_ahead = [&](const auto* p) __attribute__((always_inline)) {
-    fetch(p + ahead * kTile * head_dim);
-  };
   const auto key = [&](int d) { return d < head_dim ? tile.key(d) : splat(0); };
-  constexpr int kLineDims = 64 / sizeof(*tile.value_at(0, 0));
   std::byte* row = keys_at(s, place);
   for (int d = 0; d < s.key_depth * kTileDepth; d += 2, row += 64) {
-    fetch_ahead(tile.key_at(d));
+    tile.fetch_key(d);
+    tile.fetch_key(d + 1);
     _mm512_storeu_si512(row, pairs(key(d), key(d + 1)));
   }
   for (int column = 0; column < s.n_columns; ++column) {
     const int d = column * kTile;
     row = values_at(s, place, column);
     for (int slot = 0; slot < kTile; slot += 2, row += 64) {
-      if (d % kLineDims == 0) {
-        fetch_ahead(tile.value_at(slot, d));
-        fetch_ahead(tile.value_at(slot + 1, d));
-      }
+      tile.fetch_value(slot, d);
+      tile.fetch_value(slot + 1, d);
       _mm512_storeu_si512(row, pairs(tile.value(slot, d), tile.value(slot + 1, d)));
     }
   }
@@ -123,10 +117,8 @@ static void fill_block(const Attention& a, const Block& block, const TileScratch
       clear_block_tile(place, s);
       continue;
     }
-    const std::int64_t tile = block.tile_of(place) % area.n_tiles;
-    const std::int64_t ahead = (tile + kBlockTiles) % area.n_tiles - tile;
-    with_tile(a, area, tile,
-              [&](const auto& stored) { fill_block_tile(stored, place, a.head_dim, ahead, s); });
+    with_tile(a, area, block.tile_of(place) % area.n_tiles,
+              [&](const auto& stored) { fill_block_tile(stored, place, a.head_dim, s); });
   }
 }
 

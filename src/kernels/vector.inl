@@ -17,6 +17,7 @@ struct Vec {
 
 #define RUNNEL_EACH_PART _Pragma("GCC unroll 4") for (int i = 0; i < kParts; ++i)
 #define RUNNEL_INLINE static inline __attribute__((always_inline))
+#define RUNNEL_MEMBER inline __attribute__((always_inline))
 
 // Asks for the 64 bytes around p, for soon: into the second level of cache, where the machine can
 // say so. Any p will do. Inlined with all its callers: g++ drops calls of functions that do no
