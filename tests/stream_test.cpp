@@ -13,6 +13,7 @@
 #include "engine/draft.h"
 #include "runnel/runnel.h"
 #include "support/paths.h"
+#include "support/temp_dir.h"
 
 namespace runnel {
 namespace {
@@ -30,10 +31,6 @@ std::vector<Token> generate(Stream& stream, int n) {
   std::vector<Token> tokens;
   for (int i = 0; i < n; ++i) tokens.push_back(stream.next().token);
   return tokens;
-}
-
-std::filesystem::path temporary(const std::string& name) {
-  return std::filesystem::path(testing::TempDir()) / name;
 }
 
 // Text-like random tokens: what they are does not matter, that they differ does.
@@ -223,7 +220,8 @@ TEST(Together, StreamsGetWhatTheyGetAlone) {
 class SavedStream : public testing::TestWithParam<StreamOptions> {};
 
 TEST_P(SavedStream, ContinuesWithTheTokensItWouldHaveProduced) {
-  const std::filesystem::path path = temporary("saved.stream");
+  const test::TempDir folder;
+  const std::filesystem::path path = folder / "saved.stream";
   Stream stream = bundled().open(GetParam());
   stream.feed(kOpening);
   generate(stream, 90);
@@ -254,7 +252,8 @@ INSTANTIATE_TEST_SUITE_P(
         StreamOptions{.window = 33, .sampling = {.repetition_penalty = 1.3f, .seed = 5}}));
 
 TEST(SavedStream, IsRefusedWhenDamagedOrForeign) {
-  const std::filesystem::path path = temporary("damaged.stream");
+  const test::TempDir folder;
+  const std::filesystem::path path = folder / "damaged.stream";
   Stream stream = bundled().open({.window = 20});
   stream.feed(kOpening);
   stream.save(path);
@@ -274,7 +273,7 @@ TEST(SavedStream, IsRefusedWhenDamagedOrForeign) {
     write(bytes.substr(0, at));
     EXPECT_THROW(bundled().resume(path), Error) << "cut at " << at;
   }
-  EXPECT_THROW(bundled().resume(temporary("absent.stream")), Error);
+  EXPECT_THROW(bundled().resume(folder / "absent.stream"), Error);
   write(bytes);
   EXPECT_NO_THROW(bundled().resume(path));
 }
