@@ -169,11 +169,6 @@ RUNNEL_INLINE TileView view_of_ring(const Attention& a, const QueryRow& row, std
   return view_of(oldest - base, row.position - base, row.position - base);
 }
 
-RUNNEL_INLINE Vec lane_numbers() {
-  static constexpr float kNumbers[kTile] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  return load(kNumbers);
-}
-
 // Raw dot products to scores: scale, cap, bias, and -inf where the row does not see.
 RUNNEL_INLINE Vec finish_scores(const Attention& a, const QueryRow& row, const TileView& view,
                                 Vec dots) {

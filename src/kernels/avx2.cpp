@@ -50,7 +50,7 @@ inline native multiply_add(native a, native b, native c) {
 // vpmaddubsw adds two products in 16 bits: no overflow for weights below 128; the top bit of others
 // goes separately.
 template <bool kFull>
-inline Sums dot_quads(Sums sums, const Bytes& weights, std::int32_t quad) {
+inline Sums dot_quads(Sums sums, const Bytes& weights, const quad_word& quad) {
   const __m256i x = _mm256_set1_epi32(quad);
   const __m256i ones = _mm256_set1_epi16(1);
   for (int i = 0; i < kByteParts; ++i) {

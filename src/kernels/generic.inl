@@ -13,6 +13,7 @@
 #include "kernels/elementwise.inl"
 // clang-format on
 
+#undef RUNNEL_EACH_CHAIN
 #undef RUNNEL_EACH_PART
 #undef RUNNEL_EACH_BYTE_PART
 #undef RUNNEL_INLINE

@@ -95,6 +95,9 @@ struct InputChunk {
   std::int32_t sum;
 };
 
+// Four of those numbers.
+typedef std::int32_t quad_word __attribute__((may_alias));
+
 // Tokens stand in groups (the last one may be smaller), and in a group chunk by chunk, so that what
 // passes the weights together lies together: [group][chunk][token of the group].
 inline constexpr int kInputGroup = 8;

@@ -1,7 +1,7 @@
 // The integer matrix product over packed weights, written once. After planes.inl, and wanting
 // besides:
 //
-//   Sums, dot_quads<kFull>(sums, weights, quad)
+//   Sums, dot_quads<kFull>(sums, weights, const quad_word& quad)
 //       16 int32 sums += dot products of 16 quads of unsigned bytes (below 128 unless kFull) with
 //       one signed quad
 //   kPackedTokens   tokens that pass together; divides kInputGroup
@@ -20,16 +20,20 @@ RUNNEL_INLINE Vec to_float(Sums s) {
   return v;
 }
 
+RUNNEL_INLINE Sums bits_of(Vec v) {
+  Sums s;
+  RUNNEL_EACH_PART s.part[i] = (native_int)v.part[i];
+  return s;
+}
+
 // One sub-block of one token: its 16 integer sums, offsets included.
 template <PackedFormat F, bool kIsAlone>
 RUNNEL_INLINE Sums dot_sub(const Bytes* quads, const std::int8_t* q, std::int32_t x_sum) {
   Sums sums = splat_int(-F.offset * x_sum);
   Sums odd = splat_int(0);  // a second chain, for a token alone
   repeat<8 / F.subs()>([&](int j) __attribute__((always_inline)) {
-    std::int32_t four;
-    __builtin_memcpy(&four, q + 4 * j, 4);
     Sums& chain = kIsAlone && j % 2 == 1 ? odd : sums;
-    chain = dot_quads<F.bits == 8>(chain, quads[j], four);
+    chain = dot_quads<F.bits == 8>(chain, quads[j], reinterpret_cast<const quad_word*>(q)[j]);
   });
   if constexpr (kIsAlone) {
     RUNNEL_EACH_PART sums.part[i] += odd.part[i];
@@ -161,14 +165,17 @@ static void prepare_row(const float* x, std::int64_t cols, int token, int n_toke
 }
 
 static std::int64_t int8_peak(std::int64_t rounds, float* sink) {
-  Sums acc[12] = {};
+  Sums acc[kChains];
+  RUNNEL_EACH_CHAIN(kChains) { acc[i] = bits_of(start_of_chain(i)); }
   Bytes weights;
   __builtin_memset(&weights, 1, sizeof(weights));
-  const auto quad = static_cast<std::int32_t>(*sink);
-  const std::int64_t n = run_chains(
+  quad_word quads[kChains];  // made new in every round: products that stay the same are taken once
+  RUNNEL_EACH_CHAIN(kChains) { quads[i] = static_cast<quad_word>(*sink) + i; }
+  const std::int64_t n = run_chains<kChains>(
       rounds, 4 * kTile, [&](int i) __attribute__((always_inline)) {
-        acc[i] = dot_quads<false>(acc[i], weights, quad);
+        __asm__("" : "+m"(quads[i]));
+        acc[i] = dot_quads<false>(acc[i], weights, quads[i]);
       });
-  for (int i = 0; i < 12; ++i) *sink += static_cast<float>(acc[i].part[0][0]);
+  RUNNEL_EACH_CHAIN(kChains) { *sink += static_cast<float>(acc[i].part[0][0]); }
   return n;
 }

@@ -41,7 +41,7 @@ struct Sums {
 
 // A product of two bytes fits 16 bits; so does the sum of two for weights below 128.
 template <bool kFull>
-inline Sums dot_quads(Sums sums, const Bytes& weights, std::int32_t quad) {
+inline Sums dot_quads(Sums sums, const Bytes& weights, const quad_word& quad) {
   const auto x = (products)(native_int{} + quad);
   for (int i = 0; i < kByteParts; ++i) {
     const products even = (products)(weights.part[i] & 255) * (x << 8 >> 8);

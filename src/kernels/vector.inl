@@ -38,6 +38,10 @@ RUNNEL_INLINE Vec load(const float* p) {
 RUNNEL_INLINE void store(float* p, Vec v) {
   RUNNEL_EACH_PART __builtin_memcpy(p + i * kLanes, &v.part[i], sizeof(native));
 }
+RUNNEL_INLINE Vec lane_numbers() {
+  static constexpr float kNumbers[kTile] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return load(kNumbers);
+}
 RUNNEL_INLINE Vec load_some(const float* p, int n) {  // the first n lanes; the others are 0
   float lanes[kTile] = {};
   for (int i = 0; i < n; ++i) lanes[i] = p[i];
