@@ -103,7 +103,7 @@ struct Block {
   std::int64_t last;
   std::int64_t weights_at;  // place of `first` in QueryRow::weights
 
-  // The last place in the block that is worked on; places go in pairs.
+  // Places that are worked on, from the first of the block; they go in pairs.
   int n_places() const { return static_cast<int>(last % kBlockTiles / 2 + 1) * 2; }
   std::int64_t tile_of(int place) const { return first / kBlockTiles * kBlockTiles + place; }
   bool visits(int place) const { return tile_of(place) >= first && tile_of(place) <= last; }
