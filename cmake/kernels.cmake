@@ -17,7 +17,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND NOT RUNNEL_PORTABLE)
   set_source_files_properties(src/kernels/avx512_bf16.cpp PROPERTIES
     COMPILE_OPTIONS "${RUNNEL_AVX512_FLAGS};-mavx512vnni;-mavx512bf16")
   set_source_files_properties(src/kernels/amx.cpp PROPERTIES
-    COMPILE_OPTIONS "${RUNNEL_AVX512_FLAGS};-mavx512bf16;-mamx-tile;-mamx-bf16")
+    COMPILE_OPTIONS "${RUNNEL_AVX512_FLAGS};-mavx512vnni;-mavx512bf16;-mamx-tile;-mamx-bf16;-mamx-int8")
   set_source_files_properties(src/kernels/tables_other.cpp PROPERTIES HEADER_FILE_ONLY ON)
 else()
   set_source_files_properties(src/kernels/avx2.cpp src/kernels/avx512.cpp src/kernels/avx512_bf16.cpp

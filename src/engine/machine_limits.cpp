@@ -87,9 +87,8 @@ TokenWork token_work(const Model& model, const StreamOptions& resolved) {
   };
   const auto add = [&](const Matrix& m, double share, bool is_read_only) {
     if (!m) return;
-    const auto format = m.packed != nullptr ? kernels::packed_format(m.type) : std::nullopt;
-    const double bytes = format
-                             ? static_cast<double>(kernels::packed_group_bytes(*format, m.cols)) *
+    const double bytes = m.packed != nullptr
+                             ? static_cast<double>(kernels.packed_bytes(m.type, m.cols)) *
                                    static_cast<double>(kernels::n_groups(m.rows))
                              : static_cast<double>(m.row_bytes()) * static_cast<double>(m.rows);
     work.read_bytes += share * bytes;

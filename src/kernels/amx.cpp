@@ -9,6 +9,7 @@
 #include "kernels/blocks.h"
 #include "kernels/dequantize.h"
 #include "kernels/kernels.h"
+#include "kernels/spans.h"
 #include "kernels/tables.h"
 
 namespace runnel::kernels {
@@ -19,6 +20,7 @@ constexpr const char* kName = "amx";
 // Each file builds on those before it.
 // clang-format off
 #include "kernels/avx512_vectors.inl"
+#include "kernels/avx512_quads.inl"
 #include "kernels/vector.inl"
 #include "kernels/dot.inl"
 #include "kernels/matmul.inl"
@@ -26,7 +28,12 @@ constexpr const char* kName = "amx";
 #include "kernels/limits.inl"
 #include "kernels/tiles.inl"
 #include "kernels/amx_tiles.inl"
-#include "kernels/tile_matmul.inl"
+#include "kernels/quad_sums.inl"
+#include "kernels/spans.inl"
+#include "kernels/slabs.inl"
+#include "kernels/span_tiles.inl"
+#include "kernels/half_tiles.inl"
+#include "kernels/amx_products.inl"
 #include "kernels/attention.inl"
 #include "kernels/tile_attention.inl"
 #include "kernels/elementwise.inl"
@@ -41,7 +48,7 @@ const Table kAmx = {
     .query_rows = 128,
     .attention_numbers = Numbers::kBFloat16,
     .numbers = numbers,
-    .peaks = {float_peak, nullptr, bfloat_peak},
+    .peaks = {float_peak, int8_peak, bfloat_peak},
 };
 
 }  // namespace runnel::kernels

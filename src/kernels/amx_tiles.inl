@@ -5,6 +5,9 @@
 // The compiler does not know what memory the tile instructions read and write.
 RUNNEL_INLINE void order_memory() { __asm__ volatile("" ::: "memory"); }
 
+// Starts of sums: after tilezero the next product of a tile takes three times as long.
+alignas(64) static constexpr std::int32_t kZeros[kTileRows * kTileRows] = {};
+
 // What the eight registers are: [0..3] = C of two row and two column halves, [4..5] = A, [6..7] =
 // B. Shapes that are not used are 0.
 struct alignas(64) TileShapes {
@@ -78,10 +81,10 @@ class TileUnit {
     const std::byte* const b1 = b0 + p.b_step;
     order_memory();
     if (p.is_first) {
-      _tile_zero(0);
-      if constexpr (kTwoColumns) _tile_zero(1);
-      if constexpr (kTwoRows) _tile_zero(2);
-      if constexpr (kTwoRows && kTwoColumns) _tile_zero(3);
+      _tile_loadd(0, kZeros, 64);
+      if constexpr (kTwoColumns) _tile_loadd(1, kZeros, 64);
+      if constexpr (kTwoRows) _tile_loadd(2, kZeros, 64);
+      if constexpr (kTwoRows && kTwoColumns) _tile_loadd(3, kZeros, 64);
     } else {
       _tile_loadd(0, c0, c_bytes);
       if constexpr (kTwoColumns) _tile_loadd(1, c0 + kTileRows, c_bytes);
@@ -113,28 +116,36 @@ class TileUnit {
   int shape_[4] = {};
 };
 
-static std::int64_t bfloat_peak(std::int64_t rounds, float* sink) {
+// Takes step(), four products of tiles 4 and 5 with 6 and 7, many times; returns how many products.
+template <typename Step>
+static std::int64_t peak_of_tiles(std::int64_t rounds, float* sink, Step step) {
   shape_tiles(kTileRows, kTileRows, kTileRows, kTileRows);
   alignas(64) float c[kTileRows * kTileRows] = {*sink};
   order_memory();
+  _tile_loadd(0, kZeros, 64);
+  _tile_loadd(1, kZeros, 64);
+  _tile_loadd(2, kZeros, 64);
+  _tile_loadd(3, kZeros, 64);
   _tile_loadd(4, c, 64);
   _tile_loadd(5, c, 64);
   _tile_loadd(6, c, 64);
   _tile_loadd(7, c, 64);
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  const std::int64_t products = rounds / 16;  // each takes about as long as 16 vector instructions
-  for (std::int64_t i = 0; i < products; ++i) {
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
-  }
+  const std::int64_t steps =
+      rounds / 16;  // a product takes about as long as 16 vector instructions
+  for (std::int64_t i = 0; i < steps; ++i) step();
   _tile_stored(3, c, 64);
   order_memory();
   _tile_release();
   *sink += c[0];
-  return products * 4 * kTileRows * kTileRows * kTileDepth;
+  return 4 * steps;
+}
+
+static std::int64_t bfloat_peak(std::int64_t rounds, float* sink) {
+  const std::int64_t products = peak_of_tiles(rounds, sink, [] {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  });
+  return products * kTileRows * kTileRows * kTileDepth;
 }

@@ -27,6 +27,7 @@ constexpr const char* kName = "avx512_bf16";
 #include "kernels/dot_tiles.inl"
 #include "kernels/matmul.inl"
 #include "kernels/planes.inl"
+#include "kernels/quad_sums.inl"
 #include "kernels/packed.inl"
 #include "kernels/attention.inl"
 #include "kernels/tile_attention.inl"

@@ -8,6 +8,7 @@
 #include "kernels/matmul.inl"
 #include "kernels/planes.inl"
 #include "kernels/limits.inl"
+#include "kernels/quad_sums.inl"
 #include "kernels/packed.inl"
 #include "kernels/attention.inl"
 #include "kernels/elementwise.inl"

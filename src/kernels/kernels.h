@@ -6,6 +6,7 @@
 // throws.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -43,9 +44,13 @@ struct Matmul {
 // in different sets of the cache.
 inline std::int64_t panel_stride(std::int64_t cols) { return (cols + 31) / 32 * 32 + 32; }
 
-// Bytes of scratch that matmul() needs: a panel.
+inline constexpr std::size_t kLeastScratchBytes = std::size_t{112} << 10;
+// Bytes of scratch that matmul() needs: a panel of all columns, or one of a few and the sums of
+// many tokens.
 inline std::size_t matmul_scratch_bytes(std::int64_t cols) {
-  return sizeof(float) * kGroupRows * static_cast<std::size_t>(panel_stride(cols));
+  const std::size_t panel =
+      sizeof(float) * kGroupRows * static_cast<std::size_t>(panel_stride(cols));
+  return std::max(panel, kLeastScratchBytes);
 }
 
 // Keys lie in tiles of 16 consecutive positions, so that one vector holds the scores of a tile.
@@ -103,6 +108,10 @@ inline constexpr int kMaxQueryRows = 128;
 enum class Numbers { kFloat, kInt8, kBFloat16 };
 inline constexpr int kNumberKinds = 3;
 
+// Forms of inputs, as a set of bits.
+inline constexpr unsigned kInt8Inputs = 1;
+inline constexpr unsigned kBfloatInputs = 2;
+
 // Writes one position's key and value, [head_dim] floats each, to its slot of an area.
 void store_kv(KvFormat format, const KvArea& area, int head_dim, std::int64_t slot,
               const float* key, const float* value);
@@ -114,13 +123,18 @@ struct Table {
   // matmul_scratch_bytes(), 64-byte aligned.
   void (*matmul)(const Matmul& task, std::int64_t first_row, std::int64_t last_row,
                  std::byte* scratch);
-  // Products with some weights read inputs in a form of their own, made once for all of them: int8
-  // or bfloat16, in chunks of 32 columns. `inputs` of n_tokens: n_tokens * chunks of a row *
-  // input_chunk_bytes, 64-byte aligned; prepare_row() fills in one token's, from `cols` floats.
-  bool (*wants_inputs)(const Matrix& w);
-  int input_chunk_bytes;
-  void (*prepare_row)(const float* x, std::int64_t cols, int token, int n_tokens,
+  // Products with some weights read inputs in a form of their own, made once for all
+  // of them. `inputs`: n_tokens * input_bytes(cols), 64-byte aligned; prepare_row() fills in one
+  // token's, in all forms of the set `forms`, from `cols` floats.
+  unsigned (*wanted_inputs)(const Matrix& w);  // 0: the floats themselves
+  std::size_t (*input_bytes)(std::int64_t cols);
+  void (*prepare_row)(unsigned forms, const float* x, std::int64_t cols, int token, int n_tokens,
                       std::byte* inputs);
+  // How quantised weights are rearranged: bytes of a group of kGroupRows rows, 0 for types that
+  // stay as stored; and what writes a group (packed.h, spans.h).
+  std::size_t (*packed_bytes)(TensorType type, std::int64_t cols);
+  void (*pack)(TensorType type, const std::byte* data, std::int64_t rows, std::int64_t cols,
+               std::int64_t row, std::byte* out);
   void (*dequantize)(TensorType type, const std::byte* data, float* out, std::int64_t n);
 
   // out = x / rms(x) * weight, and (x - mean) / std * weight + bias; weight and bias may be null.

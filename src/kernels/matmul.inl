@@ -140,13 +140,13 @@ static void multiply_stored(const Matmul& m, std::int64_t row, int n_rows, std::
   dot_tokens<D>(panel, stride, m, row, n_rows);
 }
 
-static bool wants_inputs(const Matrix& w);
+static unsigned wanted_inputs(const Matrix& w);
 static void multiply_inputs(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
                             std::byte* scratch);
 
 static void matmul(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
                    std::byte* scratch) {
-  if (wants_inputs(m.w)) return multiply_inputs(m, first_row, last_row, scratch);
+  if (wanted_inputs(m.w) != 0) return multiply_inputs(m, first_row, last_row, scratch);
   for (std::int64_t row = first_row; row < last_row; row += kGroupRows) {
     const int n_rows = static_cast<int>(last_row - row < kGroupRows ? last_row - row : kGroupRows);
     switch (m.w.type) {

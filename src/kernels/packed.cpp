@@ -237,6 +237,11 @@ std::optional<PackedFormat> packed_format(TensorType type) {
   }
 }
 
+std::size_t packed_bytes(TensorType type, std::int64_t cols) {
+  const auto format = packed_format(type);
+  return format ? packed_group_bytes(*format, cols) : 0;
+}
+
 void pack_group(TensorType type, const std::byte* data, std::int64_t rows, std::int64_t cols,
                 std::int64_t row, std::byte* out) {
   const PackedFormat format = *packed_format(type);

@@ -81,6 +81,8 @@ inline std::size_t packed_group_bytes(const PackedFormat& format, std::int64_t c
   return static_cast<std::size_t>(cols / format.block) * format.block_bytes();
 }
 
+std::size_t packed_bytes(TensorType type, std::int64_t cols);  // 0 for types that are not packed
+
 // Packs rows [row, row + kGroupRows) of `rows` (missing ones become zeros) of a matrix stored at
 // `data`.
 void pack_group(TensorType type, const std::byte* data, std::int64_t rows, std::int64_t cols,

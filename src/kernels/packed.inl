@@ -1,45 +1,10 @@
-// The integer matrix product over packed weights, written once. After planes.inl, and wanting
+// The integer matrix product over packed weights, written once. After quad_sums.inl, and wanting
 // besides:
 //
-//   Sums, dot_quads<kFull>(sums, weights, const quad_word& quad)
-//       16 int32 sums += dot products of 16 quads of unsigned bytes (below 128 unless kFull) with
-//       one signed quad
 //   kPackedTokens   tokens that pass together; divides kInputGroup
 //
 // Integer sums are exact in any order; the float sum over chunks of 32 columns runs in rising
 // order, whatever the number of tokens.
-
-RUNNEL_INLINE Sums splat_int(std::int32_t x) {
-  Sums s;
-  RUNNEL_EACH_PART s.part[i] = native_int{} + x;
-  return s;
-}
-RUNNEL_INLINE Vec to_float(Sums s) {
-  Vec v;
-  RUNNEL_EACH_PART v.part[i] = __builtin_convertvector(s.part[i], native);
-  return v;
-}
-
-RUNNEL_INLINE Sums bits_of(Vec v) {
-  Sums s;
-  RUNNEL_EACH_PART s.part[i] = (native_int)v.part[i];
-  return s;
-}
-
-// One sub-block of one token: its 16 integer sums, offsets included.
-template <PackedFormat F, bool kIsAlone>
-RUNNEL_INLINE Sums dot_sub(const Bytes* quads, const std::int8_t* q, std::int32_t x_sum) {
-  Sums sums = splat_int(-F.offset * x_sum);
-  Sums odd = splat_int(0);  // a second chain, for a token alone
-  repeat<8 / F.subs()>([&](int j) __attribute__((always_inline)) {
-    Sums& chain = kIsAlone && j % 2 == 1 ? odd : sums;
-    chain = dot_quads<F.bits == 8>(chain, quads[j], reinterpret_cast<const quad_word*>(q)[j]);
-  });
-  if constexpr (kIsAlone) {
-    RUNNEL_EACH_PART sums.part[i] += odd.part[i];
-  }
-  return sums;
-}
 
 // One chunk of 32 columns: adds its part to the T tokens' sums.
 template <PackedFormat F, int T>
@@ -89,16 +54,7 @@ static void packed_tokens(const Matmul& m, const std::byte* group, std::int64_t 
       multiply_chunk<F, T>(chunk, d, minimum, x, acc);
     }
   }
-  const int n = static_cast<int>(m.w.rows - row < kGroupRows ? m.w.rows - row : kGroupRows);
-  for (int t = 0; t < T; ++t) {
-    if (m.bias != nullptr) acc[t] = acc[t] + load_some(m.bias + row, n);
-    float* y = m.y + (token + t) * m.y_stride + row;
-    if (n == kGroupRows) {
-      store(y, acc[t]);
-    } else {
-      store_some(y, acc[t], n);
-    }
-  }
+  store_sums<T>(m, row, token, acc);
 }
 
 template <PackedFormat F>
@@ -118,7 +74,7 @@ static void packed_rows(const Matmul& m, std::int64_t first_row, std::int64_t la
   }
 }
 
-static bool wants_inputs(const Matrix& w) { return w.packed != nullptr; }
+static unsigned wanted_inputs(const Matrix& w) { return w.packed != nullptr ? kInt8Inputs : 0; }
 
 static Numbers numbers(const Matrix& w) {
   if (w.packed != nullptr) return Numbers::kInt8;
@@ -131,20 +87,15 @@ static void multiply_inputs(const Matmul& m, std::int64_t first_row, std::int64_
   with_packed_format(m.w.type, [&]<PackedFormat F>() { packed_rows<F>(m, first_row, last_row); });
 }
 
-constexpr int kInputChunkBytes = sizeof(InputChunk);
+constexpr auto kPackedBytes = packed_bytes;
+constexpr auto kPack = pack_group;
 
-// Whole numbers that fit.
-RUNNEL_INLINE void store_int8(std::int8_t* out, Vec v) {
-  typedef std::int8_t bytes __attribute__((vector_size(kLanes)));
-  RUNNEL_EACH_PART {
-    const auto narrow =
-        __builtin_convertvector(__builtin_convertvector(v.part[i], native_int), bytes);
-    __builtin_memcpy(out + i * kLanes, &narrow, sizeof(narrow));
-  }
+static std::size_t input_bytes(std::int64_t cols) {
+  return sizeof(InputChunk) * static_cast<std::size_t>((cols + 31) / 32);
 }
 
-static void prepare_row(const float* x, std::int64_t cols, int token, int n_tokens,
-                        std::byte* inputs) {
+static void prepare_row(unsigned /*forms*/, const float* x, std::int64_t cols, int token,
+                        int n_tokens, std::byte* inputs) {
   const InputPlace place = input_place(token, n_tokens, cols);
   InputChunk* out = reinterpret_cast<InputChunk*>(inputs) + place.first;
   const Vec magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer

@@ -2,9 +2,11 @@
 // clang-format off
     .name = kName,
     .matmul = matmul,
-    .wants_inputs = wants_inputs,
-    .input_chunk_bytes = kInputChunkBytes,
+    .wanted_inputs = wanted_inputs,
+    .input_bytes = input_bytes,
     .prepare_row = prepare_row,
+    .packed_bytes = kPackedBytes,
+    .pack = kPack,
     .dequantize = dequantize,
     .rms_norm = rms_norm,
     .layer_norm = layer_norm,

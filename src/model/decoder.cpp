@@ -205,13 +205,13 @@ void Decoder::multiply(std::span<kernels::Matmul> products) {
 
 // What the kernels make of the inputs, once for all the products.
 void Decoder::prepare_inputs(std::span<kernels::Matmul> products) {
-  if (std::none_of(products.begin(), products.end(),
-                   [this](const auto& m) { return kernels_.wants_inputs(m.w); }))
-    return;
+  unsigned forms = 0;
+  for (const kernels::Matmul& m : products) forms |= kernels_.wanted_inputs(m.w);
+  if (forms == 0) return;
   const kernels::Matmul& m = products.front();
   std::byte* inputs = buffers_->inputs.front().bytes;
   threads_.run(m.n_tokens, [&](int t, int) {
-    kernels_.prepare_row(m.x + t * m.x_stride, m.w.cols, t, m.n_tokens, inputs);
+    kernels_.prepare_row(forms, m.x + t * m.x_stride, m.w.cols, t, m.n_tokens, inputs);
   });
   for (kernels::Matmul& product : products) product.inputs = inputs;
 }

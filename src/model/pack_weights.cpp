@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "kernels/packed.h"
+#include "kernels/kernels.h"
 #include "model/weights.h"
 
 namespace runnel {
@@ -34,25 +34,24 @@ void release_pages(const std::byte* data, std::size_t n) {
 
 // 0 for a matrix that stays as it is.
 std::size_t packed_bytes(const Matrix& matrix) {
-  const auto format = matrix ? kernels::packed_format(matrix.type) : std::nullopt;
-  if (!format) return 0;
+  if (!matrix) return 0;
   return static_cast<std::size_t>(kernels::n_groups(matrix.rows)) *
-         kernels::packed_group_bytes(*format, matrix.cols);
+         kernels::best_table().packed_bytes(matrix.type, matrix.cols);
 }
 
 void pack(Matrix& matrix, Weights& weights, ThreadPool& threads) {
-  const auto format = matrix ? kernels::packed_format(matrix.type) : std::nullopt;
-  if (!format) return;
+  const std::size_t n_packed = packed_bytes(matrix);
+  if (n_packed == 0) return;
+  const kernels::Table& table = kernels::best_table();
   const std::int64_t n_groups = kernels::n_groups(matrix.rows);
-  const std::size_t group_bytes = kernels::packed_group_bytes(*format, matrix.cols);
-  std::byte* out = weights.packed.take(packed_bytes(matrix));
+  const std::size_t group_bytes = table.packed_bytes(matrix.type, matrix.cols);
+  std::byte* out = weights.packed.take(n_packed);
   const std::int64_t n_tasks = std::min<std::int64_t>(n_groups, 256);
   threads.run(static_cast<int>(n_tasks), [&](int task, int) {
     for (std::int64_t group = task * n_groups / n_tasks; group < (task + 1) * n_groups / n_tasks;
          ++group) {
-      kernels::pack_group(matrix.type, matrix.data, matrix.rows, matrix.cols,
-                          group * kernels::kGroupRows,
-                          out + static_cast<std::size_t>(group) * group_bytes);
+      table.pack(matrix.type, matrix.data, matrix.rows, matrix.cols, group * kernels::kGroupRows,
+                 out + static_cast<std::size_t>(group) * group_bytes);
     }
   });
   matrix.packed = out;

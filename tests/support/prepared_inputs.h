@@ -1,14 +1,12 @@
 // Inputs of a product as a table of kernels wants them, and what numbers they stand for.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 #include "base/cache_line.h"
-#include "base/half.h"
 #include "kernels/kernels.h"
+#include "kernels/spans.h"
 
 namespace runnel::test {
 
@@ -19,38 +17,43 @@ class PreparedInputs {
       : table_(table),
         n_tokens_(n_tokens),
         cols_(cols),
-        lines_(cache_lines(
-            static_cast<std::size_t>(n_tokens * ((cols + 31) / 32) * table.input_chunk_bytes))) {
+        lines_(cache_lines(static_cast<std::size_t>(n_tokens) * table.input_bytes(cols))) {
     for (int t = 0; t < n_tokens; ++t) {
-      table.prepare_row(x + t * cols, cols, t, n_tokens, lines_.front().bytes);
+      table.prepare_row(kernels::kInt8Inputs | kernels::kBfloatInputs, x + t * cols, cols, t,
+                        n_tokens, lines_.front().bytes);
     }
   }
 
   const std::byte* data() const { return lines_.front().bytes; }
-  bool is_int8() const { return table_.input_chunk_bytes == sizeof(kernels::InputChunk); }
+  bool is_in_spans() const { return table_.packed_bytes == kernels::span_group_bytes; }
 
-  const kernels::InputChunk& int8_chunk(int token, std::int64_t col) const {
-    return *reinterpret_cast<const kernels::InputChunk*>(chunk(token, col));
+  // What is not in spans.
+  const kernels::InputChunk& chunk(int token, std::int64_t col) const {
+    const kernels::InputPlace place = kernels::input_place(token, n_tokens_, cols_);
+    return reinterpret_cast<const kernels::InputChunk*>(
+        data())[place.first + col / 32 * place.stride];
+  }
+  int whole(int token, std::int64_t col) const {
+    if (!is_in_spans()) return chunk(token, col).q[col % 32];
+    const std::byte* q =
+        spans().q(col / kernels::kSpan, static_cast<int>(col % kernels::kSpan / 64), token);
+    return static_cast<std::int8_t>(q[col % 64]);
+  }
+  float scale(int token, std::int64_t col) const {
+    return is_in_spans() ? *spans().scale(col / kernels::kSpan, token) : chunk(token, col).scale;
+  }
+  // The sum of the 16 whole numbers from a multiple of 16.
+  int half_sum(int token, std::int64_t col) const {
+    if (!is_in_spans()) return chunk(token, col).half_sums[col / 16 % 2];
+    return spans().sums(col / kernels::kSpan, token)[col % kernels::kSpan / 16];
   }
   double number(int token, std::int64_t col) const {
-    if (is_int8()) {
-      const kernels::InputChunk& c = int8_chunk(token, col);
-      return c.q[col % 32] * static_cast<double>(c.scale);
-    }
-    std::uint16_t bits;
-    std::memcpy(&bits, chunk(token, col) + col % 32 * 2, 2);
-    return static_cast<double>(bf16_to_f32(bits));
-  }
-  // A weight as these inputs meet it.
-  double weight(float w) const {
-    return static_cast<double>(is_int8() ? w : bf16_to_f32(f32_to_bf16(w)));
+    return whole(token, col) * static_cast<double>(scale(token, col));
   }
 
  private:
-  const std::byte* chunk(int token, std::int64_t col) const {
-    const int group = is_int8() ? kernels::kInputGroup : 16;
-    const kernels::InputPlace place = kernels::input_place(token, n_tokens_, cols_, group);
-    return data() + (place.first + col / 32 * place.stride) * table_.input_chunk_bytes;
+  kernels::SpanInputs<const std::byte> spans() const {
+    return {data(), n_tokens_, kernels::n_spans(cols_)};
   }
 
   const kernels::Table& table_;

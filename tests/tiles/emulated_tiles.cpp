@@ -2,6 +2,7 @@
 // tile instruction traps, and the handler here does what the manual says it does. So the very
 // machine code that ships is tested, and a wrong tile shape ends the test. Source: Intel 64 and
 // IA-32 Architectures Software Developer's Manual, volume 2.
+#include <cpuid.h>
 #include <signal.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -56,11 +57,25 @@ float widen(std::uint8_t low, std::uint8_t high) {
   return std::fpclassify(value) == FP_SUBNORMAL ? 0 : value;
 }
 
+int widen(std::uint8_t byte, bool is_signed) {
+  return is_signed ? static_cast<std::int8_t>(byte) : byte;
+}
+
+void multiply_bytes(Tile& c, const Tile& a, const Tile& b, bool b_is_signed) {
+  for (int m = 0; m < c.rows; ++m) {
+    for (int n = 0; n < c.row_bytes / 4; ++n) {
+      std::int32_t sum;
+      std::memcpy(&sum, &c.bytes[m][4 * n], 4);
+      for (int k = 0; k < a.row_bytes; ++k)
+        sum += widen(a.bytes[m][k], true) * widen(b.bytes[k / 4][4 * n + k % 4], b_is_signed);
+      std::memcpy(&c.bytes[m][4 * n], &sum, 4);
+    }
+  }
+}
+
 // Even and odd elements are summed apart, then together, then added: in this order, each step
 // rounded.
-void multiply(Tile& c, const Tile& a, const Tile& b) {
-  if (c.rows != a.rows || c.row_bytes != b.row_bytes || a.row_bytes != 4 * b.rows)
-    fail("tile shapes that do not fit each other");
+void multiply_pairs(Tile& c, const Tile& a, const Tile& b) {
   for (int m = 0; m < c.rows; ++m) {
     float even[16] = {};
     float odd[16] = {};
@@ -125,13 +140,21 @@ struct Instruction {
   }
 };
 
+bool has_shapes() {
+  constexpr unsigned kAmxTile = 1u << 24;  // CPUID 7.0, edx
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kAmxTile) != 0;
+}
+
 // The length of the instruction, or 0 where it is none of ours.
 int execute(const Instruction& i) {
   enum { kNone, k66, kF3, kF2 };
   if (i.code[0] != 0xc4 || i.map() != 2) return 0;
   std::int64_t stride;
   int length = 5;
-  if (i.opcode() == 0x49 && i.mode() != 3 && i.prefix() == kNone) {
+  if (i.opcode() == 0x49 && i.prefix() == kNone && has_shapes()) {
+    return 0;  // the processor does it
+  } else if (i.opcode() == 0x49 && i.mode() != 3 && i.prefix() == kNone) {
     configure(i.memory(&stride, &length));
   } else if (i.opcode() == 0x49 && i.mode() == 3 && i.prefix() == kNone) {  // tilerelease
     for (Tile& t : tiles) t = {};
@@ -148,17 +171,49 @@ int execute(const Instruction& i) {
     std::uint8_t* to = i.memory(&stride, &length);
     for (int row = 0; row < t.rows; ++row)
       std::memcpy(to + row * stride, t.bytes[row], static_cast<std::size_t>(t.row_bytes));
-  } else if (i.opcode() == 0x5c && i.prefix() == kF3) {  // tdpbf16ps
-    multiply(tile(i.reg()), tile(i.rm()), tile(i.third()));
+  } else if (i.opcode() == 0x5c || i.opcode() == 0x5e) {
+    Tile& c = tile(i.reg());
+    const Tile& a = tile(i.rm());
+    const Tile& b = tile(i.third());
+    if (c.rows != a.rows || c.row_bytes != b.row_bytes || a.row_bytes != 4 * b.rows)
+      fail("tile shapes that do not fit each other");
+    if (i.opcode() == 0x5c && i.prefix() == kF3) {  // tdpbf16ps
+      multiply_pairs(c, a, b);
+    } else if (i.opcode() == 0x5e && (i.prefix() == kF2 || i.prefix() == kF3)) {
+      multiply_bytes(c, a, b, i.prefix() == kF2);  // tdpbssd, tdpbsud
+    } else {
+      return 0;
+    }
   } else {
     return 0;
   }
   return length;
 }
 
+// On a processor that has tiles only those trap that touch their numbers, as long as the system has
+// not been asked for them. The shapes are among the registers that the system puts aside. Source:
+// the same manual, volume 1, chapter 13.
+void take_shapes(const ucontext_t* context) {
+  constexpr unsigned kXsave = 0xd;
+  constexpr unsigned kShapes = 17;
+  unsigned size = 0, offset = 0, c = 0, d = 0;
+  __get_cpuid_count(kXsave, kShapes, &size, &offset, &c, &d);
+  const auto* saved = reinterpret_cast<const std::uint8_t*>(context->uc_mcontext.fpregs);
+  std::uint64_t present;
+  std::memcpy(&present, saved + 512, 8);
+  const std::uint8_t* shapes = saved + offset;
+  thread_local std::uint8_t known[64] = {};
+  if ((present >> kShapes & 1) == 0) fail("no tile shapes");
+  if (std::memcmp(shapes, known, sizeof(known)) == 0) return;
+  std::memcpy(known, shapes, sizeof(known));
+  configure(shapes);
+}
+
 // Traps are slow: tile instructions that follow are taken along.
 void on_illegal_instruction(int, siginfo_t*, void* context) {
-  greg_t* registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
+  auto* const interrupted = static_cast<ucontext_t*>(context);
+  if (has_shapes()) take_shapes(interrupted);
+  greg_t* registers = interrupted->uc_mcontext.gregs;
   int length = 0;
   int n_executed = 0;
   do {

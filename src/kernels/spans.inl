@@ -1,0 +1,117 @@
+// Products of weights in spans (spans.h) without the matrix unit: its sums are whole numbers, so
+// these are equal to the bit. After quad_sums.inl.
+
+RUNNEL_INLINE Sums widen_int8(const std::int8_t* p) {
+  return {(native_int)_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+RUNNEL_INLINE Sums widen_int16(const std::byte* p) {
+  return {
+      (native_int)_mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+// List s or n of sub-block `sub` of a chunk, all of them one after the other from `lists`.
+template <PackedFormat F>
+RUNNEL_INLINE Sums scales_of(const std::byte* lists, int sub) {
+  const std::byte* p = lists + sub * kGroupRows;
+  if constexpr (!is_unsigned(F)) return widen_int8(reinterpret_cast<const std::int8_t*>(p));
+  return {(native_int)_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+template <PackedFormat F>
+RUNNEL_INLINE Sums minimums_of(const std::byte* lists, int sub) {
+  return widen_int8(reinterpret_cast<const std::int8_t*>(lists) + (F.subs() + sub) * kGroupRows);
+}
+RUNNEL_INLINE void add_product(Sums& sums, const Sums& a, const Sums& b) {
+  sums.part[0] += a.part[0] * b.part[0];
+}
+
+// A chunk of a span: the T tokens' sums times s, and n times the sums of inputs.
+template <PackedFormat F, int T>
+RUNNEL_INLINE void add_chunk(const std::byte* chunk, const SpanInputs<const std::byte>& x,
+                             std::int64_t span, int c, int token, Sums* scaled, Sums* minimums) {
+  Bytes quads[8];
+  load_quads<F.bits>(chunk, quads, std::make_index_sequence<8>{});
+  if constexpr (F.is_e2m1) {
+    repeat<8>([&](int j) __attribute__((always_inline)) { quads[j] = look_up(quads[j]); });
+  }
+  const std::byte* lists = chunk + 64 * F.bits;
+  repeat<F.subs()>([&](int sub) __attribute__((always_inline)) {
+    const Sums s = scales_of<F>(lists, sub);
+    repeat<T>([&](int t) __attribute__((always_inline)) {
+      const std::int16_t* halves = x.sums(span, token + t) + 2 * c;
+      const std::int32_t x_sum = F.subs() == 2 ? halves[sub] : halves[0] + halves[1];
+      const auto* q = reinterpret_cast<const std::int8_t*>(x.q(span, c / 2, token + t)) +
+                      c % 2 * 32 + sub * F.sub_block;
+      add_product(scaled[t], dot_sub<F, T == 1>(quads + sub * 8 / F.subs(), q, x_sum), s);
+      if constexpr (F.has_minimums)
+        add_product(minimums[t], minimums_of<F>(lists, sub), splat_int(x_sum));
+    });
+  });
+}
+
+template <PackedFormat F, int T>
+static void span_tokens(const Matmul& m, const std::byte* group, std::int64_t row, int token) {
+  const SpanInputs<const std::byte> x = {m.inputs, m.n_tokens, n_spans(m.w.cols)};
+  Vec acc[T];
+  repeat<T>([&](int t) __attribute__((always_inline)) { acc[t] = splat(0); });
+  for (std::int64_t span = 0; span * kSpan < m.w.cols; ++span) {
+    const Vec d = load(reinterpret_cast<const float*>(group));
+    const std::byte* chunk = group + span_head_bytes(F);
+    const std::int64_t left = (m.w.cols - span * kSpan) / 32;
+    const int n_chunks = static_cast<int>(left < kSpanChunks ? left : kSpanChunks);
+    Sums scaled[T] = {};
+    Sums minimums[T] = {};
+    for (int c = 0; c < n_chunks; ++c, chunk += in_spans(F).chunk_bytes()) {
+      if constexpr (T == 1) {
+        for (std::size_t i = 0; i < in_spans(F).chunk_bytes(); i += 64) fetch(chunk + 3072 + i);
+      }
+      add_chunk<F, T>(chunk, x, span, c, token, scaled, minimums);
+    }
+    repeat<T>([&](int t) __attribute__((always_inline)) {
+      Sums sums = scaled[t];
+      if constexpr (F.has_minimums) {
+        const std::byte* g = group + sizeof(float) * kGroupRows;
+        sums.part[0] = scaled[t].part[0] * widen_int16(g).part[0] -
+                       minimums[t].part[0] * widen_int16(g + 2 * kGroupRows).part[0];
+      }
+      acc[t] = multiply_add(to_float(sums), d * splat(*x.scale(span, token + t)), acc[t]);
+    });
+    group = chunk;
+  }
+  store_sums<T>(m, row, token, acc);
+}
+
+template <PackedFormat F>
+static void span_rows(const Matmul& m, std::int64_t first_row, std::int64_t last_row) {
+  const std::size_t group_bytes = span_group_bytes_of(F, m.w.cols);
+  for (std::int64_t row = first_row; row < last_row; row += kGroupRows) {
+    const std::byte* group = m.w.packed + static_cast<std::size_t>(row / kGroupRows) * group_bytes;
+    int t = 0;
+    for (; m.n_tokens - t >= 4; t += 4) span_tokens<F, 4>(m, group, row, t);
+    for (; m.n_tokens - t >= 2; t += 2) span_tokens<F, 2>(m, group, row, t);
+    if (t < m.n_tokens) span_tokens<F, 1>(m, group, row, t);
+  }
+}
+
+static void prepare_spans(const float* x, std::int64_t cols, int token, int n_tokens,
+                          std::byte* inputs) {
+  const SpanInputs<std::byte> out = {inputs, n_tokens, n_spans(cols)};
+  const Vec magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  for (std::int64_t span = 0; span * kSpan < cols; ++span, x += kSpan) {
+    const std::int64_t left = cols - span * kSpan;
+    const int n = static_cast<int>(left < kSpan ? left : kSpan);
+    Vec largest = splat(0);
+    for (int i = 0; i < n; i += kTile) {
+      const Vec v = load(x + i);
+      largest = max(largest, max(v, splat(0) - v));
+    }
+    const float maximum = max_lane(largest);
+    const Vec inverse = splat(maximum > 0 ? 127.0f / maximum : 0.0f);
+    *out.scale(span, token) = maximum / 127.0f;
+    std::int16_t* sums = out.sums(span, token);
+    for (int i = 0; i < kSpan; i += kTile) {
+      auto* q = reinterpret_cast<std::int8_t*>(out.q(span, i / 64, token)) + i % 64;
+      const Vec rounded = i < n ? (load(x + i) * inverse + magic) - magic : splat(0);
+      store_int8(q, rounded);
+      sums[i / kTile] = static_cast<std::int16_t>(sum_lanes(rounded));  // exact
+    }
+  }
+}
