@@ -16,9 +16,9 @@ static Numbers numbers(const Matrix& w) {
 constexpr auto kPackedBytes = span_group_bytes;
 constexpr auto kPack = pack_spans;
 
-static std::size_t input_bytes(std::int64_t cols) {
-  return static_cast<std::size_t>(n_spans(cols) * kSpanInputBytes +
-                                  (cols + kPanelColumns - 1) / kPanelColumns * kPanelInputBytes);
+static std::size_t input_bytes(std::int64_t cols, int n_tokens) {
+  return static_cast<std::size_t>(n_spans(cols) * kSpanInputBytes * n_tokens) +
+         half_input_bytes(cols, n_tokens);
 }
 
 static void prepare_row(unsigned forms, const float* x, std::int64_t cols, int token, int n_tokens,

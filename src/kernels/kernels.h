@@ -124,10 +124,10 @@ struct Table {
   void (*matmul)(const Matmul& task, std::int64_t first_row, std::int64_t last_row,
                  std::byte* scratch);
   // Products with some weights read inputs in a form of their own, made once for all
-  // of them. `inputs`: n_tokens * input_bytes(cols), 64-byte aligned; prepare_row() fills in one
+  // of them. `inputs`: input_bytes(), 64-byte aligned; prepare_row() fills in one
   // token's, in all forms of the set `forms`, from `cols` floats.
   unsigned (*wanted_inputs)(const Matrix& w);  // 0: the floats themselves
-  std::size_t (*input_bytes)(std::int64_t cols);
+  std::size_t (*input_bytes)(std::int64_t cols, int n_tokens);
   void (*prepare_row)(unsigned forms, const float* x, std::int64_t cols, int token, int n_tokens,
                       std::byte* inputs);
   // How quantised weights are rearranged: bytes of a group of kGroupRows rows, 0 for types that

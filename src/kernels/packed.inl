@@ -90,8 +90,8 @@ static void multiply_inputs(const Matmul& m, std::int64_t first_row, std::int64_
 constexpr auto kPackedBytes = packed_bytes;
 constexpr auto kPack = pack_group;
 
-static std::size_t input_bytes(std::int64_t cols) {
-  return sizeof(InputChunk) * static_cast<std::size_t>((cols + 31) / 32);
+static std::size_t input_bytes(std::int64_t cols, int n_tokens) {
+  return sizeof(InputChunk) * static_cast<std::size_t>((cols + 31) / 32 * n_tokens);
 }
 
 static void prepare_row(unsigned /*forms*/, const float* x, std::int64_t cols, int token,

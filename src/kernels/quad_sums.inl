@@ -52,11 +52,6 @@ RUNNEL_INLINE void store_sums(const Matmul& m, std::int64_t row, int token, Vec*
   const int n = static_cast<int>(m.w.rows - row < kGroupRows ? m.w.rows - row : kGroupRows);
   for (int t = 0; t < T; ++t) {
     if (m.bias != nullptr) acc[t] = acc[t] + load_some(m.bias + row, n);
-    float* y = m.y + (token + t) * m.y_stride + row;
-    if (n == kGroupRows) {
-      store(y, acc[t]);
-    } else {
-      store_some(y, acc[t], n);
-    }
+    store_first(m.y + (token + t) * m.y_stride + row, acc[t], n);
   }
 }

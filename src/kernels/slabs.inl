@@ -1,6 +1,6 @@
 // Products that keep many tokens' sums for up to 32 rows in scratch, [kSlabTokens][32] floats.
 
-constexpr int kSlabTokens = 512;
+constexpr int kSlabTokens = 256;
 constexpr std::int64_t kSlabBytes = 2 << 20;  // of inputs, that stay in cache while all rows pass
 using SlabSums = float[kSlabTokens][2 * kTileRows];
 
@@ -11,7 +11,7 @@ static void begin_sums(const Matmul& m, std::int64_t row, int n_rows, bool is_fi
     const float* y = m.y + t * m.y_stride + row;
     for (int half = 0; half < 2; ++half)
       store(sums[t - first] + half * kTile,
-            is_first ? splat(0) : load_some(y + half * kTile, of_half(half, n_rows)));
+            is_first ? splat(0) : load_first(y + half * kTile, of_half(half, n_rows)));
   }
 }
 // To y; with the bias if these are the last columns.
@@ -22,13 +22,8 @@ static void keep_sums(const Matmul& m, std::int64_t row, int n_rows, bool is_las
     for (int half = 0; half * kTile < n_rows; ++half) {
       const int n = of_half(half, n_rows);
       Vec sum = load(sums[t - first] + half * kTile);
-      if (has_bias) sum = sum + load_some(m.bias + row + half * kTile, n);
-      float* y = m.y + t * m.y_stride + row + half * kTile;
-      if (n == kTile) {
-        store(y, sum);
-      } else {
-        store_some(y, sum, n);
-      }
+      if (has_bias) sum = sum + load_first(m.bias + row + half * kTile, n);
+      store_first(m.y + t * m.y_stride + row + half * kTile, sum, n);
     }
   }
 }

@@ -130,15 +130,40 @@ RUNNEL_INLINE void multiply_span(const std::byte* q, int n, int n_steps, const S
   order_memory();
 }
 
+// What is fetched while tokens pass, a little with each group of them: the weights of the next
+// span, and where the sums will go.
+struct Ahead {
+  const std::byte* weights[2];
+  std::int64_t n_bytes;
+  float* y;  // of the first token
+  std::int64_t y_stride;
+  int span;  // of n_spans of the slab
+  int n_spans;
+
+  // For group i of n_groups, of n_tokens.
+  RUNNEL_MEMBER void fetch_part(int i, int n_groups, int n_tokens) const {
+    for (std::int64_t at = i * 64; at < n_bytes; at += n_groups * 64) {
+      fetch(weights[0] + at);
+      fetch(weights[1] + at);
+    }
+    for (int t = span; t < n_tokens; t += n_spans) {
+      float* const line = y + (i * kTileRows + t) * y_stride;
+      fetch_to_write(line);
+      fetch_to_write(line + kTile);
+    }
+  }
+};
+
 // The tokens [first, last), in groups of n for which tiles are shaped, past a panel of one span.
 // `sums` are the first one's.
 template <bool kTwoGroups>
 static void pass_tokens(const Matmul& m, std::int64_t span, int n_steps, int first, int last, int n,
-                        float (*sums)[2 * kGroupRows], SpanScratch& s) {
+                        float (*sums)[2 * kGroupRows], const Ahead& ahead, SpanScratch& s) {
   const SpanInputs<const std::byte> x = {m.inputs, m.n_tokens, n_spans(m.w.cols)};
   Taken before = {};
   for (int token = first; token < last; token += n) {
     const Taken taken = {s.c[token / kTileRows % 2], x.scale(span, token), sums + (token - first)};
+    ahead.fetch_part((token - first) / kTileRows, (last - first + kTileRows - 1) / kTileRows, n);
     const auto multiply = [&](auto f) __attribute__((always_inline)) {
       multiply_span<kTwoGroups>(x.q(span, 0, token), n, n_steps, s, s.c[token / kTileRows % 2], f);
     };
@@ -175,20 +200,32 @@ static void multiply_spans(const Matmul& m, std::int64_t row, int n_rows, std::i
   const bool two = n_rows > kGroupRows;
   const int whole = last - (last - first) % kTileRows;  // the tokens before are in full groups
   begin_sums(m, row, n_rows, first_col == 0, first, last, s.sums);
+  const auto weights_at = [&](std::int64_t group, std::int64_t col) {
+    return groups + static_cast<std::size_t>(group) * group_bytes + span_group_bytes_of(F, col);
+  };
   for (std::int64_t col = first_col; col < last_col; col += kSpan) {
     const std::int64_t n_cols = last_col - col < kSpan ? last_col - col : kSpan;
     for (int group = 0; group <= (two ? 1 : 0); ++group) {
-      const std::byte* at =
-          groups + static_cast<std::size_t>(group) * group_bytes + span_group_bytes_of(F, col);
+      const std::byte* at = weights_at(group, col);
       store(s.d[group], load(reinterpret_cast<const float*>(at)));
       fill_digits<F>(at, static_cast<int>(n_cols / 32), s.panel[group]);
     }
+    const bool is_last = col + kSpan >= last_col;
+    const std::int64_t next_group = is_last ? 2 : 0;
+    const std::int64_t next_col = is_last ? first_col : col + kSpan;
+    Ahead ahead = {
+        .weights = {weights_at(next_group, next_col), weights_at(next_group + 1, next_col)},
+        .n_bytes = static_cast<std::int64_t>(span_group_bytes_of(F, kSpan)),
+        .y_stride = m.y_stride,
+        .span = static_cast<int>((col - first_col) / kSpan),
+        .n_spans = static_cast<int>((last_col - first_col + kSpan - 1) / kSpan)};
     const auto pass = [&](int from, int to, int n) {
       if (from == to) return;
       if (col == first_col || (first < whole && whole < last)) shape_span_tiles(n);
       const int n_steps = static_cast<int>((n_cols + 63) / 64);
+      ahead.y = m.y + from * m.y_stride + row;
       (two ? pass_tokens<true> : pass_tokens<false>)(m, col / kSpan, n_steps, from, to, n,
-                                                     s.sums + (from - first), s);
+                                                     s.sums + (from - first), ahead, s);
     };
     pass(first, whole, kTileRows);
     pass(whole, last, last - whole);

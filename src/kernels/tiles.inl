@@ -36,6 +36,10 @@ RUNNEL_INLINE int of_half(int half, std::int64_t n) {
 RUNNEL_INLINE __m512i narrow(Vec low, Vec high) {
   return (__m512i)_mm512_cvtne2ps_pbh((__m512)high.part[0], (__m512)low.part[0]);
 }
+RUNNEL_INLINE __m512i half_to_bfloat(__m512i halves) {
+  return narrow({(native)_mm512_cvtph_ps(_mm512_castsi512_si256(halves))},
+                {(native)_mm512_cvtph_ps(_mm512_extracti64x4_epi64(halves, 1))});
+}
 // The first n of 32 floats, or all; then zeros.
 RUNNEL_INLINE __m512i narrow_some(const float* x, std::int64_t n) {
   if (n >= 32) return narrow(load(x), load(x + 16));

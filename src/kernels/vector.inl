@@ -23,6 +23,8 @@ struct Vec {
 // say so. Any p will do. Inlined with all its callers: g++ drops calls of functions that do no
 // more.
 RUNNEL_INLINE void fetch(const void* p) { __builtin_prefetch(p, 0, 2); }
+// The same, to be written.
+RUNNEL_INLINE void fetch_to_write(void* p) { __builtin_prefetch(p, 1, 2); }
 
 RUNNEL_INLINE Vec splat(float x) {
   Vec v;
@@ -51,6 +53,13 @@ RUNNEL_INLINE void store_some(float* p, Vec v, int n) {
   float lanes[kTile];
   store(lanes, v);
   for (int i = 0; i < n; ++i) p[i] = lanes[i];
+}
+// The first n lanes, or all.
+RUNNEL_INLINE Vec load_first(const float* p, int n) {
+  return n == kTile ? load(p) : load_some(p, n);
+}
+RUNNEL_INLINE void store_first(float* p, Vec v, int n) {
+  n == kTile ? store(p, v) : store_some(p, v, n);
 }
 RUNNEL_INLINE Vec load_half16(const std::uint16_t* p) {
   Vec v;

@@ -105,7 +105,7 @@ struct Decoder::Buffers {
     for (Vector* buffer : {&k, &v}) buffer->resize(size(n) * size(c.kv_dim()));
     for (Vector* buffer : {&gate, &up}) buffer->resize(size(n) * size(c.ffn_dim));
     logits.resize(size(std::min(n, kLogitRows)) * size(c.vocabulary_size));
-    inputs = cache_lines(size(n) * kernels::best_table().input_bytes(largest_input(c)));
+    inputs = cache_lines(kernels::best_table().input_bytes(largest_input(c), n));
     scratch.assign(
         size(n_threads),
         cache_lines(std::max(kernels::matmul_scratch_bytes(largest_input(c)),

@@ -17,7 +17,7 @@ class PreparedInputs {
       : table_(table),
         n_tokens_(n_tokens),
         cols_(cols),
-        lines_(cache_lines(static_cast<std::size_t>(n_tokens) * table.input_bytes(cols))) {
+        lines_(cache_lines(table.input_bytes(cols, n_tokens))) {
     for (int t = 0; t < n_tokens; ++t) {
       table.prepare_row(kernels::kInt8Inputs | kernels::kBfloatInputs, x + t * cols, cols, t,
                         n_tokens, lines_.front().bytes);
