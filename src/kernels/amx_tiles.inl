@@ -5,9 +5,6 @@
 // The compiler does not know what memory the tile instructions read and write.
 RUNNEL_INLINE void order_memory() { __asm__ volatile("" ::: "memory"); }
 
-// Starts of sums: after tilezero the next product of a tile takes three times as long.
-alignas(64) static constexpr std::int32_t kZeros[kTileRows * kTileRows] = {};
-
 // What the eight registers are: [0..3] = C of two row and two column halves, [4..5] = A, [6..7] =
 // B. Shapes that are not used are 0.
 struct alignas(64) TileShapes {
@@ -81,10 +78,10 @@ class TileUnit {
     const std::byte* const b1 = b0 + p.b_step;
     order_memory();
     if (p.is_first) {
-      _tile_loadd(0, kZeros, 64);
-      if constexpr (kTwoColumns) _tile_loadd(1, kZeros, 64);
-      if constexpr (kTwoRows) _tile_loadd(2, kZeros, 64);
-      if constexpr (kTwoRows && kTwoColumns) _tile_loadd(3, kZeros, 64);
+      _tile_zero(0);
+      if constexpr (kTwoColumns) _tile_zero(1);
+      if constexpr (kTwoRows) _tile_zero(2);
+      if constexpr (kTwoRows && kTwoColumns) _tile_zero(3);
     } else {
       _tile_loadd(0, c0, c_bytes);
       if constexpr (kTwoColumns) _tile_loadd(1, c0 + kTileRows, c_bytes);
@@ -122,10 +119,10 @@ static std::int64_t peak_of_tiles(std::int64_t rounds, float* sink, Step step) {
   shape_tiles(kTileRows, kTileRows, kTileRows, kTileRows);
   alignas(64) float c[kTileRows * kTileRows] = {*sink};
   order_memory();
-  _tile_loadd(0, kZeros, 64);
-  _tile_loadd(1, kZeros, 64);
-  _tile_loadd(2, kZeros, 64);
-  _tile_loadd(3, kZeros, 64);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
   _tile_loadd(4, c, 64);
   _tile_loadd(5, c, 64);
   _tile_loadd(6, c, 64);

@@ -85,13 +85,13 @@ static void store_square(const float* sums, const float* bias, int n_rows, int n
 }
 
 // 16 rows of half-precision weights, as stored, to tiles of A; rows past the matrix and columns
-// past it are 0. Meanwhile the same part of the next 16 rows, end to end, is fetched: rows side by
+// past it are 0. Meanwhile the 16 rows after the next are fetched, end to end: rows side by
 // side are as many streams, which memory gives slowly.
 static void fill_half_tiles(const Matrix& w, std::int64_t row, std::int64_t first_col,
                             std::int64_t n_cols, std::byte* tiles) {
   const auto* data = reinterpret_cast<const std::uint16_t*>(w.data);
-  const auto* next =
-      reinterpret_cast<const std::byte*>(data + (row + kTileRows) * w.cols + first_col * kTileRows);
+  const auto* next = reinterpret_cast<const std::byte*>(data + (row + 2 * kTileRows) * w.cols +
+                                                        first_col * kTileRows);
   const int n_rows = of_half(0, w.rows - row);
   for (int r = 0; r < kTileRows; ++r) {
     const std::uint16_t* from = data + (row + (r < n_rows ? r : 0)) * w.cols + first_col;

@@ -47,6 +47,10 @@ RUNNEL_INLINE void add_chunk(const std::byte* chunk, const SpanInputs<const std:
   });
 }
 
+// Bytes that weights are asked for ahead of a token alone: memory gives a core more than the
+// processor asks for by itself.
+constexpr int kFetchAhead = 3072;
+
 template <PackedFormat F, int T>
 static void span_tokens(const Matmul& m, const std::byte* group, std::int64_t row, int token) {
   const SpanInputs<const std::byte> x = {m.inputs, m.n_tokens, n_spans(m.w.cols)};
@@ -61,7 +65,8 @@ static void span_tokens(const Matmul& m, const std::byte* group, std::int64_t ro
     Sums minimums[T] = {};
     for (int c = 0; c < n_chunks; ++c, chunk += in_spans(F).chunk_bytes()) {
       if constexpr (T == 1) {
-        for (std::size_t i = 0; i < in_spans(F).chunk_bytes(); i += 64) fetch(chunk + 3072 + i);
+        for (std::size_t i = 0; i < in_spans(F).chunk_bytes(); i += 64)
+          fetch(chunk + kFetchAhead + i);
       }
       add_chunk<F, T>(chunk, x, span, c, token, scaled, minimums);
     }
