@@ -84,26 +84,69 @@ static void store_square(const float* sums, const float* bias, int n_rows, int n
   }
 }
 
-// 16 rows of half-precision weights, as stored, to tiles of A; rows past the matrix and columns
-// past it are 0. Meanwhile the 16 rows after the next are fetched, end to end: rows side by
-// side are as many streams, which memory gives slowly.
-static void fill_half_tiles(const Matrix& w, std::int64_t row, std::int64_t first_col,
-                            std::int64_t n_cols, std::byte* tiles) {
-  const auto* data = reinterpret_cast<const std::uint16_t*>(w.data);
-  const auto* next = reinterpret_cast<const std::byte*>(data + (row + 2 * kTileRows) * w.cols +
-                                                        first_col * kTileRows);
-  const int n_rows = of_half(0, w.rows - row);
-  for (int r = 0; r < kTileRows; ++r) {
-    const std::uint16_t* from = data + (row + (r < n_rows ? r : 0)) * w.cols + first_col;
-    std::byte* to = tiles + r * 64;
-    for (std::int64_t col = 0; col < n_cols; col += kTileDepth, to += kTileBytes, next += 64) {
-      fetch(next);
-      const std::int64_t n = r < n_rows ? n_cols - col : 0;
-      const auto mask = static_cast<__mmask32>(n >= 32 ? ~0u : (1u << n) - 1);
-      const __m512i halves = _mm512_maskz_loadu_epi16(mask, from + col);
-      const bool is_bfloat = w.type == TensorType::kBF16;
-      _mm512_store_si512(to, is_bfloat ? halves : half_to_bfloat(halves));
+// Row r of 16, n_cols columns of it, as stored, to tiles of A; columns past it are 0, and so is a
+// row past the matrix.
+RUNNEL_INLINE void fill_half_row(const Matrix& w, std::int64_t row, int r, std::int64_t first_col,
+                                 std::int64_t n_cols, std::byte* tiles) {
+  const bool is_there = row + r < w.rows;
+  const auto* from = reinterpret_cast<const std::uint16_t*>(w.data) +
+                     (is_there ? row + r : row) * w.cols + first_col;
+  std::byte* to = tiles + r * 64;
+  for (std::int64_t col = 0; col < n_cols; col += kTileDepth, to += kTileBytes) {
+    const std::int64_t n = is_there ? n_cols - col : 0;
+    const auto mask = static_cast<__mmask32>(n >= kTileDepth ? ~0u : (1u << n) - 1);
+    const __m512i halves = _mm512_maskz_loadu_epi16(mask, from + col);
+    _mm512_store_si512(to, w.type == TensorType::kBF16 ? halves : half_to_bfloat(halves));
+  }
+}
+
+// Up to 16 tokens: a panel of 128 columns is made while the one before is multiplied, and the next
+// rows are fetched, end to end: rows side by side are as many streams, which memory gives slowly.
+constexpr int kFewTiles = 4;
+
+static void multiply_few(const Matmul& m, std::int64_t row, int n_rows, HalfScratch& s) {
+  constexpr std::int64_t kColumns = kFewTiles * kTileDepth;
+  const bool two = n_rows > kTileRows;
+  const auto* next = m.w.data + (row + 2 * kTileRows) * m.w.cols * 2;
+  const auto panel = [&](std::int64_t col, int half) __attribute__((always_inline)) {
+    return s.panel[half][col / kColumns % 2 * kFewTiles];
+  };
+  const auto multiply_tile = [&](std::int64_t col, int tile) __attribute__((always_inline)) {
+    order_memory();
+    _tile_loadd(6,
+                half_inputs(const_cast<std::byte*>(m.inputs), col + tile * kTileDepth, 0,
+                            m.n_tokens, m.w.cols),
+                64);
+    _tile_loadd(4, panel(col, 0) + tile * kTileBytes, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(5, panel(col, 1) + tile * kTileBytes, 64);
+    _tile_dpbf16ps(2, 5, 6);
+    order_memory();
+  };
+  _tile_zero(0);
+  _tile_zero(2);
+  for (std::int64_t col = 0; col < m.w.cols + kColumns; col += kColumns) {
+    const std::int64_t left = m.w.cols - col;
+    const std::int64_t n_cols = left < kColumns ? left : kColumns;  // 0 or less: none
+    for (int r = 0; r < kTileRows; ++r) {
+      for (int half = 0; half < (two ? 2 : 1); ++half) {
+        for (std::int64_t at = 0; at < n_cols; at += kTileDepth, next += 64) fetch(next);
+        fill_half_row(m.w, row + half * kTileRows, r, col, n_cols, panel(col, half));
+      }
+      const int tile = r / (kTileRows / kFewTiles);
+      const std::int64_t before = col - kColumns;
+      if (r % (kTileRows / kFewTiles) == 0 && before >= 0 && before + tile * kTileDepth < m.w.cols)
+        multiply_tile(before, tile);
     }
+  }
+  order_memory();
+  _tile_stored(0, s.sums[0], sizeof(s.sums[0]));
+  _tile_stored(2, s.sums[kTileRows], sizeof(s.sums[0]));
+  order_memory();
+  for (int half = 0; half < 2 && of_half(half, n_rows) > 0; ++half) {
+    const std::int64_t at = row + half * kTileRows;
+    store_square(s.sums[half * kTileRows], m.bias != nullptr ? m.bias + at : nullptr,
+                 of_half(half, n_rows), m.n_tokens, m.y + at, m.y_stride);
   }
 }
 
@@ -128,7 +171,8 @@ static void multiply_columns(const Matmul& m, std::int64_t row, int n_rows, std:
   for (std::int64_t col = first_col; col < last_col; col += kPanelColumns) {
     const std::int64_t n_cols = last_col - col < kPanelColumns ? last_col - col : kPanelColumns;
     for (int half = 0; half < 2 && of_half(half, n_rows) > 0; ++half)
-      fill_half_tiles(m.w, row + half * kTileRows, col, n_cols, s.panel[half][0]);
+      for (int r = 0; r < kTileRows; ++r)
+        fill_half_row(m.w, row + half * kTileRows, r, col, n_cols, s.panel[half][0]);
     unit.multiply(
         {.n_rows = n_rows > kTileRows ? 2 * kTileRows : kTileRows,
          .n_columns = n_tokens,
@@ -152,6 +196,12 @@ static void half_tiles(const Matmul& m, std::int64_t first_row, std::int64_t las
                        std::byte* scratch) {
   static_assert(sizeof(HalfScratch) <= kLeastScratchBytes);
   auto& s = *reinterpret_cast<HalfScratch*>(scratch);
+  if (m.n_tokens <= kTileRows) {
+    shape_tiles(kTileRows, kTileRows, m.n_tokens, 0);
+    for (std::int64_t row = first_row; row < last_row; row += 2 * kTileRows)
+      multiply_few(m, row, of_half(0, last_row - row) + of_half(1, last_row - row), s);
+    return _tile_release();
+  }
   TileUnit unit;
   for_each_slab(m, first_row, last_row, kPanelColumns, 2,
                 [&](std::int64_t row, int n_rows, std::int64_t first_col, std::int64_t last_col,
