@@ -140,6 +140,67 @@ TEST_P(PackedProduct, GivesATokenTheSameBitsAloneAsInAChunk) {
   }
 }
 
+// A file may hold anything.
+TEST_P(PackedProduct, PassesOnScalesThatAreNoNumbers) {
+  const Table& table = *GetParam();
+  for (const TensorType type : kPackedTypes) {
+    if (type == TensorType::kMXFP4) continue;                               // has no such scales
+    std::vector<std::byte> stored(bytes_of(type, kCols), std::byte{0xff});  // each half a NaN
+    std::vector<CacheLine> packed = cache_lines(table.packed_bytes(type, kCols));
+    table.pack(type, stored.data(), 1, kCols, 0, packed.front().bytes);
+    const std::vector<float> x(kCols, 1.0f);
+    const PreparedInputs inputs(table, x.data(), 1, kCols);
+    std::vector<CacheLine> scratch = cache_lines(matmul_scratch_bytes(kCols));
+    float y = 0;
+    table.matmul({.w = {type, 1, kCols, stored.data(), packed.front().bytes},
+                  .inputs = inputs.data(),
+                  .n_tokens = 1,
+                  .y = &y,
+                  .y_stride = 1},
+                 0, 1, scratch.front().bytes);
+    EXPECT_TRUE(std::isnan(y)) << traits(type).name;
+  }
+}
+
+// More tokens and columns than pass at once, whose inputs a cache does not hold.
+TEST_P(PackedProduct, GivesTheSameBitsInLargeChunks) {
+  const Table& table = *GetParam();
+  constexpr int kManyTokens = 261;
+  for (const auto& [type, cols] :
+       {std::pair{TensorType::kQ4_K, 34 * 256}, {TensorType::kQ8_0, 34 * 256 + 96}}) {
+    const auto weights = gaussian(static_cast<std::size_t>(kRows * cols), 1);
+    const auto x = gaussian(static_cast<std::size_t>(kManyTokens * cols), 2);
+    const auto bias = gaussian(kRows, 3);
+    std::vector<std::byte> stored(bytes_of(type, kRows * cols));
+    quantize_row(type, weights.data(), stored.data(), kRows * cols);
+    const std::size_t group_bytes = table.packed_bytes(type, cols);
+    std::vector<CacheLine> packed = cache_lines(3 * group_bytes);
+    for (int group = 0; group < 3; ++group)
+      table.pack(type, stored.data(), kRows, cols, group * kGroupRows,
+                 packed.front().bytes + static_cast<std::size_t>(group) * group_bytes);
+    std::vector<CacheLine> scratch = cache_lines(matmul_scratch_bytes(cols));
+    const auto multiply = [&](int first, int n) {
+      const float* from = x.data() + first * cols;
+      const PreparedInputs inputs(table, from, n, cols);
+      std::vector<float> y(static_cast<std::size_t>(n * kRows));
+      table.matmul({.w = {type, kRows, cols, stored.data(), packed.front().bytes},
+                    .inputs = inputs.data(),
+                    .n_tokens = n,
+                    .bias = bias.data(),
+                    .y = y.data(),
+                    .y_stride = kRows},
+                   0, kRows, scratch.front().bytes);
+      return y;
+    };
+    const std::vector<float> chunk = multiply(0, kManyTokens);
+    for (const int token : {0, 15, 16, 255, 256, 260}) {
+      const auto begin = chunk.begin() + token * kRows;
+      EXPECT_EQ(multiply(token, 1), std::vector<float>(begin, begin + kRows))
+          << traits(type).name << " token " << token;
+    }
+  }
+}
+
 TEST_P(PackedProduct, TakesTheLargestWeightsAndInputsWithoutOverflow) {
   const Table& table = *GetParam();
   std::vector<BlockQ8_0> row(kCols / 32);

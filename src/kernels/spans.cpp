@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "base/half.h"
@@ -19,11 +20,16 @@ struct RowScales {
   int n[kSubBlocks] = {};
 };
 
-// values[i], as whole numbers up to `largest` times what is returned.
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+// values[i], as whole numbers up to `largest` times what is returned: NaN if they are not all
+// finite.
 float round_together(const float* values, int n_values, int largest, int* rounded) {
   float unit = 0;
-  for (int i = 0; i < n_values; ++i)
+  for (int i = 0; i < n_values; ++i) {
+    if (!std::isfinite(values[i])) return kNaN;
     unit = std::max(unit, std::fabs(values[i]) / static_cast<float>(largest));
+  }
   for (int i = 0; i < n_values && unit > 0; ++i)
     rounded[i] = static_cast<int>(std::lround(values[i] / unit));
   return unit;
@@ -80,6 +86,7 @@ Head head_of(const PackedFormat& format, const RowScales& scales) {
       std::fabs(scales.d) * std::max(1.0f, largest_s) * static_cast<float>((1 << format.bits) - 1);
   const float of_minimums = std::fabs(scales.m) * std::max(1.0f, largest_n);
   const float unit = (of_q + of_minimums) / (kLargestWeight - 128);  // what rounding k may add
+  if (!std::isfinite(unit)) return {kNaN, 0, 0};
   if (unit == 0) return {0, 0, 0};
   const float g = std::floor(std::fabs(scales.d) / unit);
   const float exact = g > 0 ? scales.d / g : unit;
