@@ -140,11 +140,19 @@ struct Instruction {
   }
 };
 
-bool has_shapes() {
+// Asked once: a virtual machine answers slowly.
+const bool has_shapes = [] {
   constexpr unsigned kAmxTile = 1u << 24;  // CPUID 7.0, edx
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kAmxTile) != 0;
-}
+}();
+const unsigned offset_of_shapes = [] {
+  constexpr unsigned kXsave = 0xd;
+  constexpr unsigned kShapes = 17;
+  unsigned size = 0, offset = 0, c = 0, d = 0;
+  __get_cpuid_count(kXsave, kShapes, &size, &offset, &c, &d);
+  return offset;
+}();
 
 // The length of the instruction, or 0 where it is none of ours.
 int execute(const Instruction& i) {
@@ -152,7 +160,7 @@ int execute(const Instruction& i) {
   if (i.code[0] != 0xc4 || i.map() != 2) return 0;
   std::int64_t stride;
   int length = 5;
-  if (i.opcode() == 0x49 && i.prefix() == kNone && has_shapes()) {
+  if (i.opcode() == 0x49 && i.prefix() == kNone && has_shapes) {
     return 0;  // the processor does it
   } else if (i.opcode() == 0x49 && i.mode() != 3 && i.prefix() == kNone) {
     configure(i.memory(&stride, &length));
@@ -194,14 +202,11 @@ int execute(const Instruction& i) {
 // not been asked for them. The shapes are among the registers that the system puts aside. Source:
 // the same manual, volume 1, chapter 13.
 void take_shapes(const ucontext_t* context) {
-  constexpr unsigned kXsave = 0xd;
   constexpr unsigned kShapes = 17;
-  unsigned size = 0, offset = 0, c = 0, d = 0;
-  __get_cpuid_count(kXsave, kShapes, &size, &offset, &c, &d);
   const auto* saved = reinterpret_cast<const std::uint8_t*>(context->uc_mcontext.fpregs);
   std::uint64_t present;
   std::memcpy(&present, saved + 512, 8);
-  const std::uint8_t* shapes = saved + offset;
+  const std::uint8_t* shapes = saved + offset_of_shapes;
   thread_local std::uint8_t known[64] = {};
   if ((present >> kShapes & 1) == 0) fail("no tile shapes");
   if (std::memcmp(shapes, known, sizeof(known)) == 0) return;
@@ -212,7 +217,7 @@ void take_shapes(const ucontext_t* context) {
 // Traps are slow: tile instructions that follow are taken along.
 void on_illegal_instruction(int, siginfo_t*, void* context) {
   auto* const interrupted = static_cast<ucontext_t*>(context);
-  if (has_shapes()) take_shapes(interrupted);
+  if (has_shapes) take_shapes(interrupted);
   greg_t* registers = interrupted->uc_mcontext.gregs;
   int length = 0;
   int n_executed = 0;
