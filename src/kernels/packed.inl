@@ -11,10 +11,7 @@ template <PackedFormat F, int T>
 RUNNEL_INLINE void multiply_chunk(const std::byte* chunk, Vec d, Vec m, const InputChunk* x,
                                   Vec* acc) {
   Bytes quads[8];
-  load_quads<F.bits>(chunk, quads, std::make_index_sequence<8>{});
-  if constexpr (F.is_e2m1) {
-    repeat<8>([&](int j) __attribute__((always_inline)) { quads[j] = look_up(quads[j]); });
-  }
+  load_weights<F>(chunk, quads);
   const auto* lists = reinterpret_cast<const std::int8_t*>(chunk + 64 * F.bits);
   repeat<F.subs()>([&](int sub) __attribute__((always_inline)) {
     Vec scale = d;

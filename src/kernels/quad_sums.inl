@@ -21,6 +21,15 @@ RUNNEL_INLINE Sums bits_of(Vec v) {
   return s;
 }
 
+// The 8 quads of a chunk, codes looked up.
+template <PackedFormat F>
+RUNNEL_INLINE void load_weights(const std::byte* chunk, Bytes* quads) {
+  load_quads<F.bits>(chunk, quads, std::make_index_sequence<8>{});
+  if constexpr (F.is_e2m1) {
+    repeat<8>([&](int j) __attribute__((always_inline)) { quads[j] = look_up(quads[j]); });
+  }
+}
+
 // One sub-block of one token: its 16 integer sums, offsets included.
 template <PackedFormat F, bool kIsAlone>
 RUNNEL_INLINE Sums dot_sub(const Bytes* quads, const std::int8_t* q, std::int32_t x_sum) {

@@ -37,8 +37,14 @@ RUNNEL_INLINE __m512i twice(Sums s) {
 template <PackedFormat F>
 static void fill_digits(const std::byte* group, int n_chunks, std::byte (*panel)[4][kTileBytes]) {
   const std::byte* chunk = group + span_head_bytes(F);
-  const std::byte* heads = group + sizeof(float) * kGroupRows;
   const __m512i offset = _mm512_set1_epi16(F.offset);
+  __m512i g = offset;  // both only where there are minimums
+  __m512i k = offset;
+  if constexpr (F.has_minimums) {
+    const std::byte* heads = group + sizeof(float) * kGroupRows;
+    g = twice(widen_int16(heads));
+    k = twice(widen_int16(heads + 2 * kGroupRows));
+  }
   for (int c = 0; c < 2 * ((n_chunks + 1) / 2); ++c, chunk += in_spans(F).chunk_bytes()) {
     std::byte* high = panel[0][c / 2] + c % 2 * kTileBytes / 2;
     std::byte* low = panel[1][c / 2] + c % 2 * kTileBytes / 2;
@@ -48,19 +54,19 @@ static void fill_digits(const std::byte* group, int n_chunks, std::byte (*panel)
       return;
     }
     Bytes quads[8];
-    load_quads<F.bits>(chunk, quads, std::make_index_sequence<8>{});
+    load_weights<F>(chunk, quads);
     const std::byte* lists = chunk + 64 * F.bits;
-    repeat<8>([&](int j) __attribute__((always_inline)) {
-      const int sub = j * F.subs() / 8;
+    repeat<F.subs()>([&](int sub) __attribute__((always_inline)) {
       __m512i m = twice(scales_of<F>(lists, sub));
       __m512i n = _mm512_mullo_epi16(m, offset);
       if constexpr (F.has_minimums) {
-        m = _mm512_mullo_epi16(m, twice(widen_int16(heads)));
-        n = _mm512_mullo_epi16(twice(minimums_of<F>(lists, sub)),
-                               twice(widen_int16(heads + 2 * kGroupRows)));
+        m = _mm512_mullo_epi16(m, g);
+        n = _mm512_mullo_epi16(twice(minimums_of<F>(lists, sub)), k);
       }
-      const Bytes quad = F.is_e2m1 ? look_up(quads[j]) : quads[j];
-      put_digits((__m512i)quad.part[0], m, n, high + j * 64, low + j * 64);
+      repeat<8 / F.subs()>([&](int i) __attribute__((always_inline)) {
+        const int j = sub * 8 / F.subs() + i;
+        put_digits((__m512i)quads[j].part[0], m, n, high + j * 64, low + j * 64);
+      });
     });
   }
 }

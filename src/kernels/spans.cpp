@@ -152,9 +152,8 @@ void pack_spans(TensorType type, const std::byte* data, std::int64_t rows, std::
   pack_group(type, data, rows, cols, row, packed.data());
   for (std::int64_t col = 0; col < cols; col += kSpan) {
     const int n_chunks = static_cast<int>(std::min<std::int64_t>(kSpan, cols - col) / 32);
-    put_span(format, packed.data() + packed_group_bytes(format, col), n_chunks, out);
-    out += span_head_bytes(format) +
-           static_cast<std::size_t>(n_chunks) * in_spans(format).chunk_bytes();
+    put_span(format, packed.data() + packed_group_bytes(format, col), n_chunks,
+             out + span_group_bytes_of(format, col));
   }
 }
 

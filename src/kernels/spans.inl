@@ -28,10 +28,7 @@ template <PackedFormat F, int T>
 RUNNEL_INLINE void add_chunk(const std::byte* chunk, const SpanInputs<const std::byte>& x,
                              std::int64_t span, int c, int token, Sums* scaled, Sums* minimums) {
   Bytes quads[8];
-  load_quads<F.bits>(chunk, quads, std::make_index_sequence<8>{});
-  if constexpr (F.is_e2m1) {
-    repeat<8>([&](int j) __attribute__((always_inline)) { quads[j] = look_up(quads[j]); });
-  }
+  load_weights<F>(chunk, quads);
   const std::byte* lists = chunk + 64 * F.bits;
   repeat<F.subs()>([&](int sub) __attribute__((always_inline)) {
     const Sums s = scales_of<F>(lists, sub);
