@@ -39,6 +39,7 @@ static void shape_tiles(int rows0, int rows1, int columns0, int columns1) {
 // The unit of one thread, for as long as it is used.
 class TileUnit {
  public:
+  static constexpr bool kTakesPairs = false;
   TileUnit() = default;
   ~TileUnit() { _tile_release(); }
   TileUnit(const TileUnit&) = delete;

@@ -59,12 +59,29 @@ struct QuantisedTile {
 
   RUNNEL_MEMBER void fetch_key(int d) const { quants.fetch_key(d); }
   RUNNEL_MEMBER void fetch_value(int slot, int d) const { quants.fetch_value(slot, d); }
-  Vec key(int d) const { return quants.key(d) * load_half16(key_scales + d / 32 * kTile); }
+  Vec key(int d) const { return quants.key(d) * key_scale(d); }
+  Vec key_scale(int d) const { return load_half16(key_scales + d / 32 * kTile); }
   Vec value(int slot, int d) const {
     return quants.value(slot, d) *
            splat(static_cast<float>(half_value(value_scales[slot * n_blocks + d / 32])));
   }
 };
+
+// The 32 dimensions of keys from `d` on, that share a scale if they have one.
+template <typename Element>
+RUNNEL_INLINE const StoredTile<Element>& key_block(const StoredTile<Element>& tile, int /*d*/) {
+  return tile;
+}
+struct QuantisedKeys {
+  const StoredTile<std::int8_t>& quants;
+  Vec scale;
+
+  RUNNEL_MEMBER Vec key(int d) const { return quants.key(d) * scale; }
+  RUNNEL_MEMBER void fetch_key(int d) const { quants.fetch_key(d); }
+};
+RUNNEL_INLINE QuantisedKeys key_block(const QuantisedTile& tile, int d) {
+  return {tile.quants, tile.key_scale(d)};
+}
 
 struct WidenedTile {
   const float* keys;    // [head_dim, kTile]
@@ -141,32 +158,34 @@ RUNNEL_INLINE void score_rows(const float* const* queries, int head_dim, const T
   for (int r = 0; r < R; ++r) store(scores + r * kTile, even[r] + odd[r]);
 }
 
-// The lanes [low, high] of a tile that a row sees, and its distance to lane 0.
+// The keys [low, high] of a tile (or more) that a row sees, and its distance to the first.
 struct TileView {
   int low;
   int high;
   float distance;
 };
 
+template <int kKeys>
 RUNNEL_INLINE TileView view_of(std::int64_t low, std::int64_t high, std::int64_t distance) {
   return {static_cast<int>(low < 0       ? 0
-                           : low > kTile ? kTile
+                           : low > kKeys ? kKeys
                                          : low),
           static_cast<int>(high < -1       ? -1
-                           : high >= kTile ? kTile - 1
+                           : high >= kKeys ? kKeys - 1
                                            : high),
           static_cast<float>(distance)};
 }
-RUNNEL_INLINE TileView view_of_sinks(const Attention& a, const QueryRow& row, std::int64_t tile) {
-  const std::int64_t base = tile * kTile;
+// Of the kKeys sinks, or positions of the ring, from `base` on.
+template <int kKeys>
+RUNNEL_INLINE TileView view_of_sinks(const Attention& a, const QueryRow& row, std::int64_t base) {
   const std::int64_t newest = row.position < a.n_sinks - 1 ? row.position : a.n_sinks - 1;
-  return view_of(row.cache_position - a.sink_reach - base, newest - base,
-                 row.cache_position - base);
+  return view_of<kKeys>(row.cache_position - a.sink_reach - base, newest - base,
+                        row.cache_position - base);
 }
-RUNNEL_INLINE TileView view_of_ring(const Attention& a, const QueryRow& row, std::int64_t tile) {
-  const std::int64_t base = tile * kTile;
+template <int kKeys>
+RUNNEL_INLINE TileView view_of_ring(const Attention& a, const QueryRow& row, std::int64_t base) {
   const std::int64_t oldest = row.position - a.window > a.first ? row.position - a.window : a.first;
-  return view_of(oldest - base, row.position - base, row.position - base);
+  return view_of<kKeys>(oldest - base, row.position - base, row.position - base);
 }
 
 // Raw dot products to scores: scale, cap, bias, and -inf where the row does not see.
@@ -176,7 +195,7 @@ RUNNEL_INLINE Vec finish_scores(const Attention& a, const QueryRow& row, const T
   if (a.softcap > 0) scores = splat(a.softcap) * tanh(scores / splat(a.softcap));
   const Vec lanes = lane_numbers();
   if (row.bias_slope != 0) scores = scores - splat(row.bias_slope) * (splat(view.distance) - lanes);
-  if (view.low == 0 && view.high == kTile - 1) return scores;
+  if (view.low <= 0 && view.high >= kTile - 1) return scores;
   const float low = static_cast<float>(view.low);
   const float high = static_cast<float>(view.high);
   RUNNEL_EACH_PART {
@@ -289,7 +308,8 @@ static void visit_tile(const Attention& a, std::int64_t tile, const QueryRow* ro
   bool any_seen = false;
   for (int r = 0; r < n_rows; ++r) {
     task.queries[r] = kSinks ? rows[r].sink_query : rows[r].query;
-    task.views[r] = kSinks ? view_of_sinks(a, rows[r], tile) : view_of_ring(a, rows[r], tile);
+    task.views[r] = kSinks ? view_of_sinks<kTile>(a, rows[r], tile * kTile)
+                           : view_of_ring<kTile>(a, rows[r], tile * kTile);
     any_seen |= task.views[r].low <= task.views[r].high;
   }
   if (!any_seen) return;

@@ -32,6 +32,14 @@ struct Dot<Bfloat> : BfloatDot {};
 // A pair of a row of A, broadcast, times a row of B: 16 columns at once.
 class TileUnit {
  public:
+  static constexpr bool kTakesPairs = true;
+  // sum + a pair of A, broadcast, times a row of B.
+  RUNNEL_INLINE Vec add_pairs(Vec sum, const std::byte* pair, __m512i columns) {
+    std::int32_t two;
+    __builtin_memcpy(&two, pair, 4);
+    return add_dots(sum, _mm512_set1_epi32(two), columns);
+  }
+
   static void multiply(const TileProduct& p) {
     int row = 0;
     for (; row + 8 <= p.n_rows; row += 8) multiply_rows<8, 2>(p, row);
@@ -66,10 +74,8 @@ class TileUnit {
         __m512i columns[V];
         for (int v = 0; v < V; ++v) columns[v] = _mm512_loadu_si512(b + v * p.b_step + pair * 64);
         for (int r = 0; r < R; ++r) {
-          std::int32_t two;
-          __builtin_memcpy(&two, a + r * 64 + pair * 4, 4);
           for (int v = 0; v < V; ++v)
-            sums[r][v] = add_dots(sums[r][v], _mm512_set1_epi32(two), columns[v]);
+            sums[r][v] = add_pairs(sums[r][v], a + r * 64 + pair * 4, columns[v]);
         }
       }
     }

@@ -122,36 +122,45 @@ static void fill_block(const Attention& a, const Block& block, const TileScratch
   }
 }
 
-// Online softmax over a block: weigh_tile() for four tiles at once, and the weights to bfloat16.
-template <bool kSinks>
-static void weigh_block(const Attention& a, const Block& block, const QueryRow& row, int r,
-                        TileScratch& s) {
+// Online softmax over kPlaces tiles of a block: weigh_tile() for them at once, and the weights to
+// bfloat16. Dots of tiles that are not visited may be anything: nobody sees them.
+template <bool kSinks, int kPlaces>
+static void weigh_places(const Attention& a, const Block& block, const QueryRow& row, int r,
+                         TileScratch& s) {
   const float* dots = s.scores + r % (2 * kTileRows) * kBlockKeys;
-  Vec scores[kBlockTiles];
+  const std::int64_t base = block.tile_of(0) * kTile;
+  const TileView seen =
+      kSinks ? view_of_sinks<kBlockKeys>(a, row, base) : view_of_ring<kBlockKeys>(a, row, base);
+  Vec scores[kPlaces];
   Vec largest = splat(-__builtin_inff());
-  for (int place = 0; place < block.n_places(); ++place) {
-    scores[place] = splat(-__builtin_inff());
-    if (!block.visits(place)) continue;
-    const std::int64_t tile = block.tile_of(place);
-    const TileView view = kSinks ? view_of_sinks(a, row, tile) : view_of_ring(a, row, tile);
-    if (view.low > view.high) continue;
-    scores[place] = finish_scores(a, row, view, load(dots + place * kTile));
+  repeat<kPlaces>([&](int place) __attribute__((always_inline)) {
+    const int at = place * kTile;
+    const TileView view = {seen.low - at, seen.high - at, seen.distance - static_cast<float>(at)};
+    scores[place] = finish_scores(a, row, view, load(dots + at));
     largest = max(largest, scores[place]);
-    if (row.weights != nullptr)
-      store(row.weights + block.weights_at + (tile - block.first) * kTile, scores[place]);
-  }
+    if (row.weights != nullptr && block.visits(place))
+      store(row.weights + block.weights_at + base + at - block.first * kTile, scores[place]);
+  });
   const float block_maximum = max_lane(largest);
   raise_maximum(s.rows, r, block_maximum);
   const Vec maximum = splat(s.rows.maxima[r]);
-  float* sum = s.rows.sums + r * kTile;
-  std::byte* narrowed = row_of_tiles(s.weights, r % (2 * kTileRows), kValueDepth);
   const bool sees = block_maximum > -__builtin_inff();
-  for (int place = 0; place < block.n_places(); place += 2, narrowed += kTileBytes) {
-    const Vec even = sees ? exp(scores[place] - maximum) : splat(0);
-    const Vec odd = sees ? exp(scores[place + 1] - maximum) : splat(0);
-    store(sum, load(sum) + even + odd);
-    _mm512_storeu_si512(narrowed, narrow(even, odd));
-  }
+  float* sums = s.rows.sums + r * kTile;
+  Vec sum = load(sums);
+  std::byte* narrowed = row_of_tiles(s.weights, r % (2 * kTileRows), kValueDepth);
+  repeat<kPlaces / 2>([&](int pair) __attribute__((always_inline)) {
+    const Vec even = sees ? exp(scores[2 * pair] - maximum) : splat(0);
+    const Vec odd = sees ? exp(scores[2 * pair + 1] - maximum) : splat(0);
+    sum = sum + even + odd;
+    _mm512_storeu_si512(narrowed + pair * kTileBytes, narrow(even, odd));
+  });
+  store(sums, sum);
+}
+template <bool kSinks>
+RUNNEL_INLINE void weigh_block(const Attention& a, const Block& block, const QueryRow& row, int r,
+                               TileScratch& s) {
+  block.n_places() == kBlockTiles ? weigh_places<kSinks, kBlockTiles>(a, block, row, r, s)
+                                  : weigh_places<kSinks, kBlockTiles / 2>(a, block, row, r, s);
 }
 
 // A block of keys for the rows [first, first + n_rows) of a pair of row groups.
@@ -182,16 +191,91 @@ static void visit_rows(const Attention& a, const Block& block, const QueryRow* r
                  .is_first = false});
 }
 
+// Up to kDirectRows rows use each number once, so it is multiplied as soon as it is made bfloat16:
+// the products and sums of visit_rows(), in its order.
+template <typename Unit, int R, typename Tile>
+RUNNEL_INLINE void score_pairs(const Tile& tile, int head_dim, const std::byte* queries,
+                               float* scores) {
+  Vec sums[R];
+  for (int r = 0; r < R; ++r) sums[r] = splat(0);
+  for (int first = 0; first < head_dim; first += kTileDepth, queries += kTileBytes) {
+    const int last = first + kTileDepth < head_dim ? first + kTileDepth : head_dim;
+    const auto& block = key_block(tile, first);
+    for (int d = first; d < last; d += 2) {
+      block.fetch_key(d);
+      block.fetch_key(d + 1);
+      const __m512i keys = pairs(block.key(d), d + 1 < last ? block.key(d + 1) : splat(0));
+      for (int r = 0; r < R; ++r)
+        sums[r] = Unit::add_pairs(sums[r], queries + r * 64 + (d - first) * 2, keys);
+    }
+  }
+  for (int r = 0; r < R; ++r) store(scores + r * kBlockKeys, sums[r]);
+}
+
+template <typename Unit, int R, typename Tile>
+RUNNEL_INLINE void add_value_pairs(const Tile& tile, const std::byte* weights, int n_columns,
+                                   float* out, int width) {
+  for (int column = 0; column < n_columns; ++column, out += kTile) {
+    Vec sums[R];
+    for (int r = 0; r < R; ++r) sums[r] = load(out + r * width);
+    const std::byte* pair = weights;
+    for (int slot = 0; slot < kTile; slot += 2, pair += 4) {
+      tile.fetch_value(slot, column * kTile);
+      tile.fetch_value(slot + 1, column * kTile);
+      const __m512i values =
+          pairs(tile.value(slot, column * kTile), tile.value(slot + 1, column * kTile));
+      for (int r = 0; r < R; ++r) sums[r] = Unit::add_pairs(sums[r], pair + r * 64, values);
+    }
+    for (int r = 0; r < R; ++r) store(out + r * width, sums[r]);
+  }
+}
+
+template <bool kSinks, typename Unit>
+static void visit_few_rows(const Attention& a, const Block& block, const QueryRow* rows, int n_rows,
+                           TileScratch& s) {
+  const KvArea& area = kSinks ? a.sinks : a.ring;
+  std::byte* queries = kSinks ? s.sink_queries : s.queries;
+  const auto each_tile = [&](auto f) __attribute__((always_inline)) {
+    for (int place = 0; place < block.n_places(); ++place) {
+      if (!block.visits(place)) continue;
+      with_tile(
+          a, area, block.tile_of(place) % area.n_tiles,
+          [&](const auto& tile) __attribute__((always_inline)) {
+            for_each_row_group(
+                n_rows, [&](auto n, int r)
+                            __attribute__((always_inline)) { f(tile, place, n, r); });
+          });
+    }
+  };
+  each_tile([&](const auto& tile, int place, auto n, int r) __attribute__((always_inline)) {
+    score_pairs<Unit, n>(tile, a.head_dim, row_of_tiles(queries, r, s.key_depth),
+                         s.scores + r * kBlockKeys + place * kTile);
+  });
+  for (int r = 0; r < n_rows; ++r) weigh_block<kSinks>(a, block, rows[r], r, s);
+  each_tile([&](const auto& tile, int place, auto n, int r) __attribute__((always_inline)) {
+    const std::byte* weights =
+        row_of_tiles(s.weights, r, kValueDepth) + place / 2 * kTileBytes + place % 2 * kTile * 2;
+    add_value_pairs<Unit, n>(tile, weights, s.n_columns, s.rows.out + r * s.rows.width,
+                             s.rows.width);
+  });
+}
+
 // All rows over the tiles [first, last].
-template <bool kSinks>
+template <bool kSinks, typename Unit>
 static void visit_blocks(const Attention& a, std::int64_t first, std::int64_t last,
                          const QueryRow* rows, int n_rows, std::int64_t weights_at, TileScratch& s,
-                         TileUnit& unit) {
+                         Unit& unit) {
   Block block = {first, 0, weights_at};
   for (; block.first <= last; block.first = block.last + 1) {
     block.last = block.first / kBlockTiles * kBlockTiles + kBlockTiles - 1;
     if (block.last > last) block.last = last;
     block.weights_at = weights_at + (block.first - first) * kTile;
+    if constexpr (Unit::kTakesPairs) {
+      if (n_rows <= kDirectRows) {
+        visit_few_rows<kSinks, Unit>(a, block, rows, n_rows, s);
+        continue;
+      }
+    }
     fill_block<kSinks>(a, block, s);
     for (int row = 0; row < n_rows; row += 2 * kTileRows) {
       const int n = n_rows - row < 2 * kTileRows ? n_rows - row : 2 * kTileRows;
