@@ -210,10 +210,11 @@ void Decoder::prepare_inputs(std::span<kernels::Matmul> products) {
   if (forms == 0) return;
   const kernels::Matmul& m = products.front();
   std::byte* inputs = buffers_->inputs.front().bytes;
-  constexpr int kTogether = 16;  // tokens may share cache lines of inputs
-  threads_.run((m.n_tokens + kTogether - 1) / kTogether, [&](int task, int) {
-    const int end = std::min(m.n_tokens, (task + 1) * kTogether);
-    for (int t = task * kTogether; t < end; ++t)
+  // Tokens that share cache lines of inputs, or that are too few to keep all threads busy.
+  const int together = m.n_tokens > 16 ? 16 : kernels::kInputGroup;
+  threads_.run((m.n_tokens + together - 1) / together, [&](int task, int) {
+    const int end = std::min(m.n_tokens, (task + 1) * together);
+    for (int t = task * together; t < end; ++t)
       kernels_.prepare_row(forms, m.x + t * m.x_stride, m.w.cols, t, m.n_tokens, inputs);
   });
   for (kernels::Matmul& product : products) product.inputs = inputs;
