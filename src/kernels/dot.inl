@@ -12,9 +12,7 @@ RUNNEL_INLINE Vec widen16(const Half* p) { return load_half16(&p->bits); }
 RUNNEL_INLINE Vec widen16(const Bfloat* p) { return load_bfloat16(&p->bits); }
 template <typename W>
 RUNNEL_INLINE Vec widen_some(const W* p, int n) {  // the first n; the other lanes are 0
-  W some[kTile] = {};
-  for (int i = 0; i < n; ++i) some[i] = p[i];
-  return widen16(some);
+  return with_zeros<kTile>(p, n, [](const W* some) { return widen16(some); });
 }
 
 // Products with weights of type W: kWidth numbers at once, in blocks of kRows and kTokens. Many

@@ -58,9 +58,7 @@ static void dequantize(TensorType type, const std::byte* data, float* out, std::
 // The first n numbers, and zeros after them.
 template <typename D, typename T>
 RUNNEL_INLINE typename D::Operand take_some(const T* p, std::int64_t n) {
-  T some[D::kWidth] = {};
-  for (std::int64_t i = 0; i < n; ++i) some[i] = p[i];
-  return D::take(some);
+  return with_zeros<D::kWidth>(p, n, [](const T* some) { return D::take(some); });
 }
 
 // R rows of weights times T tokens. Each lane of an accumulator takes its products in the order of

@@ -108,10 +108,9 @@ struct InputPlace {
   std::int64_t first;  // index of the token's first chunk
   int stride;          // chunks from one to the token's next: the size of its group
 };
-inline InputPlace input_place(int token, int n_tokens, std::int64_t cols,
-                              int group_size = kInputGroup) {
-  const int group = token / group_size * group_size;
-  const int size = n_tokens - group < group_size ? n_tokens - group : group_size;
+inline InputPlace input_place(int token, int n_tokens, std::int64_t cols) {
+  const int group = token / kInputGroup * kInputGroup;
+  const int size = n_tokens - group < kInputGroup ? n_tokens - group : kInputGroup;
   return {group * ((cols + 31) / 32) + (token - group), size};
 }
 

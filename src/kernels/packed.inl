@@ -95,17 +95,15 @@ static void prepare_row(unsigned /*forms*/, const float* x, std::int64_t cols, i
                         int n_tokens, std::byte* inputs) {
   const InputPlace place = input_place(token, n_tokens, cols);
   InputChunk* out = reinterpret_cast<InputChunk*>(inputs) + place.first;
-  const Vec magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
   for (std::int64_t chunk = 0; chunk < cols / 32; ++chunk, x += 32, out += place.stride) {
     const Vec a = load(x);
     const Vec b = load(x + 16);
-    const float largest = max_lane(max(max(a, splat(0) - a), max(b, splat(0) - b)));
-    const Vec inverse = splat(largest > 0 ? 127.0f / largest : 0.0f);
-    const Vec rounded_a = (a * inverse + magic) - magic;
-    const Vec rounded_b = (b * inverse + magic) - magic;
+    const Int8Scale scale = int8_scale(max_lane(max(sizes(a), sizes(b))));
+    const Vec rounded_a = round_times(a, scale.inverse);
+    const Vec rounded_b = round_times(b, scale.inverse);
     store_int8(out->q, rounded_a);
     store_int8(out->q + 16, rounded_b);
-    out->scale = largest / 127.0f;
+    out->scale = scale.value;
     out->half_sums[0] = static_cast<std::int32_t>(sum_lanes(rounded_a));  // exact
     out->half_sums[1] = static_cast<std::int32_t>(sum_lanes(rounded_b));
     out->sum = out->half_sums[0] + out->half_sums[1];

@@ -45,6 +45,20 @@ RUNNEL_INLINE Sums dot_sub(const Bytes* quads, const std::int8_t* q, std::int32_
   return sums;
 }
 
+// The scale of numbers whose largest has size `largest`, once they are int8; and its inverse.
+struct Int8Scale {
+  float value;
+  Vec inverse;
+};
+RUNNEL_INLINE Int8Scale int8_scale(float largest) {
+  return {largest / 127.0f, splat(largest > 0 ? 127.0f / largest : 0.0f)};
+}
+RUNNEL_INLINE Vec sizes(Vec v) { return max(v, splat(0) - v); }
+RUNNEL_INLINE Vec round_times(Vec v, Vec factor) {
+  const Vec magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  return (v * factor + magic) - magic;
+}
+
 // Whole numbers that fit.
 RUNNEL_INLINE void store_int8(std::int8_t* out, Vec v) {
   typedef std::int8_t bytes __attribute__((vector_size(kLanes)));

@@ -96,22 +96,17 @@ static void span_rows(const Matmul& m, std::int64_t first_row, std::int64_t last
 static void prepare_spans(const float* x, std::int64_t cols, int token, int n_tokens,
                           std::byte* inputs) {
   const SpanInputs<std::byte> out = {inputs, n_tokens, n_spans(cols)};
-  const Vec magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
   for (std::int64_t span = 0; span * kSpan < cols; ++span, x += kSpan) {
     const std::int64_t left = cols - span * kSpan;
     const int n = static_cast<int>(left < kSpan ? left : kSpan);
     Vec largest = splat(0);
-    for (int i = 0; i < n; i += kTile) {
-      const Vec v = load(x + i);
-      largest = max(largest, max(v, splat(0) - v));
-    }
-    const float maximum = max_lane(largest);
-    const Vec inverse = splat(maximum > 0 ? 127.0f / maximum : 0.0f);
-    *out.scale(span, token) = maximum / 127.0f;
+    for (int i = 0; i < n; i += kTile) largest = max(largest, sizes(load(x + i)));
+    const Int8Scale scale = int8_scale(max_lane(largest));
+    *out.scale(span, token) = scale.value;
     std::int16_t* sums = out.sums(span, token);
     for (int i = 0; i < kSpan; i += kTile) {
       auto* q = reinterpret_cast<std::int8_t*>(out.q(span, i / 64, token)) + i % 64;
-      const Vec rounded = i < n ? (load(x + i) * inverse + magic) - magic : splat(0);
+      const Vec rounded = i < n ? round_times(load(x + i), scale.inverse) : splat(0);
       store_int8(q, rounded);
       sums[i / kTile] = static_cast<std::int16_t>(sum_lanes(rounded));  // exact
     }

@@ -44,10 +44,15 @@ RUNNEL_INLINE Vec lane_numbers() {
   static constexpr float kNumbers[kTile] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   return load(kNumbers);
 }
+// f of kN elements: the first n of p, then zeros.
+template <int kN, typename T, typename F>
+RUNNEL_INLINE auto with_zeros(const T* p, std::int64_t n, F f) {
+  T some[kN] = {};
+  for (std::int64_t i = 0; i < n; ++i) some[i] = p[i];
+  return f(some);
+}
 RUNNEL_INLINE Vec load_some(const float* p, int n) {  // the first n lanes; the others are 0
-  float lanes[kTile] = {};
-  for (int i = 0; i < n; ++i) lanes[i] = p[i];
-  return load(lanes);
+  return with_zeros<kTile>(p, n, [](const float* some) { return load(some); });
 }
 RUNNEL_INLINE void store_some(float* p, Vec v, int n) {
   float lanes[kTile];
