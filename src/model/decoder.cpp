@@ -210,8 +210,11 @@ void Decoder::prepare_inputs(std::span<kernels::Matmul> products) {
   if (forms == 0) return;
   const kernels::Matmul& m = products.front();
   std::byte* inputs = buffers_->inputs.front().bytes;
-  // Tokens that share cache lines of inputs, or that are too few to keep all threads busy.
-  const int together = m.n_tokens > 16 ? 16 : kernels::kInputGroup;
+  // A task's tokens share cache lines of inputs: bfloat16 ones by 16, int8 ones by groups, which
+  // let a few streams keep two threads busy.
+  constexpr int kMostTogether = 16;
+  const bool is_few = m.n_tokens <= kMostTogether && (forms & kernels::kBfloatInputs) == 0;
+  const int together = is_few ? kernels::kInputGroup : kMostTogether;
   threads_.run((m.n_tokens + together - 1) / together, [&](int task, int) {
     const int end = std::min(m.n_tokens, (task + 1) * together);
     for (int t = task * together; t < end; ++t)
