@@ -12,7 +12,6 @@ namespace {
 constexpr int kDecodeQueryRows = 8;
 constexpr std::int64_t kSmallestTaskBytes = 32 << 10;  // of weights: some microseconds
 constexpr std::int64_t kMostTasks = 256;
-constexpr int kManyTokens = 64;
 
 }  // namespace
 
@@ -163,9 +162,13 @@ void Decoder::add_to_residual(const NormWeights& post_norm, float* update) {
   });
 }
 
-// Cuts n groups of rows into tasks: the first ones long, for memory is fast in long streams, the
-// last ones down to `smallest`, so that all threads end together.
-void Decoder::cut(std::int64_t n, std::int64_t smallest) {
+// Cuts n groups of rows, of `group_bytes` each, into tasks: the first ones long, for memory is fast
+// in long streams, the last ones small, so that all threads end together. Many tokens: equal and
+// larger tasks, for each reads all inputs.
+void Decoder::cut(std::int64_t n, std::int64_t group_bytes, int n_tokens) {
+  const std::int64_t most_tasks = n_tokens < kManyTokens ? kMostTasks : 4 * threads_.size();
+  const std::int64_t smallest =
+      std::max({kSmallestTaskBytes / group_bytes, n / most_tasks, std::int64_t{1}});
   std::vector<std::int64_t>& cuts = buffers_->cuts;
   cuts.assign(1, 0);
   while (cuts.back() < n) {
@@ -179,28 +182,25 @@ void Decoder::multiply(std::span<kernels::Matmul> products) {
   prepare_inputs(products);
   std::int64_t n_groups = 0;
   for (const kernels::Matmul& m : products) n_groups += kernels::n_groups(m.w.rows);
-  const auto group_bytes =
-      static_cast<std::int64_t>(products.front().w.row_bytes()) * kernels::kGroupRows;
-  // Many tokens: equal and larger tasks, for each reads all inputs.
-  const std::int64_t most_tasks =
-      products.front().n_tokens < kManyTokens ? kMostTasks : 4 * threads_.size();
-  cut(n_groups,
-      std::max({kSmallestTaskBytes / group_bytes, n_groups / most_tasks, std::int64_t{1}}));
+  cut(n_groups, group_bytes(products.front().w), products.front().n_tokens);
   const std::vector<std::int64_t>& cuts = buffers_->cuts;
   threads_.run(static_cast<int>(cuts.size()) - 1, [&](int task, int thread) {
     std::int64_t first = cuts[size(task)];
     std::int64_t last = cuts[size(task) + 1];
     for (const kernels::Matmul& m : products) {
       const std::int64_t n = kernels::n_groups(m.w.rows);
-      if (first < n && last > 0) {
-        kernels_.matmul(m, std::max<std::int64_t>(first, 0) * kernels::kGroupRows,
-                        std::min(m.w.rows, last * kernels::kGroupRows),
-                        buffers_->scratch[size(thread)].front().bytes);
-      }
+      if (first < n && last > 0) multiply_groups(m, std::max<std::int64_t>(first, 0), last, thread);
       first -= n;
       last -= n;
     }
   });
+}
+
+// The groups of rows [first, last), or as many of them as there are.
+void Decoder::multiply_groups(const kernels::Matmul& m, std::int64_t first, std::int64_t last,
+                              int thread) {
+  kernels_.matmul(m, first * kernels::kGroupRows, std::min(m.w.rows, last * kernels::kGroupRows),
+                  buffers_->scratch_of(thread));
 }
 
 // What the kernels make of the inputs, once for all the products.

@@ -82,18 +82,21 @@ class Decoder {
                         const kernels::Attention& attention) const;
   void feed_forward(const LayerWeights& weights, const float* input, float* out);
   void dense_ffn(const FeedForward& ffn, const float* input, int n_rows, float* out);
+  void gate_and_activate(const FeedForward& ffn, const float* input, int n_rows);
   void experts_ffn(const LayerWeights& weights, const float* input, float* out);
   void choose_experts(const LayerWeights& weights, const float* input);
   void logits(std::span<const Segment> batch, const LogitsVisitor& on_logits);
 
   void normalize(const NormWeights& weights, const float* x, float* out);
   void add_to_residual(const NormWeights& post_norm, float* update);
-  void cut(std::int64_t n_groups, std::int64_t smallest);
+  void cut(std::int64_t n_groups, std::int64_t group_bytes, int n_tokens);
   void multiply(std::span<kernels::Matmul> products);
   template <std::size_t kN>
   void multiply(std::array<kernels::Matmul, kN> products) {
     multiply(std::span<kernels::Matmul>(products));
   }
+  void multiply_groups(const kernels::Matmul& product, std::int64_t first, std::int64_t last,
+                       int thread);
   void prepare_inputs(std::span<kernels::Matmul> products);
   int n_rows() const;
 

@@ -104,7 +104,7 @@ void Decoder::attend(const AttentionTask& task, int index, int thread) {
     study.resize(size(n_tiles * kernels::kTile * n));
     for (int i = 0; i < n; ++i) rows[i].weights = &study[size(n_tiles * kernels::kTile * i)];
   }
-  kernels_.attend(attention, rows, n, b.scratch[size(thread)].front().bytes);
+  kernels_.attend(attention, rows, n, b.scratch_of(thread));
   if (attention_visitor_) report_attention(task, index, {rows, size(n)}, attention);
 }
 

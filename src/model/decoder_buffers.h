@@ -12,7 +12,8 @@
 
 namespace runnel {
 
-inline constexpr int kLogitRows = 32;  // rows of logits computed together
+inline constexpr int kLogitRows = 32;   // rows of logits computed together
+inline constexpr int kManyTokens = 64;  // so many are arithmetic, fewer read weights
 
 inline std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
@@ -27,6 +28,11 @@ inline kernels::Matmul product_of(const Linear& linear, const float* x, int n, f
           .bias = linear.bias.empty() ? nullptr : linear.bias.data(),
           .y = y,
           .y_stride = linear.weight.rows};
+}
+
+// Bytes of a group of rows, as stored.
+inline std::int64_t group_bytes(const kernels::Matrix& w) {
+  return static_cast<std::int64_t>(w.row_bytes()) * kernels::kGroupRows;
 }
 
 // Cosines and sines of the batch's rows for one Rope, at the position in the stream and at that in
@@ -94,6 +100,8 @@ struct Decoder::Buffers {
   Vector chosen_weight;
   std::vector<std::size_t> choices;  // places of one expert in `chosen`
   Vector expert_in, expert_out;      // [n, dim]
+
+  std::byte* scratch_of(int thread) { return scratch[size(thread)].front().bytes; }
 
   Buffers(const Config& c, int n, int n_threads)
       : angles(c.rope, n), local_angles(c.local_rope, n) {

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
+#include <span>
 
 #include "model/decoder_buffers.h"
 
@@ -13,22 +15,39 @@ void Decoder::feed_forward(const LayerWeights& w, const float* input, float* out
 }
 
 void Decoder::dense_ffn(const FeedForward& ffn, const float* input, int n, float* out) {
+  gate_and_activate(ffn, input, n);
+  multiply(std::array{product_of(ffn.down, buffers_->gate.data(), n, out)});
+}
+
+// The rows of gate and up with the same number in one task, a few at a time where tokens are many,
+// so that the activation finds both in cache.
+void Decoder::gate_and_activate(const FeedForward& ffn, const float* input, int n) {
+  constexpr std::int64_t kGroupsInCache = 4;
   Buffers& b = *buffers_;
-  if (config_.is_gated) {
-    multiply(std::array{product_of(ffn.gate, input, n, b.gate.data()),
-                        product_of(ffn.up, input, n, b.up.data())});
-  } else {
-    multiply(std::array{product_of(ffn.up, input, n, b.gate.data())});
-  }
   const auto activate = config_.activation == Activation::kSilu   ? kernels_.silu
                         : config_.activation == Activation::kGelu ? kernels_.gelu
                                                                   : kernels_.swiglu_oai;
-  threads_.run(n, [&](int row, int) {
-    float* gate = &b.gate[size(row) * size(config_.ffn_dim)];
-    activate(gate, config_.is_gated ? &b.up[size(row) * size(config_.ffn_dim)] : nullptr, gate,
-             config_.ffn_dim);
+  std::array both = {product_of(ffn.up, input, n, b.up.data()),
+                     product_of(config_.is_gated ? ffn.gate : ffn.up, input, n, b.gate.data())};
+  const std::span products = std::span(both).last(config_.is_gated ? 2 : 1);
+  prepare_inputs(products);
+  cut(kernels::n_groups(config_.ffn_dim), std::ssize(products) * group_bytes(both.back().w), n);
+  threads_.run(static_cast<int>(b.cuts.size()) - 1, [&](int task, int thread) {
+    const std::int64_t end = b.cuts[size(task) + 1];
+    const std::int64_t step = n < kManyTokens ? end : kGroupsInCache;
+    for (std::int64_t first = b.cuts[size(task)]; first < end; first += step) {
+      const std::int64_t last = std::min(end, first + step);
+      for (const kernels::Matmul& m : products) multiply_groups(m, first, last, thread);
+      const std::int64_t row = first * kernels::kGroupRows;
+      const std::int64_t n_rows =
+          std::min<std::int64_t>(config_.ffn_dim, last * kernels::kGroupRows) - row;
+      for (int t = 0; t < n; ++t) {
+        const std::size_t at = size(t) * size(config_.ffn_dim) + size(row);
+        activate(&b.gate[at], config_.is_gated ? &b.up[at] : nullptr, &b.gate[at],
+                 static_cast<int>(n_rows));
+      }
+    }
   });
-  multiply(std::array{product_of(ffn.down, b.gate.data(), n, out)});
 }
 
 // Each expert runs once over the rows that chose it; a row's shares are added in order of expert,
