@@ -39,6 +39,8 @@ struct StoredTile {
   std::int64_t ahead;  // elements from here to the tile to fetch
 
   RUNNEL_MEMBER Vec key(int d) const { return widen16(keys + d * kTile); }
+  // For the 32 dimensions from d on.
+  RUNNEL_MEMBER const StoredTile& keys_from(int /*d*/) const { return *this; }
   RUNNEL_MEMBER Vec value(int slot, int d) const {
     const Element* v = values + slot * head_dim + d;
     return d + kTile <= head_dim ? widen16(v) : widen_some(v, head_dim - d);
@@ -51,37 +53,32 @@ struct StoredTile {
   }
 };
 
-struct QuantisedTile {
-  StoredTile<std::int8_t> quants;
-  const std::uint16_t* key_scales;    // [n_blocks, kTile]
-  const std::uint16_t* value_scales;  // [kTile, n_blocks]
-  int n_blocks;
-
-  RUNNEL_MEMBER void fetch_key(int d) const { quants.fetch_key(d); }
-  RUNNEL_MEMBER void fetch_value(int slot, int d) const { quants.fetch_value(slot, d); }
-  Vec key(int d) const { return quants.key(d) * key_scale(d); }
-  Vec key_scale(int d) const { return load_half16(key_scales + d / 32 * kTile); }
-  Vec value(int slot, int d) const {
-    return quants.value(slot, d) *
-           splat(static_cast<float>(half_value(value_scales[slot * n_blocks + d / 32])));
-  }
-};
-
-// The 32 dimensions of keys from `d` on, that share a scale if they have one.
-template <typename Element>
-RUNNEL_INLINE const StoredTile<Element>& key_block(const StoredTile<Element>& tile, int /*d*/) {
-  return tile;
-}
-struct QuantisedKeys {
+// Keys of 32 dimensions, that share a scale.
+struct ScaledKeys {
   const StoredTile<std::int8_t>& quants;
   Vec scale;
 
   RUNNEL_MEMBER Vec key(int d) const { return quants.key(d) * scale; }
   RUNNEL_MEMBER void fetch_key(int d) const { quants.fetch_key(d); }
 };
-RUNNEL_INLINE QuantisedKeys key_block(const QuantisedTile& tile, int d) {
-  return {tile.quants, tile.key_scale(d)};
-}
+
+struct QuantisedTile {
+  StoredTile<std::int8_t> quants;
+  const std::uint16_t* key_scales;    // [n_blocks, kTile]
+  const std::uint16_t* value_scales;  // [kTile, n_blocks]
+  int n_blocks;
+
+  RUNNEL_MEMBER ScaledKeys keys_from(int d) const {
+    return {quants, load_half16(key_scales + d / 32 * kTile)};
+  }
+  Vec key(int d) const { return keys_from(d).key(d); }
+  Vec value(int slot, int d) const {
+    return quants.value(slot, d) *
+           splat(static_cast<float>(half_value(value_scales[slot * n_blocks + d / 32])));
+  }
+  RUNNEL_MEMBER void fetch_key(int d) const { quants.fetch_key(d); }
+  RUNNEL_MEMBER void fetch_value(int slot, int d) const { quants.fetch_value(slot, d); }
+};
 
 struct WidenedTile {
   const float* keys;    // [head_dim, kTile]

@@ -72,12 +72,15 @@ RUNNEL_INLINE std::byte* values_at(const TileScratch& s, int place, int column) 
 template <typename Tile>
 RUNNEL_INLINE void fill_block_tile(const Tile& tile, int place, int head_dim,
                                    const TileScratch& s) {
-  const auto key = [&](int d) { return d < head_dim ? tile.key(d) : splat(0); };
   std::byte* row = keys_at(s, place);
-  for (int d = 0; d < s.key_depth * kTileDepth; d += 2, row += 64) {
-    tile.fetch_key(d);
-    tile.fetch_key(d + 1);
-    _mm512_storeu_si512(row, pairs(key(d), key(d + 1)));
+  for (int first = 0; first < head_dim; first += kTileDepth) {
+    const auto& keys = tile.keys_from(first);
+    const auto key = [&](int d) { return d < head_dim ? keys.key(d) : splat(0); };
+    for (int d = first; d < first + kTileDepth; d += 2, row += 64) {
+      keys.fetch_key(d);
+      keys.fetch_key(d + 1);
+      _mm512_storeu_si512(row, pairs(key(d), key(d + 1)));
+    }
   }
   for (int column = 0; column < s.n_columns; ++column) {
     const int d = column * kTile;
@@ -200,13 +203,13 @@ RUNNEL_INLINE void score_pairs(const Tile& tile, int head_dim, const std::byte* 
   for (int r = 0; r < R; ++r) sums[r] = splat(0);
   for (int first = 0; first < head_dim; first += kTileDepth, queries += kTileBytes) {
     const int last = first + kTileDepth < head_dim ? first + kTileDepth : head_dim;
-    const auto& block = key_block(tile, first);
+    const auto& keys = tile.keys_from(first);
     for (int d = first; d < last; d += 2) {
-      block.fetch_key(d);
-      block.fetch_key(d + 1);
-      const __m512i keys = pairs(block.key(d), d + 1 < last ? block.key(d + 1) : splat(0));
+      keys.fetch_key(d);
+      keys.fetch_key(d + 1);
+      const __m512i pair = pairs(keys.key(d), d + 1 < last ? keys.key(d + 1) : splat(0));
       for (int r = 0; r < R; ++r)
-        sums[r] = Unit::add_pairs(sums[r], queries + r * 64 + (d - first) * 2, keys);
+        sums[r] = Unit::add_pairs(sums[r], queries + r * 64 + (d - first) * 2, pair);
     }
   }
   for (int r = 0; r < R; ++r) store(scores + r * kBlockKeys, sums[r]);
