@@ -129,6 +129,9 @@ TEST(Draft, ChangesNoToken) {
       texts.back().insert(texts.back().end(), more.begin(), more.end());
       logits.emplace_back(stream.logits().begin(), stream.logits().end());
       EXPECT_EQ(stream.visible_tokens().size(), 204u);
+      EXPECT_EQ(stream.guessed() > 0, draft > 0);
+      EXPECT_EQ(stream.guessed_right() > 0, draft > 0);
+      EXPECT_LE(stream.guessed_right(), stream.guessed());
     }
     EXPECT_EQ(texts[1], texts[0]);
     EXPECT_EQ(texts[2], texts[0]);
@@ -185,6 +188,29 @@ TEST(Draft, IsWhatFollowedTheLatestEarlierPlace) {
   EXPECT_EQ(draft(3, 99), (std::vector<Token>{5, 6, 7, 1, 2, 3}));
   EXPECT_EQ(draft(4, 5), (std::vector<Token>{}));
   EXPECT_EQ(draft(14, 5), (std::vector<Token>{}));
+}
+
+TEST(Draft, IsAsLongAsGuessesWereRight) {
+  DraftLength length(8);
+  EXPECT_EQ(length.take(), 8);
+  length.learn(8, 2);
+  EXPECT_EQ(length.take(), 5);
+  length.learn(5, 5);
+  EXPECT_EQ(length.take(), 8);
+}
+
+TEST(Draft, RestsLongerEachTimeThatNoneWasRight) {
+  DraftLength length(2);
+  for (const int rest : {1, 3, 7, 15, 31, 31}) {
+    length.learn(1, 0);
+    for (int i = 0; i < rest; ++i) EXPECT_EQ(length.take(), 0);
+    EXPECT_EQ(length.take(), 1);
+  }
+  length.learn(1, 1);
+  EXPECT_EQ(length.take(), 2);
+  length.learn(2, 0);
+  EXPECT_EQ(length.take(), 0);
+  EXPECT_EQ(length.take(), 1);
 }
 
 TEST(Together, StreamsGetWhatTheyGetAlone) {

@@ -132,6 +132,10 @@ class Stream {
   std::int64_t evicted() const;   // tokens no longer visible
   std::int64_t horizon() const;   // the oldest position, sinks aside, that the next token will see
   std::size_t bytes() const;      // memory of this stream
+  // Tokens guessed ahead since the stream was opened or resumed (StreamOptions::draft), and those
+  // of them that came.
+  std::int64_t guessed() const;
+  std::int64_t guessed_right() const;
   const StreamOptions& options() const;       // resolved
   std::vector<Token> visible_tokens() const;  // sinks, then window, in order of position
 

@@ -10,8 +10,13 @@
 namespace runnel::cli {
 
 std::string stream_report(const Stream& stream, std::int64_t position) {
-  return fmt::format("position {} · evicted {} · cache {} · memory {}", grouped(position),
-                     grouped(stream.evicted()), bytes_text(stream.bytes()),
+  const std::string guesses =
+      stream.options().draft == 0
+          ? ""
+          : fmt::format("{} of {} guesses right · ", grouped(stream.guessed_right()),
+                        grouped(stream.guessed()));
+  return fmt::format("{}position {} · evicted {} · cache {} · memory {}", guesses,
+                     grouped(position), grouped(stream.evicted()), bytes_text(stream.bytes()),
                      bytes_text(resident_bytes()));
 }
 
@@ -26,6 +31,10 @@ nlohmann::ordered_json stream_json(const Stream& stream) {
                                  {"kv_type", kv_type_text(options.kv_type)},
                                  {"softmax", softmax_text(options.softmax)},
                                  {"cache_bytes", stream.bytes()}};
+  if (options.draft > 0) {
+    json["guessed"] = stream.guessed();
+    json["guessed_right"] = stream.guessed_right();
+  }
   if (options.window && options.policy != Policy::kDense) json["window"] = *options.window;
   return json;
 }

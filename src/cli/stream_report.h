@@ -9,11 +9,13 @@
 
 namespace runnel::cli {
 
-// "position 1,746 · evicted 1,495 · cache 2.1 MiB · memory 25.0 MiB". `position` may be ahead of
+// "position 1,746 · evicted 1,495 · cache 2.1 MiB · memory 25.0 MiB", and before it, with drafts,
+// "61 of 90 guesses right · ". `position` may be ahead of
 // the stream's own while it ingests.
 std::string stream_report(const Stream& stream, std::int64_t position);
 
-// position, evicted, horizon, policy, sinks, window, kv_type, softmax, cache_bytes.
+// position, evicted, horizon, policy, sinks, window, kv_type, softmax, cache_bytes;
+// with drafts guessed and guessed_right.
 nlohmann::ordered_json stream_json(const Stream& stream);
 
 }  // namespace runnel::cli

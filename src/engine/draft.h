@@ -27,20 +27,29 @@ inline std::span<const Token> look_up(std::span<const Token> seen, std::size_t p
   return {};
 }
 
-// How many tokens to guess: more while guesses hold, fewer while they fail.
+// How many tokens to guess: as many as were right lately, twice as many when all of them were.
+// Where none are, no guesses for a while, twice as long each time, so that they cost next to
+// nothing.
 class DraftLength {
  public:
   explicit DraftLength(int most) : most_(most), length_(most) {}
 
-  int length() const { return length_; }
+  // For the next token, which is asked for once.
+  int take() { return resting_ > 0 ? (--resting_, 0) : length_; }
   void learn(int n_guessed, int n_right) {
-    if (n_right == n_guessed) length_ = std::min(most_, 2 * length_);
-    if (n_right == 0) length_ = std::max(std::min(most_, 1), length_ / 2);
+    const bool all_right = n_right == n_guessed;
+    length_ = all_right ? std::min(most_, 2 * length_) : std::max(1, (length_ + n_right) / 2);
+    rest_ = n_right > 0 ? 0 : std::min(kLongestRest, 2 * rest_ + 1);
+    resting_ = rest_;
   }
 
  private:
+  static constexpr int kLongestRest = 31;  // tokens
+
   int most_;
   int length_;
+  int rest_ = 0;
+  int resting_ = 0;  // tokens left of it
 };
 
 }  // namespace runnel

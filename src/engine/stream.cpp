@@ -29,6 +29,8 @@ struct Stream::State {
   std::vector<Token> ahead;
   std::size_t n_right = 0;          // of them, used
   std::vector<float> ahead_logits;  // [ahead.size(), vocabulary]
+  std::int64_t all_guessed = 0;     // in the stream's life
+  std::int64_t all_right = 0;
 
   State(const Model::Internals& internals, const StreamOptions& resolved, CacheShape shape);
 
@@ -194,6 +196,7 @@ bool Stream::State::take_ahead(Token token) {
   cache.advance(1);
   history.push(token);
   ++n_right;
+  ++all_right;
   return true;
 }
 
@@ -202,7 +205,7 @@ void Stream::State::guess_after(Token token) {
   constexpr std::size_t kPattern = 3;  // fewer match by chance
   history.visible(visible);
   visible.push_back(token);
-  const auto most = static_cast<std::size_t>(std::min(draft_length.length(), options.chunk - 1));
+  const auto most = static_cast<std::size_t>(std::min(draft_length.take(), options.chunk - 1));
   const std::span<const Token> guesses = look_up(visible, kPattern, most);
   tried.assign(1, token);
   tried.insert(tried.end(), guesses.begin(), guesses.end());
@@ -216,6 +219,7 @@ void Stream::State::guess_after(Token token) {
   history.push(token);
   ahead.assign(tried.begin() + 1, tried.end());
   n_right = 0;
+  all_guessed += std::ssize(ahead);
 }
 
 Stream::Step Stream::next() {
@@ -306,6 +310,8 @@ std::int64_t Stream::horizon() const {
   return state_->options.start_position +
          cache_policy(state_->options).horizon(state_->history.position());
 }
+std::int64_t Stream::guessed() const { return state_->all_guessed; }
+std::int64_t Stream::guessed_right() const { return state_->all_right; }
 std::size_t Stream::bytes() const { return state_->cache.bytes(); }
 const StreamOptions& Stream::options() const { return state_->options; }
 std::vector<Token> Stream::visible_tokens() const {
