@@ -5,6 +5,7 @@
 #   make test-portable   the same without any flag for an instruction set (in build-portable)
 #   make test-aarch64    the same for 64-bit ARM: cross compiler and emulator (in build-aarch64)
 #   make bench      speed of the bundled model on this machine
+#   make bench-kernels   each kernel of each instruction set beside its limit (FILTER=avx512/product/Q4_0)
 #   make million    a stream of a million tokens: speed, likelihood and memory of each tenth (MODEL=, TEXT=)
 #   make install    PREFIX (default /usr/local), DESTDIR
 #   make format     clang-format in place;  make lint: clang-format and clang-tidy as checks
@@ -14,7 +15,7 @@ DEMO_MODEL := models/novella-7m-q8_0.gguf
 DEMO_PROMPT := It was a dark and stormy night, and the old man sat by the fire, listening to the wind.
 FORMATTED = $(shell git ls-files '*.cpp' '*.h' '*.inl' | grep -v '^build')
 
-.PHONY: all packages configure demo test test-portable test-aarch64 bench million install format lint clean
+.PHONY: all packages configure demo test test-portable test-aarch64 bench bench-kernels million install format lint clean
 
 all: configure
 	@cmake --build $(BUILD)
@@ -45,6 +46,11 @@ test-aarch64:
 bench: configure
 	@cmake --build $(BUILD) --target runnel_cli
 	@$(BUILD)/runnel bench $(DEMO_MODEL)
+
+bench-kernels: configure
+	@cmake -B $(BUILD) -DRUNNEL_BENCH=ON >/dev/null
+	@cmake --build $(BUILD) --target bench_kernels
+	@$(BUILD)/bench/bench_kernels $(if $(FILTER),--benchmark_filter="$(FILTER)")
 
 million: configure
 	@cmake -B $(BUILD) -DRUNNEL_BENCH=ON >/dev/null
