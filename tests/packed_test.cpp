@@ -3,8 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstring>
 #include <fstream>
+#include <numeric>
+#include <optional>
 #include <random>
 #include <vector>
 
@@ -116,6 +121,74 @@ TEST_P(PackedProduct, IsThatOfTheStoredWeightsWithThePreparedInputs) {
     }
     EXPECT_LT(std::sqrt(errors / squares), p.inputs.is_in_spans() ? rounding_in_spans(type) : 1e-6)
         << traits(type).name;
+  }
+}
+
+// Where a block of the type has its factors, in bytes; every other byte is code or small scale.
+struct FactorPlaces {
+  std::size_t d;
+  std::optional<std::size_t> m;
+};
+FactorPlaces factor_places(TensorType type) {
+  switch (type) {
+    case TensorType::kQ4_1:
+      return {offsetof(BlockQ4_1, d), offsetof(BlockQ4_1, m)};
+    case TensorType::kQ5_1:
+      return {offsetof(BlockQ5_1, d), offsetof(BlockQ5_1, m)};
+    case TensorType::kQ2_K:
+      return {offsetof(BlockQ2_K, d), offsetof(BlockQ2_K, dmin)};
+    case TensorType::kQ3_K:
+      return {offsetof(BlockQ3_K, d), {}};
+    case TensorType::kQ4_K:
+      return {offsetof(BlockQ4_K, d), offsetof(BlockQ4_K, dmin)};
+    case TensorType::kQ5_K:
+      return {offsetof(BlockQ5_K, d), offsetof(BlockQ5_K, dmin)};
+    case TensorType::kQ6_K:
+      return {offsetof(BlockQ6_K, d), {}};
+    default:
+      return {0, {}};
+  }
+}
+
+// Sums in few bits must hold the largest there are: all codes alike, all inputs +-127.
+TEST_P(PackedProduct, HoldsTheLargestWeightsTimesTheLargestInputs) {
+  const Table& table = *GetParam();
+  for (const TensorType type : kPackedTypes) {
+    for (const unsigned char code : {0x00, 0x7f, 0x80, 0xff}) {
+      const auto block_bytes = bytes_of(type, traits(type).block_elements);
+      std::vector<std::byte> stored(bytes_of(type, kCols), std::byte{code});
+      const FactorPlaces places = factor_places(type);
+      for (std::size_t at = 0; at < stored.size(); at += block_bytes) {
+        constexpr std::uint16_t kOne = 0x3c00;
+        if (type == TensorType::kMXFP4)
+          stored[at] = std::byte{127};  // 2^0
+        else
+          std::memcpy(&stored[at + places.d], &kOne, sizeof(kOne));
+        if (places.m) std::memset(&stored[at + *places.m], 0, sizeof(kOne));
+      }
+      std::vector<CacheLine> packed = cache_lines(table.packed_bytes(type, kCols));
+      table.pack(type, stored.data(), 1, kCols, 0, packed.front().bytes);
+      std::vector<float> weights(kCols);
+      dequantize_row(type, stored.data(), weights.data(), kCols);
+      std::vector<float> x(kTokens * kCols, -1.0f);
+      std::fill_n(x.begin(), 8 * kCols, 1.0f);
+      const PreparedInputs inputs(table, x.data(), kTokens, kCols);
+      std::vector<CacheLine> scratch = cache_lines(matmul_scratch_bytes(kCols));
+      std::vector<float> y(kTokens);
+      table.matmul({.w = {type, 1, kCols, stored.data(), packed.front().bytes},
+                    .inputs = inputs.data(),
+                    .n_tokens = kTokens,
+                    .y = y.data(),
+                    .y_stride = 1},
+                   0, 1, scratch.front().bytes);
+      const float sum = std::accumulate(weights.begin(), weights.end(), 0.0f);
+      const float tolerance = inputs.is_in_spans() ? 0.01f : 1e-5f;
+      for (int t = 0; t < kTokens; ++t) {
+        EXPECT_NEAR(y[static_cast<std::size_t>(t)], t < 8 ? sum : -sum,
+                    tolerance * (1 + std::fabs(sum)))
+            << traits(type).name << " code " << int{code} << " token " << t;
+      }
+    }
   }
 }
 

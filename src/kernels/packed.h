@@ -43,6 +43,7 @@ struct PackedFormat {
   bool is_e2m1 = false;       // q is a code of MXFP4, standing for kTwiceE2M1[q]; d is a bfloat16
 
   constexpr int subs() const { return 32 / sub_block; }
+  constexpr int largest() const { return is_e2m1 ? 24 : (1 << bits) - 1; }  // q, looked up
   constexpr std::size_t chunk_bytes() const {
     const int lists = (has_scales ? 1 : 0) + (has_scales && has_minimums ? 1 : 0);
     return static_cast<std::size_t>(64 * bits + kGroupRows * subs() * lists);
@@ -99,6 +100,13 @@ struct InputChunk {
 
 // Four of those numbers.
 typedef std::int32_t quad_word __attribute__((may_alias));
+
+// How many of n sums of two products, of weights up to `largest` with such numbers, add up to one
+// of 16 bits. Weights of 8 bits lose their offset first.
+constexpr int sums_that_fit(int largest, int n) {
+  const int fit = largest == 255 ? 1 : 32767 / (2 * 127 * largest);
+  return fit < n ? fit : n;
+}
 
 // Tokens stand in groups (the last one may be smaller), and in a group chunk by chunk, so that what
 // passes the weights together lies together: [group][chunk][token of the group].

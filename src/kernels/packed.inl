@@ -21,13 +21,20 @@ RUNNEL_INLINE void multiply_chunk(const std::byte* chunk, Vec d, Vec m, const In
       if constexpr (F.has_minimums)
         minimum = minimum * load_int16x8(lists + (F.subs() + sub) * kGroupRows);
     }
+    const auto x_sum = [&](int t) __attribute__((always_inline)) {
+      return F.subs() == 2 ? x[t].half_sums[sub] : x[t].sum;
+    };
+    Sums sums[T];
+    dot_sub<F, T>(
+        quads + sub * 8 / F.subs(),
+        [&](int t) __attribute__((always_inline)) {
+          return reinterpret_cast<const quad_word*>(x[t].q + sub * F.sub_block);
+        },
+        x_sum, sums);
     repeat<T>([&](int t) __attribute__((always_inline)) {
-      const std::int32_t x_sum = F.subs() == 2 ? x[t].half_sums[sub] : x[t].sum;
-      const Sums sums =
-          dot_sub<F, T == 1>(quads + sub * 8 / F.subs(), x[t].q + sub * F.sub_block, x_sum);
-      acc[t] = multiply_add(to_float(sums), scale * splat(x[t].scale), acc[t]);
+      acc[t] = multiply_add(to_float(sums[t]), scale * splat(x[t].scale), acc[t]);
       if constexpr (F.has_minimums) {
-        const float with = x[t].scale * static_cast<float>(F.adds_minimum ? x_sum : -x_sum);
+        const float with = x[t].scale * static_cast<float>(F.adds_minimum ? x_sum(t) : -x_sum(t));
         acc[t] = multiply_add(minimum, splat(with), acc[t]);
       }
     });
@@ -110,18 +117,21 @@ static void prepare_row(unsigned /*forms*/, const float* x, std::int64_t cols, i
   }
 }
 
+// Products of 4-bit weights.
 static std::int64_t int8_peak(std::int64_t rounds, float* sink) {
-  Sums acc[kChains];
-  RUNNEL_EACH_CHAIN(kChains) { acc[i] = bits_of(start_of_chain(i)); }
-  Bytes weights;
+  constexpr int kTokens = kPackedTokens;
+  Sums acc[kTokens];
+  repeat<kTokens>([&](int t) { acc[t] = bits_of(start_of_chain(t)); });
+  Bytes weights[8];
   __builtin_memset(&weights, 1, sizeof(weights));
-  quad_word quads[kChains];  // made new in every round: products that stay the same are taken once
-  RUNNEL_EACH_CHAIN(kChains) { quads[i] = static_cast<quad_word>(*sink) + i; }
-  const std::int64_t n = run_chains<kChains>(
-      rounds, 4 * kTile, [&](int i) __attribute__((always_inline)) {
-        __asm__("" : "+m"(quads[i]));
-        acc[i] = dot_quads<false>(acc[i], weights, quads[i]);
-      });
-  RUNNEL_EACH_CHAIN(kChains) { *sink += static_cast<float>(acc[i].part[0][0]); }
-  return n;
+  quad_word inputs[kTokens][8];  // made new in every round: what stays the same is taken once
+  for (int t = 0; t < kTokens; ++t) {
+    for (quad_word& quad : inputs[t]) quad = static_cast<quad_word>(*sink) + t;
+  }
+  for (std::int64_t round = 0; round < rounds; ++round) {
+    __asm__("" : "+m"(inputs));
+    add_quads<15, 8, kTokens>(acc, weights, [&](int t) { return inputs[t]; });
+  }
+  repeat<kTokens>([&](int t) { *sink += static_cast<float>(acc[t].part[0][0]); });
+  return rounds * kTokens * 8 * 4 * kTile;
 }

@@ -39,20 +39,31 @@ struct Sums {
 #include "kernels/portable_plain.inl"
 #endif
 
-// A product of two bytes fits 16 bits; so does the sum of two for weights below 128.
-template <bool kFull>
-inline Sums dot_quads(Sums sums, const Bytes& weights, const quad_word& quad) {
-  const auto x = (products)(native_int{} + quad);
-  for (int i = 0; i < kByteParts; ++i) {
-    const products even = (products)(weights.part[i] & 255) * (x << 8 >> 8);
-    const products odd = (products)(weights.part[i] >> 8) * (x >> 8);
-    if constexpr (kFull) {
-      sums.part[i] += add_pairs(even) + add_pairs(odd);
-    } else {
-      sums.part[i] += add_pairs(even + odd);
+// The sum of two products of bytes fits 16 bits, where as many of them are added up as fit. Whole
+// bytes become signed numbers for that.
+constexpr int kTakenOffBytes = 128;
+
+template <int kLargest, int kN, int T, typename Inputs>
+inline __attribute__((always_inline)) void add_quads(Sums* sums, const Bytes* weights,
+                                                     Inputs inputs) {
+  constexpr int kTogether = sums_that_fit(kLargest, kN);
+  constexpr short kOff = kLargest == 255 ? kTakenOffBytes : 0;
+  products pairs[T][kByteParts];
+#pragma GCC unroll 8
+  for (int j = 0; j < kN; ++j) {
+    for (int i = 0; i < kByteParts; ++i) {
+      const products even = (products)(weights[j].part[i] & 255) - kOff;
+      const products odd = (products)(weights[j].part[i] >> 8) - kOff;
+#pragma GCC unroll 8
+      for (int t = 0; t < T; ++t) {
+        const auto x = (products)(native_int{} + inputs(t)[j]);
+        const products two = even * (x << 8 >> 8) + odd * (x >> 8);
+        pairs[t][i] = j % kTogether == 0 ? two : pairs[t][i] + two;
+        if (j % kTogether == kTogether - 1 || j == kN - 1)
+          sums[t].part[i] += add_pairs(pairs[t][i]);
+      }
     }
   }
-  return sums;
 }
 
 inline Bytes look_up(Bytes codes) {

@@ -1,8 +1,10 @@
 // Whole numbers out of packed weights and int8 inputs. After planes.inl, and wanting besides:
 //
-//   Sums, dot_quads<kFull>(sums, weights, const quad_word& quad)
-//       16 int32 sums += dot products of 16 quads of unsigned bytes (below 128 unless kFull) with
-//       one signed quad
+//   Sums, add_quads<kLargest, kN, T>(sums, weights, inputs)
+//       16 int32 sums of each of T tokens += dot products of 16 quads of unsigned bytes, up to
+//       kLargest, with one quad of int8 from -127 to 127; kN times, inputs(t) being token t's kN
+//   kTakenOffBytes
+//       what add_quads takes off each weight where kLargest is 255
 
 RUNNEL_INLINE Sums splat_int(std::int32_t x) {
   Sums s;
@@ -30,19 +32,14 @@ RUNNEL_INLINE void load_weights(const std::byte* chunk, Bytes* quads) {
   }
 }
 
-// One sub-block of one token: its 16 integer sums, offsets included.
-template <PackedFormat F, bool kIsAlone>
-RUNNEL_INLINE Sums dot_sub(const Bytes* quads, const std::int8_t* q, std::int32_t x_sum) {
-  Sums sums = splat_int(-F.offset * x_sum);
-  Sums odd = splat_int(0);  // a second chain, for a token alone
-  repeat<8 / F.subs()>([&](int j) __attribute__((always_inline)) {
-    Sums& chain = kIsAlone && j % 2 == 1 ? odd : sums;
-    chain = dot_quads<F.bits == 8>(chain, quads[j], reinterpret_cast<const quad_word*>(q)[j]);
-  });
-  if constexpr (kIsAlone) {
-    RUNNEL_EACH_PART sums.part[i] += odd.part[i];
-  }
-  return sums;
+// One sub-block of T tokens, inputs(t) and their sums x_sum(t): 16 integer sums of each, offsets
+// included.
+template <PackedFormat F, int T, typename Inputs, typename InputSum>
+RUNNEL_INLINE void dot_sub(const Bytes* quads, Inputs inputs, InputSum x_sum, Sums* sums) {
+  constexpr int kOffset = F.offset - (F.bits == 8 ? kTakenOffBytes : 0);
+  repeat<T>([&](int t)
+                __attribute__((always_inline)) { sums[t] = splat_int(-kOffset * x_sum(t)); });
+  add_quads<F.largest(), 8 / F.subs(), T>(sums, quads, inputs);
 }
 
 // The scale of numbers whose largest has size `largest`, once they are int8; and its inverse.

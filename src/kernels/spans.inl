@@ -32,14 +32,22 @@ RUNNEL_INLINE void add_chunk(const std::byte* chunk, const SpanInputs<const std:
   const std::byte* lists = chunk + 64 * F.bits;
   repeat<F.subs()>([&](int sub) __attribute__((always_inline)) {
     const Sums s = scales_of<F>(lists, sub);
-    repeat<T>([&](int t) __attribute__((always_inline)) {
+    const auto x_sum = [&](int t) __attribute__((always_inline))->std::int32_t {
       const std::int16_t* halves = x.sums(span, token + t) + 2 * c;
-      const std::int32_t x_sum = F.subs() == 2 ? halves[sub] : halves[0] + halves[1];
-      const auto* q = reinterpret_cast<const std::int8_t*>(x.q(span, c / 2, token + t)) +
-                      c % 2 * 32 + sub * F.sub_block;
-      add_product(scaled[t], dot_sub<F, T == 1>(quads + sub * 8 / F.subs(), q, x_sum), s);
+      return F.subs() == 2 ? halves[sub] : halves[0] + halves[1];
+    };
+    Sums sums[T];
+    dot_sub<F, T>(
+        quads + sub * 8 / F.subs(),
+        [&](int t) __attribute__((always_inline)) {
+          const auto* q = reinterpret_cast<const std::int8_t*>(x.q(span, c / 2, token + t));
+          return reinterpret_cast<const quad_word*>(q + c % 2 * 32 + sub * F.sub_block);
+        },
+        x_sum, sums);
+    repeat<T>([&](int t) __attribute__((always_inline)) {
+      add_product(scaled[t], sums[t], s);
       if constexpr (F.has_minimums)
-        add_product(minimums[t], minimums_of<F>(lists, sub), splat_int(x_sum));
+        add_product(minimums[t], minimums_of<F>(lists, sub), splat_int(x_sum(t)));
     });
   });
 }
