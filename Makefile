@@ -48,12 +48,10 @@ bench: configure
 	@$(BUILD)/runnel bench $(DEMO_MODEL)
 
 bench-kernels: configure
-	@cmake -B $(BUILD) -DRUNNEL_BENCH=ON >/dev/null
 	@cmake --build $(BUILD) --target bench_kernels
 	@$(BUILD)/bench/bench_kernels $(if $(FILTER),--benchmark_filter="$(FILTER)")
 
 million: configure
-	@cmake -B $(BUILD) -DRUNNEL_BENCH=ON >/dev/null
 	@cmake --build $(BUILD) --target bench_million
 	@$(BUILD)/bench/bench_million $(or $(MODEL),$(DEMO_MODEL)) 1000000 $(TEXT)
 
