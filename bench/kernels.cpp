@@ -1,7 +1,7 @@
 // The kernels of each instruction set that this processor has, on one thread, beside what it could
 // do at most:
 //
-//   bench_kernels [--benchmark_filter=avx512/product/q4_0]
+//   bench_kernels [--benchmark_filter=avx512/product/Q4_0]
 //
 // A result is checked before it is timed. "of_limit" is the part of the memory bandwidth where a
 // number is used once or a few times, and of the table's own arithmetic peak where it is used
@@ -59,12 +59,11 @@ double relative_error(std::span<const float> got, std::span<const float> want) {
 
 // ---- limits
 
-// How often a second work() is done: `n` times.
 template <typename Work>
-double per_second(double n, Work work) {
+double seconds_of(Work work) {
   const auto begin = std::chrono::steady_clock::now();
   work();
-  return n / std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 // Bytes a second, now: on a machine with neighbours it changes.
@@ -75,9 +74,9 @@ double memory_rate() {
     std::memset(taken, 1, kBeyondCaches);
     return taken;
   }();
-  return per_second(kBeyondCaches, [] {
-    benchmark::DoNotOptimize(best_table().read_all(data, std::int64_t{kBeyondCaches}));
-  });
+  return kBeyondCaches / seconds_of([] {
+           benchmark::DoNotOptimize(best_table().read_all(data, std::int64_t{kBeyondCaches}));
+         });
 }
 
 // Multiply-adds a second, the best of ten.
@@ -86,32 +85,26 @@ double peak_rate(const Table& table, Numbers numbers) {
   double& best = known[{&table, numbers}];
   if (best > 0) return best;
   for (int i = 0; i < 10; ++i) {
-    double done = 0;
-    const double rounds = per_second(1, [&] {
-      float sink = 0.5f;
-      done = static_cast<double>(table.peaks[static_cast<int>(numbers)](1'000'000, &sink));
-      benchmark::DoNotOptimize(sink);
-    });
-    best = std::max(best, done * rounds);
+    std::int64_t n = 0;
+    float sink = 0.5f;
+    const double seconds =
+        seconds_of([&] { n = table.peaks[static_cast<int>(numbers)](1'000'000, &sink); });
+    best = std::max(best, static_cast<double>(n) / seconds);
   }
   return best;
 }
 
-// Times run(), and says what it reads and multiplies and how much of the limit that is: of `limit`
-// times a second.
+// Times run(), and says what it reads and multiplies a second; `limit`: how often a second it could
+// run at most.
 template <typename Run>
-void time(benchmark::State& state, double bytes, double multiply_adds, double limit, Run run) {
-  std::int64_t n = 0;
-  const double rate = per_second(1, [&] {
-    for (auto _ : state) {
-      run();
-      ++n;
-    }
+void measure(benchmark::State& state, double bytes, double multiply_adds, double limit, Run run) {
+  const double seconds = seconds_of([&] {
+    for (auto _ : state) run();
   });
-  const double times = rate * static_cast<double>(n);
-  state.counters["GB/s"] = bytes * times / 1e9;
-  state.counters["G_pairs/s"] = multiply_adds * times / 1e9;
-  state.counters["of_limit"] = times / limit;
+  const double rate = static_cast<double>(state.iterations()) / seconds;
+  state.counters["GB/s"] = bytes * rate / 1e9;
+  state.counters["G_pairs/s"] = multiply_adds * rate / 1e9;
+  state.counters["of_limit"] = rate / limit;
 }
 
 // ---- products
@@ -203,7 +196,7 @@ void time_product(benchmark::State& state, const Table& table, TensorType type, 
   const double limit = n_tokens == 1
                            ? memory_rate() / product.weight_bytes()
                            : peak_rate(table, product.numbers()) / product.multiply_adds();
-  time(state, product.weight_bytes(), product.multiply_adds(), limit, [&] { product.run(); });
+  measure(state, product.weight_bytes(), product.multiply_adds(), limit, [&] { product.run(); });
 }
 
 // ---- attention
@@ -317,8 +310,8 @@ void time_attention(benchmark::State& state, const Table& table, KvFormat format
   const double limit = n_rows <= 8 ? memory_rate() / heads.bytes()
                                    : peak_rate(table, heads.numbers(table)) / heads.multiply_adds();
   std::size_t head = 0;
-  time(state, heads.bytes(), heads.multiply_adds(), limit,
-       [&] { heads.run(table, head++ % heads.n_heads()); });
+  measure(state, heads.bytes(), heads.multiply_adds(), limit,
+          [&] { heads.run(table, head++ % heads.n_heads()); });
 }
 
 // ---- what is neither
