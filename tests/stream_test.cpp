@@ -139,20 +139,27 @@ TEST(Draft, ChangesNoToken) {
   }
 }
 
-// While it lives this process gets no more large pieces of memory, from the system or the heap.
+// While it lives this process gets no more large pieces of memory, from the system or the heap. An
+// emulator may not keep such a limit.
 class NoMoreMemory {
  public:
   NoMoreMemory() {
-    taken_.reserve(10'000);
+    taken_.reserve(kMostFree);
     ::getrlimit(RLIMIT_AS, &old_);
     rlimit limit = old_;
     limit.rlim_cur = 0;
     ::setrlimit(RLIMIT_AS, &limit);
-    while (auto* p = new (std::nothrow) std::byte[1 << 20]) taken_.emplace_back(p);
+    while (taken_.size() < kMostFree) {
+      auto* p = new (std::nothrow) std::byte[1 << 20];
+      if (p == nullptr) break;
+      taken_.emplace_back(p);
+    }
   }
   ~NoMoreMemory() { ::setrlimit(RLIMIT_AS, &old_); }
+  bool is_kept() const { return taken_.size() < kMostFree; }
 
  private:
+  static constexpr std::size_t kMostFree = 500;  // MiB that may lie in the heap
   rlimit old_{};
   std::vector<std::unique_ptr<std::byte[]>> taken_;
 };
@@ -171,6 +178,7 @@ TEST(Draft, GoesOnAfterItsDenseCacheCouldNotGrow) {
   std::vector<Token> tokens;
   {
     const NoMoreMemory none;
+    if (!none.is_kept()) GTEST_SKIP() << "no limit of memory here";
     EXPECT_THROW(while (tokens.size() < 30) tokens.push_back(stream.next().token), Error);
   }
   while (tokens.size() < 30) tokens.push_back(stream.next().token);
