@@ -130,7 +130,9 @@ TEST(Draft, ChangesNoToken) {
       logits.emplace_back(stream.logits().begin(), stream.logits().end());
       EXPECT_EQ(stream.visible_tokens().size(), 204u);
       EXPECT_EQ(stream.guessed() > 0, draft > 0);
-      if (temperature == 0) EXPECT_EQ(stream.guessed_right() > 0, draft > 0);
+      if (temperature == 0) {
+        EXPECT_EQ(stream.guessed_right() > 0, draft > 0);
+      }
       EXPECT_LE(stream.guessed_right(), stream.guessed());
     }
     EXPECT_EQ(texts[1], texts[0]);
