@@ -47,33 +47,19 @@ inline native multiply_add(native a, native b, native c) {
   return (native)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 }
 
-// vpmaddubsw adds two products in 16 bits, where as many of these sums are added up as fit. Whole
-// bytes become signed numbers, whose signs their inputs take.
-constexpr int kTakenOffBytes = 128;
-
-template <int kLargest, int kN, int T, typename Inputs>
-inline __attribute__((always_inline)) void add_quads(Sums* sums, const Bytes* weights,
-                                                     Inputs inputs) {
-  constexpr int kTogether = sums_that_fit(kLargest, kN);
-  __m256i pairs[T][kByteParts];
-#pragma GCC unroll 8
-  for (int j = 0; j < kN; ++j) {
-#pragma GCC unroll 8
-    for (int t = 0; t < T; ++t) {
-      const __m256i x = _mm256_set1_epi32(inputs(t)[j]);
-      for (int i = 0; i < kByteParts; ++i) {
-        const auto w = (__m256i)weights[j].part[i];
-        const __m256i number = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
-        const __m256i two = kLargest == 255 ? _mm256_maddubs_epi16(_mm256_abs_epi8(number),
-                                                                   _mm256_sign_epi8(x, number))
-                                            : _mm256_maddubs_epi16(w, x);
-        pairs[t][i] = j % kTogether == 0 ? two : _mm256_add_epi16(pairs[t][i], two);
-        if (j % kTogether == kTogether - 1 || j == kN - 1)
-          sums[t].part[i] += (native_int)_mm256_madd_epi16(pairs[t][i], _mm256_set1_epi16(1));
-      }
-    }
-  }
+typedef std::int16_t Pairs __attribute__((vector_size(32)));
+template <int kLargest>
+inline Pairs multiply_pairs(byte_vector weights, std::int32_t quad) {
+  const auto w = (__m256i)weights;
+  const __m256i x = _mm256_set1_epi32(quad);
+  if constexpr (kLargest < 255) return (Pairs)_mm256_maddubs_epi16(w, x);
+  const __m256i number = _mm256_xor_si256(w, _mm256_set1_epi8(-128));  // its sign goes to x
+  return (Pairs)_mm256_maddubs_epi16(_mm256_abs_epi8(number), _mm256_sign_epi8(x, number));
 }
+inline native_int add_pairs(Pairs p) {
+  return (native_int)_mm256_madd_epi16((__m256i)p, _mm256_set1_epi16(1));
+}
+#include "kernels/pair_sums.inl"
 
 inline Bytes look_up(Bytes codes) {
   const __m256i table =

@@ -23,7 +23,7 @@ typedef float native __attribute__((vector_size(16)));
 typedef std::int32_t native_int __attribute__((vector_size(16)));
 typedef std::uint16_t byte_vector __attribute__((vector_size(16)));
 constexpr int kByteParts = 4;
-typedef std::int16_t products __attribute__((vector_size(16)));
+typedef std::int16_t Pairs __attribute__((vector_size(16)));
 
 // 64 weights, the quads of 16 rows, and their 16 integer sums.
 struct Bytes {
@@ -39,32 +39,15 @@ struct Sums {
 #include "kernels/portable_plain.inl"
 #endif
 
-// The sum of two products of bytes fits 16 bits, where as many of them are added up as fit. Whole
-// bytes become signed numbers for that.
-constexpr int kTakenOffBytes = 128;
-
-template <int kLargest, int kN, int T, typename Inputs>
-inline __attribute__((always_inline)) void add_quads(Sums* sums, const Bytes* weights,
-                                                     Inputs inputs) {
-  constexpr int kTogether = sums_that_fit(kLargest, kN);
-  constexpr short kOff = kLargest == 255 ? kTakenOffBytes : 0;
-  products pairs[T][kByteParts];
-#pragma GCC unroll 8
-  for (int j = 0; j < kN; ++j) {
-    for (int i = 0; i < kByteParts; ++i) {
-      const products even = (products)(weights[j].part[i] & 255) - kOff;
-      const products odd = (products)(weights[j].part[i] >> 8) - kOff;
-#pragma GCC unroll 8
-      for (int t = 0; t < T; ++t) {
-        const auto x = (products)(native_int{} + inputs(t)[j]);
-        const products two = even * (x << 8 >> 8) + odd * (x >> 8);
-        pairs[t][i] = j % kTogether == 0 ? two : pairs[t][i] + two;
-        if (j % kTogether == kTogether - 1 || j == kN - 1)
-          sums[t].part[i] += add_pairs(pairs[t][i]);
-      }
-    }
-  }
+template <int kLargest>
+inline Pairs multiply_pairs(byte_vector weights, std::int32_t quad) {
+  constexpr short kOff = kLargest == 255 ? 128 : 0;
+  const auto x = (Pairs)(native_int{} + quad);
+  const Pairs even = (Pairs)(weights & 255) - kOff;
+  const Pairs odd = (Pairs)(weights >> 8) - kOff;
+  return even * (x << 8 >> 8) + odd * (x >> 8);
 }
+#include "kernels/pair_sums.inl"
 
 inline Bytes look_up(Bytes codes) {
   std::uint8_t bytes[64];

@@ -20,4 +20,4 @@ inline native multiply_add(native a, native b, native c) {
   return (native)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 }
 
-inline native_int add_pairs(products p) { return (native_int)vpaddlq_s16((int16x8_t)p); }
+inline native_int add_pairs(Pairs p) { return (native_int)vpaddlq_s16((int16x8_t)p); }

@@ -26,7 +26,7 @@ inline native load_int8(const std::int8_t* p) { return __builtin_convertvector(w
 inline native multiply_add(native a, native b, native c) { return a * b + c; }
 
 // 8 numbers of 16 bits to 4 of 32.
-inline native_int add_pairs(products p) {
+inline native_int add_pairs(Pairs p) {
   const auto both = (native_int)p;
   return (both << 16 >> 16) + (both >> 16);
 }
