@@ -18,7 +18,6 @@
 #include <cstring>
 #include <limits>
 #include <map>
-#include <random>
 #include <span>
 #include <string>
 #include <utility>
@@ -28,6 +27,8 @@
 #include "base/large_pages.h"
 #include "kernels/dequantize.h"
 #include "model/random_weights.h"
+#include "support/numbers.h"
+#include "support/prepared_inputs.h"
 
 namespace {
 
@@ -38,24 +39,7 @@ constexpr std::size_t kBeyondCaches = std::size_t{128} << 20;
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
-std::vector<float> gaussian(std::int64_t n, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(size(n));
-  for (float& value : values) value = normal(random);
-  return values;
-}
-
-// Norm of the difference over the norm of `want`.
-double relative_error(std::span<const float> got, std::span<const float> want) {
-  double difference = 0;
-  double norm = 0;
-  for (std::size_t i = 0; i < want.size(); ++i) {
-    difference += std::pow(static_cast<double>(got[i]) - static_cast<double>(want[i]), 2);
-    norm += std::pow(static_cast<double>(want[i]), 2);
-  }
-  return std::sqrt(difference / norm);
-}
+std::vector<float> gaussian(std::int64_t n, unsigned seed) { return test::gaussian(size(n), seed); }
 
 // ---- limits
 
@@ -118,7 +102,7 @@ class Product {
       : table_(table),
         x_(gaussian(n_tokens * kCols, 1)),
         y_(size(n_tokens * rows)),
-        inputs_(cache_lines(table.input_bytes(kCols, n_tokens))),
+        inputs_(table, x_.data(), n_tokens, kCols),
         scratch_(cache_lines(matmul_scratch_bytes(kCols))) {
     std::byte* const stored = pages_.take(bytes_of(type, rows * kCols));
     WeightRandom random(2);
@@ -132,10 +116,7 @@ class Product {
     weight_bytes_ = bytes_of(type, rows * kCols);
     const std::size_t group_bytes = table.packed_bytes(type, kCols);
     if (group_bytes > 0) pack(group_bytes);
-    const unsigned forms = table.wanted_inputs(matmul_.w);
-    for (int t = 0; forms != 0 && t < n_tokens; ++t)
-      table.prepare_row(forms, &x_[size(t * kCols)], kCols, t, n_tokens, inputs_.front().bytes);
-    matmul_.inputs = inputs_.front().bytes;
+    matmul_.inputs = inputs_.data();
   }
 
   void run() { table_.matmul(matmul_, 0, matmul_.w.rows, scratch_.front().bytes); }
@@ -153,7 +134,8 @@ class Product {
         sum += static_cast<double>(weights[size(row * kCols + k)]) * static_cast<double>(x[k]);
       want.push_back(static_cast<float>(sum));
     }
-    return relative_error({&y_[size((matmul_.n_tokens - 1) * matmul_.w.rows)], want.size()}, want);
+    return test::relative_error({&y_[size((matmul_.n_tokens - 1) * matmul_.w.rows)], want.size()},
+                                want);
   }
 
   double weight_bytes() const { return static_cast<double>(weight_bytes_); }
@@ -178,7 +160,7 @@ class Product {
   LargePages pages_;
   std::vector<float> x_;
   std::vector<float> y_;
-  std::vector<CacheLine> inputs_;
+  test::PreparedInputs inputs_;
   std::vector<CacheLine> scratch_;
   Matmul matmul_;
   std::size_t weight_bytes_ = 0;
@@ -305,7 +287,7 @@ void time_attention(benchmark::State& state, const Table& table, KvFormat format
   heads.run(*attainable_tables().items[0], 0);
   const std::vector<float> plain(heads.out().begin(), heads.out().end());
   heads.run(table, 0);
-  if (const double error = relative_error(heads.out(), plain); !(error < 0.02))
+  if (const double error = test::relative_error(heads.out(), plain); !(error < 0.02))
     return state.SkipWithError(fmt::format("wrong by {:.1f} %", 100 * error).c_str());
   const double limit = n_rows <= 8 ? memory_rate() / heads.bytes()
                                    : peak_rate(table, heads.numbers(table)) / heads.multiply_adds();

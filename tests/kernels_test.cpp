@@ -6,23 +6,17 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <random>
 #include <vector>
 
 #include "base/half.h"
 #include "kernels/dequantize.h"
+#include "support/numbers.h"
 #include "support/prepared_inputs.h"
 
 namespace runnel::kernels {
 namespace {
 
-std::vector<float> gaussian(std::size_t n, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(n);
-  for (float& value : values) value = normal(random);
-  return values;
-}
+using test::gaussian;
 
 class EveryTable : public testing::TestWithParam<const Table*> {
  protected:

@@ -16,6 +16,7 @@
 #include "model/decoder.h"
 #include "model/weights.h"
 #include "stream/kv_cache.h"
+#include "support/numbers.h"
 
 namespace runnel::test {
 
@@ -26,18 +27,6 @@ inline std::vector<float> read_floats(const std::filesystem::path& path) {
           static_cast<std::streamsize>(floats.size() * sizeof(float)));
   if (!in) throw std::runtime_error("cannot read " + path.string());
   return floats;
-}
-
-// Norm of the difference over the norm of `want`.
-inline double relative_error(std::span<const float> got, std::span<const float> want) {
-  double difference = 0;
-  double norm = 0;
-  for (std::size_t i = 0; i < want.size(); ++i) {
-    const double d = static_cast<double>(got[i]) - static_cast<double>(want[i]);
-    difference += d * d;
-    norm += static_cast<double>(want[i]) * static_cast<double>(want[i]);
-  }
-  return std::sqrt(difference / norm);
 }
 
 // -log softmax(logits)[token], in double.
