@@ -247,7 +247,7 @@ TEST_P(PackedProduct, GivesTheSameBitsInLargeChunks) {
       table.pack(type, stored.data(), kRows, cols, group * kGroupRows,
                  packed.front().bytes + static_cast<std::size_t>(group) * group_bytes);
     std::vector<CacheLine> scratch = cache_lines(matmul_scratch_bytes(cols));
-    const auto multiply = [&](int first, int n) {
+    const auto multiply = [&, type = type, cols = cols](int first, int n) {
       const float* from = x.data() + first * cols;
       const PreparedInputs inputs(table, from, n, cols);
       std::vector<float> y(static_cast<std::size_t>(n * kRows));
