@@ -28,6 +28,7 @@
 #include "kernels/dequantize.h"
 #include "model/random_weights.h"
 #include "support/numbers.h"
+#include "support/packed_matrix.h"
 #include "support/prepared_inputs.h"
 
 namespace {
@@ -114,8 +115,10 @@ class Product {
                .y = y_.data(),
                .y_stride = rows};
     weight_bytes_ = bytes_of(type, rows * kCols);
-    const std::size_t group_bytes = table.packed_bytes(type, kCols);
-    if (group_bytes > 0) pack(group_bytes);
+    if (const std::size_t n = test::packed_bytes(table, matmul_.w); n > 0) {
+      test::pack_into(table, matmul_.w, pages_.take(n));
+      weight_bytes_ = n;
+    }
     matmul_.inputs = inputs_.data();
   }
 
@@ -145,17 +148,6 @@ class Product {
   Numbers numbers() const { return table_.numbers(matmul_.w); }
 
  private:
-  void pack(std::size_t group_bytes) {
-    Matrix& w = matmul_.w;
-    weight_bytes_ = size(n_groups(w.rows)) * group_bytes;
-    std::byte* const packed = pages_.take(weight_bytes_);
-    for (std::int64_t group = 0; group < n_groups(w.rows); ++group) {
-      table_.pack(w.type, w.data, w.rows, kCols, group * kGroupRows,
-                  packed + size(group) * group_bytes);
-    }
-    w.packed = packed;
-  }
-
   const Table& table_;
   LargePages pages_;
   std::vector<float> x_;

@@ -11,6 +11,7 @@
 #include "base/half.h"
 #include "kernels/dequantize.h"
 #include "support/numbers.h"
+#include "support/packed_matrix.h"
 #include "support/prepared_inputs.h"
 
 namespace runnel::kernels {
@@ -21,6 +22,45 @@ using test::gaussian;
 class EveryTable : public testing::TestWithParam<const Table*> {
  protected:
   const Table& table() const { return *GetParam(); }
+
+  // Products with n tokens against sums in double.
+  void expect_product(const Matrix& w, int n) const {
+    const auto rows = static_cast<int>(w.rows);
+    const auto cols = static_cast<int>(w.cols);
+    std::vector<float> weights(static_cast<std::size_t>(rows * cols));
+    dequantize_row(w.type, w.data, weights.data(), rows * cols);
+    const auto x = gaussian(static_cast<std::size_t>(n * cols), 2);
+    const auto bias = gaussian(static_cast<std::size_t>(rows), 3);
+    const test::PreparedInputs inputs(table(), x.data(), n, cols);
+    std::vector<CacheLine> scratch = cache_lines(matmul_scratch_bytes(cols));
+    constexpr float kUntouched = 77;
+    std::vector<float> y(static_cast<std::size_t>(n * rows + 1), kUntouched);
+    table().matmul({.w = w,
+                    .x = x.data(),
+                    .x_stride = cols,
+                    .inputs = inputs.data(),
+                    .n_tokens = n,
+                    .bias = bias.data(),
+                    .y = y.data(),
+                    .y_stride = rows},
+                   0, rows, scratch.front().bytes);
+    EXPECT_EQ(y.back(), kUntouched);
+    const bool is_rounded = table().numbers(w) == Numbers::kBFloat16;
+    const auto as_multiplied = [is_rounded](float v) {
+      return static_cast<double>(is_rounded ? bf16_to_f32(f32_to_bf16(v)) : v);
+    };
+    for (int t = 0; t < n; ++t) {
+      for (int r = 0; r < rows; ++r) {
+        double want = static_cast<double>(bias[static_cast<std::size_t>(r)]);
+        for (int k = 0; k < cols; ++k) {
+          want += as_multiplied(weights[static_cast<std::size_t>(r * cols + k)]) *
+                  as_multiplied(x[static_cast<std::size_t>(t * cols + k)]);
+        }
+        ASSERT_NEAR(y[static_cast<std::size_t>(t * rows + r)], want, 2e-5 * (1 + std::sqrt(cols)))
+            << rows << "x" << cols << " tokens " << n;
+      }
+    }
+  }
 };
 
 std::vector<const Table*> tables() {
@@ -35,82 +75,29 @@ TEST(Tables, PutThePortableOneFirst) { EXPECT_STREQ(tables().front()->name, "por
 TEST_P(EveryTable, MultipliesAnyShape) {
   for (const int rows : {1, 5, 16, 23, 64}) {
     for (const int cols : {1, 15, 16, 40, 96, 257}) {
-      for (const int n : {1, 2, 4, 7}) {
-        const auto w = gaussian(static_cast<std::size_t>(rows * cols), 1);
-        const auto x = gaussian(static_cast<std::size_t>(n * cols), 2);
-        const auto bias = gaussian(static_cast<std::size_t>(rows), 3);
-        std::vector<float> y(static_cast<std::size_t>(n * rows));
-        std::vector<CacheLine> scratch = cache_lines(matmul_scratch_bytes(cols));
-        const Matmul m = {
-            .w = {TensorType::kF32, rows, cols, reinterpret_cast<const std::byte*>(w.data())},
-            .x = x.data(),
-            .x_stride = cols,
-            .n_tokens = n,
-            .bias = bias.data(),
-            .y = y.data(),
-            .y_stride = rows};
-        table().matmul(m, 0, rows, scratch.front().bytes);
-        for (int t = 0; t < n; ++t) {
-          for (int r = 0; r < rows; ++r) {
-            double want = static_cast<double>(bias[static_cast<std::size_t>(r)]);
-            for (int k = 0; k < cols; ++k) {
-              want += static_cast<double>(w[static_cast<std::size_t>(r * cols + k)]) *
-                      static_cast<double>(x[static_cast<std::size_t>(t * cols + k)]);
-            }
-            ASSERT_NEAR(y[static_cast<std::size_t>(t * rows + r)], want,
-                        2e-5 * (1 + std::sqrt(cols)))
-                << rows << "x" << cols << " tokens " << n;
-          }
-        }
-      }
+      const auto w = gaussian(static_cast<std::size_t>(rows * cols), 1);
+      for (const int n : {1, 2, 4, 7})
+        expect_product({TensorType::kF32, rows, cols, reinterpret_cast<const std::byte*>(w.data())},
+                       n);
     }
   }
 }
 
-// Half-precision weights, which some tables multiply in tiles: every tail of every tile.
+// Half-precision weights, as they are stored and as some tables pack them: every tail of every
+// tile.
 TEST_P(EveryTable, MultipliesHalfPrecisionWeightsOfAnyShape) {
   for (const TensorType type : {TensorType::kF16, TensorType::kBF16}) {
     for (const auto& [rows, cols] :
          {std::pair{5, 40}, {23, 33}, {48, 257}, {37, 576}, {64, 1024}, {40, 1056}}) {
+      const auto w = gaussian(static_cast<std::size_t>(rows * cols), 1);
+      std::vector<std::byte> stored(bytes_of(type, rows * cols));
+      quantize_row(type, w.data(), stored.data(), rows * cols);
+      const Matrix matrix = {type, rows, cols, stored.data()};
+      const test::PackedMatrix packed(table(), matrix);
       for (const int n : {1, 7, 16, 17, 33, 270}) {
         if (n == 270 && cols != 1056) continue;  // the one that is too large for a cache
-        const auto w = gaussian(static_cast<std::size_t>(rows * cols), 1);
-        const auto x = gaussian(static_cast<std::size_t>(n * cols), 2);
-        const auto bias = gaussian(static_cast<std::size_t>(rows), 3);
-        std::vector<std::byte> stored(bytes_of(type, rows * cols));
-        quantize_row(type, w.data(), stored.data(), rows * cols);
-        std::vector<float> weights(w.size());
-        dequantize_row(type, stored.data(), weights.data(), rows * cols);
-        const test::PreparedInputs inputs(table(), x.data(), n, cols);
-        std::vector<CacheLine> scratch = cache_lines(matmul_scratch_bytes(cols));
-        constexpr float kUntouched = 77;
-        std::vector<float> y(static_cast<std::size_t>(n * rows + 1), kUntouched);
-        const Matmul m = {.w = {type, rows, cols, stored.data()},
-                          .x = x.data(),
-                          .x_stride = cols,
-                          .inputs = inputs.data(),
-                          .n_tokens = n,
-                          .bias = bias.data(),
-                          .y = y.data(),
-                          .y_stride = rows};
-        const bool is_rounded = table().numbers(m.w) == Numbers::kBFloat16;
-        const auto as_multiplied = [is_rounded](float v) {
-          return static_cast<double>(is_rounded ? bf16_to_f32(f32_to_bf16(v)) : v);
-        };
-        table().matmul(m, 0, rows, scratch.front().bytes);
-        EXPECT_EQ(y.back(), kUntouched);
-        for (int t = 0; t < n; ++t) {
-          for (int r = 0; r < rows; ++r) {
-            double want = static_cast<double>(bias[static_cast<std::size_t>(r)]);
-            for (int k = 0; k < cols; ++k) {
-              want += as_multiplied(weights[static_cast<std::size_t>(r * cols + k)]) *
-                      as_multiplied(x[static_cast<std::size_t>(t * cols + k)]);
-            }
-            ASSERT_NEAR(y[static_cast<std::size_t>(t * rows + r)], want,
-                        2e-5 * (1 + std::sqrt(cols)))
-                << rows << "x" << cols << " tokens " << n;
-          }
-        }
+        expect_product(matrix, n);
+        if (packed.matrix().packed != nullptr) expect_product(packed.matrix(), n);
       }
     }
   }

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "engine/internals.h"
 #include "kernels/dequantize.h"
 #include "model/random_weights.h"
 #include "model/tensor_plan.h"
@@ -187,6 +188,30 @@ INSTANTIATE_TEST_SUITE_P(Every, MadeModelOf, testing::ValuesIn(stored_models()),
                            return test::test_name(std::string(parameter.param.shape.architecture) +
                                                   "_" + parameter.param.type);
                          });
+
+// Only the embeddings are read as they are stored afterwards.
+TEST(MadeModel, GivesItsBytesBackAsTheyArePacked) {
+  ModelShape shape = find_shape("tiny", "llama");
+  shape.dim = shape.ffn_dim = 256;
+  shape.head_dim = 64;
+  const auto tokens_of = [](const Model& model) {
+    Stream stream = model.open({.sampling = {.temperature = 0}});
+    stream.feed("Once upon a time");
+    std::vector<Token> tokens;
+    for (int i = 0; i < 20; ++i) tokens.push_back(stream.next().token);
+    return tokens;
+  };
+  const MadeModel kept = test::make(shape, "q8_0");
+  const Model model = Model::Internals::take(test::make(shape, "q8_0"), "taken", {});
+  EXPECT_EQ(tokens_of(model), tokens_of(Model::load(kept.bytes(), "kept")));
+  const auto is_zero = [&](const char* name) {
+    const std::span<const std::byte> data = model.internals().file.find_tensor(name)->data;
+    return std::ranges::all_of(data.subspan(data.size() / 4, data.size() / 2),
+                               [](std::byte b) { return b == std::byte{0}; });
+  };
+  EXPECT_TRUE(is_zero("blk.0.ffn_up.weight"));
+  EXPECT_FALSE(is_zero("token_embd.weight"));
+}
 
 // ---- files that do not fit their architecture
 // -----------------------------------------------------------------------

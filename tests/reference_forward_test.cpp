@@ -136,14 +136,7 @@ void expect_stored_to_agree(const Stored& stored, bool is_packed, double toleran
   }
 }
 
-TEST_P(StoredForward, AgreesWithFloatProducts) {
-  const TensorType type = GetParam().type == std::string_view("f16")    ? TensorType::kF16
-                          : GetParam().type == std::string_view("bf16") ? TensorType::kBF16
-                                                                        : TensorType::kF32;
-  const bool is_rounded =
-      kernels::best_table().numbers({.type = type}) == kernels::Numbers::kBFloat16;
-  expect_stored_to_agree(GetParam(), false, is_rounded ? 0.01 : 1e-5);
-}
+TEST_P(StoredForward, AgreesWithFloatProducts) { expect_stored_to_agree(GetParam(), false, 1e-5); }
 
 TEST_P(StoredForward, AgreesWithPackedProducts) {
   expect_stored_to_agree(GetParam(), true, GetParam().packed_tolerance);

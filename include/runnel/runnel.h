@@ -36,8 +36,8 @@ struct ModelOptions {
 
 class Model {
  public:
-  // Maps the file and packs its quantised matrices, in memory, for the processor; other weights are
-  // read from the mapping. Error: not a GGUF file, an unsupported
+  // Maps the file and packs, in memory, the matrices that the processor's kernels have a form of
+  // their own for; other weights are read from the mapping. Error: not a GGUF file, an unsupported
   // architecture, tokenizer or tensor type, a tensor of the wrong shape.
   static Model load(const std::filesystem::path& path, const ModelOptions& options = {});
 

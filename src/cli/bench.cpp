@@ -20,6 +20,7 @@
 #include "cli/stream_report.h"
 #include "cli/terminal.h"
 #include "cli/validators.h"
+#include "engine/internals.h"
 #include "engine/machine_limits.h"
 #include "model/make_model.h"
 
@@ -120,7 +121,6 @@ class Bench final : public Command {
   std::int64_t start_ = 0;
   std::string shape_;
   std::string type_ = "q4_0";
-  MadeModel made_;  // with --shape: the model's bytes
   bool is_json_ = false;
   std::mt19937_64 random_{20230917};
 };
@@ -178,9 +178,9 @@ void Bench::run() {
 
 Model Bench::load_model() {
   if (shape_.empty()) return model_.load();
-  made_ = make_model(find_shape(shape_, ""), StorageType::parse(type_), 0);
-  return Model::load(made_.bytes(), fmt::format("{} of random {}", shape_, type_),
-                     {.threads = model_.threads()});
+  return Model::Internals::take(make_model(find_shape(shape_, ""), StorageType::parse(type_), 0),
+                                fmt::format("{} of random {}", shape_, type_),
+                                {.threads = model_.threads()});
 }
 
 double Bench::together_rate(const Model&, std::vector<Stream>& streams) const {

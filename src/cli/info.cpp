@@ -200,9 +200,8 @@ std::string memory_text(const Memory& memory) {
   const StreamOptions& options = memory.options;
   std::string text = "\n" + bold("Memory") + "\n";
   text += fmt::format("  weights in the file    {:>12}\n", bytes_text(memory.weight_bytes));
-  text +=
-      fmt::format("  weights in memory      {:>12}  quantised matrices are packed when loaded\n",
-                  bytes_text(memory.loaded_bytes));
+  text += fmt::format("  weights in memory      {:>12}  matrices are packed when loaded\n",
+                      bytes_text(memory.loaded_bytes));
   for (const auto& [type, bytes] : memory.stream_bytes) {
     text += fmt::format("  a stream, {:<12} {:>12}{}\n", kv_type_text(type) + " cache",
                         bytes_text(bytes), type == options.kv_type ? "  this --kv-type" : "");

@@ -10,6 +10,7 @@
 #include "gguf/file.h"
 #include "model/config.h"
 #include "model/decoder.h"
+#include "model/make_model.h"
 #include "model/weights.h"
 #include "runnel/runnel.h"
 #include "stream/kv_cache.h"
@@ -18,6 +19,7 @@
 namespace runnel {
 
 struct Model::Internals {
+  MadeModel made;  // the bytes of `file`, where the model has them to itself
   gguf::File file;
   std::string name;
   std::unique_ptr<Tokenizer> tokenizer;  // null for a file without a vocabulary
@@ -30,7 +32,9 @@ struct Model::Internals {
   mutable std::unique_ptr<Decoder> decoder;
 
   static std::unique_ptr<Internals> load(gguf::File opened, std::string fallback_name,
-                                         const ModelOptions& options);
+                                         const ModelOptions& options, MadeModel made = {});
+  // A made model in memory, which is given back as the weights are packed.
+  static Model take(MadeModel made, std::string name, const ModelOptions& options);
   Decoder& decoder_for(int n_tokens) const;
   bool has_weights() const { return !weights.layers.empty(); }
   // Error when the file has no vocabulary.

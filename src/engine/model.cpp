@@ -79,10 +79,12 @@ Model::~Model() = default;
 
 std::unique_ptr<Model::Internals> Model::Internals::load(gguf::File opened,
                                                          std::string fallback_name,
-                                                         const ModelOptions& options) {
+                                                         const ModelOptions& options,
+                                                         MadeModel made) {
   check_option(options.threads >= 0 && options.threads <= 1024, "threads", "0 to 1024",
                options.threads);
-  auto internals = std::unique_ptr<Internals>(new Internals{.file = std::move(opened)});
+  auto internals =
+      std::unique_ptr<Internals>(new Internals{.made = std::move(made), .file = std::move(opened)});
   const gguf::File& file = internals->file;
   internals->name = file.get_string("general.name", fallback_name);
   if (file.find("tokenizer.ggml.model") != nullptr) internals->tokenizer = Tokenizer::from(file);
@@ -92,6 +94,7 @@ std::unique_ptr<Model::Internals> Model::Internals::load(gguf::File opened,
   }
   internals->config = read_config(file);
   internals->weights = load_weights(file, internals->config);
+  if (internals->made.data) internals->weights.stored = StoredPages::kGo;
   internals->threads = std::make_unique<ThreadPool>(options.threads);
   try {
     pack_weights(internals->weights, *internals->threads);
@@ -108,6 +111,11 @@ Model Model::load(const std::filesystem::path& path, const ModelOptions& options
 
 Model Model::load(std::span<const std::byte> bytes, std::string name, const ModelOptions& options) {
   return Model(Internals::load(gguf::File::parse(bytes, name), name, options));
+}
+
+Model Model::Internals::take(MadeModel made, std::string name, const ModelOptions& options) {
+  gguf::File file = gguf::File::parse(made.bytes(), name);
+  return Model(load(std::move(file), std::move(name), options, std::move(made)));
 }
 
 StreamOptions Model::resolve(const StreamOptions& options) const {

@@ -1,4 +1,4 @@
-// Stored numbers, and how products take them.
+// Stored numbers, and how products and attention take them.
 
 struct Half {
   std::uint16_t bits;
@@ -14,23 +14,3 @@ template <typename W>
 RUNNEL_INLINE Vec widen_some(const W* p, int n) {  // the first n; the other lanes are 0
   return with_zeros<kTile>(p, n, [](const W* some) { return widen16(some); });
 }
-
-// Products with weights of type W: kWidth numbers at once, in blocks of kRows and kTokens. Many
-// tokens share a panel of weights that are numbers of type Panel already.
-template <typename W>
-struct Dot {
-  static constexpr int kWidth = kTile;
-  static constexpr int kRows = kRowBlock;
-  static constexpr int kTokens = kTokenBlock;
-  static constexpr Numbers kNumbers = Numbers::kFloat;
-  using Panel = float;
-  using Operand = Vec;
-  template <typename T>
-  RUNNEL_INLINE Vec take(const T* p) {
-    return widen16(p);
-  }
-  RUNNEL_INLINE Vec add(Vec weights, Vec inputs, Vec sum) {
-    return multiply_add(weights, inputs, sum);
-  }
-  RUNNEL_INLINE void put(float* panel, Vec numbers) { store(panel, numbers); }
-};

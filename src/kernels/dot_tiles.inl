@@ -1,33 +1,9 @@
-// Products by the dot products of bfloat16 pairs that AVX512-BF16 has: of half-precision weights
-// with inputs made bfloat16 on the way, and of tiles.
+// The product of tiles by the dot products of bfloat16 pairs that AVX512-BF16 has.
 
 // Each lane: sum + the dot product of a pair.
 RUNNEL_INLINE Vec add_dots(Vec sum, __m512i a, __m512i b) {
   return {(native)_mm512_dpbf16_ps((__m512)sum.part[0], (__m512bh)a, (__m512bh)b)};
 }
-
-// See Dot.
-struct BfloatDot {
-  static constexpr int kWidth = 32;
-  static constexpr int kRows = 8;
-  static constexpr int kTokens = 3;
-  static constexpr Numbers kNumbers = Numbers::kBFloat16;
-  using Panel = Bfloat;
-  using Operand = __m512i;
-  RUNNEL_INLINE __m512i take(const Bfloat* p) { return _mm512_loadu_si512(p); }
-  template <typename T>
-  RUNNEL_INLINE __m512i take(const T* p) {
-    return narrow(widen16(p), widen16(p + kTile));
-  }
-  RUNNEL_INLINE Vec add(__m512i weights, __m512i inputs, Vec sum) {
-    return add_dots(sum, weights, inputs);
-  }
-  RUNNEL_INLINE void put(Bfloat* panel, __m512i numbers) { _mm512_storeu_si512(panel, numbers); }
-};
-template <>
-struct Dot<Half> : BfloatDot {};
-template <>
-struct Dot<Bfloat> : BfloatDot {};
 
 // A pair of a row of A, broadcast, times a row of B: 16 columns at once.
 class TileUnit {
@@ -55,7 +31,9 @@ class TileUnit {
     int column = 0;
     for (; column + V * kTile <= p.n_columns; column += V * kTile)
       multiply_at<R, V>(p, row, column);
-    for (; column < p.n_columns; column += kTile) multiply_at<R, 1>(p, row, column);
+    for (; column + 2 * kTile <= p.n_columns; column += 2 * kTile)
+      multiply_at<R, 2>(p, row, column);
+    if (column < p.n_columns) multiply_at<R, 1>(p, row, column);
   }
 
   template <int R, int V>

@@ -10,6 +10,7 @@
 #include "kernels/limits.inl"
 #include "kernels/quad_sums.inl"
 #include "kernels/packed.inl"
+#include "kernels/int8_products.inl"
 #include "kernels/attention.inl"
 #include "kernels/elementwise.inl"
 // clang-format on

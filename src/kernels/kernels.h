@@ -21,8 +21,7 @@ struct Matrix {
   std::int64_t rows = 0;
   std::int64_t cols = 0;  // a whole number of blocks
   const std::byte* data = nullptr;
-  const std::byte* packed =
-      nullptr;  // the same weights as pack_group() leaves them, group after group; or null
+  const std::byte* packed = nullptr;  // the same as Table::pack leaves them, group after group
 
   std::size_t row_bytes() const { return bytes_of(type, cols); }
   explicit operator bool() const { return data != nullptr; }
@@ -130,8 +129,8 @@ struct Table {
   std::size_t (*input_bytes)(std::int64_t cols, int n_tokens);
   void (*prepare_row)(unsigned forms, const float* x, std::int64_t cols, int token, int n_tokens,
                       std::byte* inputs);
-  // How quantised weights are rearranged: bytes of a group of kGroupRows rows, 0 for types that
-  // stay as stored; and what writes a group (packed.h, spans.h).
+  // How weights are rearranged: bytes of a group of kGroupRows rows, 0 for types that stay as
+  // stored; and what writes a group (packed.h, spans.h, half_products.inl).
   std::size_t (*packed_bytes)(TensorType type, std::int64_t cols);
   void (*pack)(TensorType type, const std::byte* data, std::int64_t rows, std::int64_t cols,
                std::int64_t row, std::byte* out);

@@ -55,15 +55,9 @@ static void dequantize(TensorType type, const std::byte* data, float* out, std::
   }
 }
 
-// The first n numbers, and zeros after them.
-template <typename D, typename T>
-RUNNEL_INLINE typename D::Operand take_some(const T* p, std::int64_t n) {
-  return with_zeros<D::kWidth>(p, n, [](const T* some) { return D::take(some); });
-}
-
 // R rows of weights times T tokens. Each lane of an accumulator takes its products in the order of
 // k, so the result does not depend on R or T.
-template <typename D, int R, int T, typename W>
+template <int R, int T, typename W>
 static void dot_block(const W* w, std::int64_t stride, const Matmul& m, std::int64_t row,
                       int token) {
   Vec acc[R][T];
@@ -77,24 +71,25 @@ static void dot_block(const W* w, std::int64_t stride, const Matmul& m, std::int
   const auto* next = reinterpret_cast<const char*>(w + R * stride);
   const auto accumulate = [&](std::int64_t k, auto take) __attribute__((always_inline)) {
     if constexpr (T == 1) {
-      constexpr std::int64_t kBytes = R * D::kWidth * static_cast<std::int64_t>(sizeof(W));
-      for (std::int64_t i = 0; i < kBytes; i += 64) fetch(next + k / D::kWidth * kBytes + i);
+      constexpr std::int64_t kBytes = R * kTile * static_cast<std::int64_t>(sizeof(W));
+      for (std::int64_t i = 0; i < kBytes; i += 64) fetch(next + k / kTile * kBytes + i);
     }
-    typename D::Operand xs[T];
+    Vec xs[T];
     for (int t = 0; t < T; ++t) xs[t] = take(x + t * m.x_stride + k);
     for (int r = 0; r < R; ++r) {
-      const auto weights = take(w + r * stride + k);
-      for (int t = 0; t < T; ++t) acc[r][t] = D::add(weights, xs[t], acc[r][t]);
+      const Vec weights = take(w + r * stride + k);
+      for (int t = 0; t < T; ++t) acc[r][t] = multiply_add(weights, xs[t], acc[r][t]);
     }
   };
   std::int64_t k = 0;
-  for (; k + D::kWidth <= cols; k += D::kWidth) {
+  for (; k + kTile <= cols; k += kTile) {
     accumulate(
-        k, [](const auto* p) __attribute__((always_inline)) { return D::take(p); });
+        k, [](const auto* p) __attribute__((always_inline)) { return widen16(p); });
   }
   if (k < cols) {
+    const int left = static_cast<int>(cols - k);
     accumulate(
-        k, [&](const auto* p) __attribute__((always_inline)) { return take_some<D>(p, cols - k); });
+        k, [&](const auto* p) __attribute__((always_inline)) { return widen_some(p, left); });
   }
   for (int r = 0; r < R; ++r) {
     const float bias = m.bias != nullptr ? m.bias[row + r] : 0.0f;
@@ -103,42 +98,55 @@ static void dot_block(const W* w, std::int64_t stride, const Matmul& m, std::int
   }
 }
 
-template <typename D, int R, int T, typename W>
+template <int R, int T, typename W>
 static void dot_rows(const W* w, std::int64_t stride, const Matmul& m, std::int64_t row, int n_rows,
                      int token) {
   int r = 0;
-  for (; r + R <= n_rows; r += R) dot_block<D, R, T>(w + r * stride, stride, m, row + r, token);
-  for (; r < n_rows; ++r) dot_block<D, 1, T>(w + r * stride, stride, m, row + r, token);
+  for (; r + R <= n_rows; r += R) dot_block<R, T>(w + r * stride, stride, m, row + r, token);
+  for (; r < n_rows; ++r) dot_block<1, T>(w + r * stride, stride, m, row + r, token);
 }
 
-template <typename D, typename W>
+template <typename W>
 static void dot_tokens(const W* w, std::int64_t stride, const Matmul& m, std::int64_t row,
                        int n_rows) {
   int token = 0;
-  for (; token + D::kTokens <= m.n_tokens; token += D::kTokens)
-    dot_rows<D, D::kRows, D::kTokens>(w, stride, m, row, n_rows, token);
-  for (; token < m.n_tokens; ++token) dot_rows<D, 8, 1>(w, stride, m, row, n_rows, token);
+  for (; token + kTokenBlock <= m.n_tokens; token += kTokenBlock)
+    dot_rows<kRowBlock, kTokenBlock>(w, stride, m, row, n_rows, token);
+  for (; token < m.n_tokens; ++token) dot_rows<8, 1>(w, stride, m, row, n_rows, token);
 }
 
 // Weights as they are stored: read by a few tokens as they are, by many as a panel.
 template <typename W>
 static void multiply_stored(const Matmul& m, std::int64_t row, int n_rows, std::byte* scratch) {
-  using D = Dot<W>;
   const std::int64_t cols = m.w.cols;
   const W* w = reinterpret_cast<const W*>(m.w.data) + row * cols;
-  if (m.n_tokens <= 2 * D::kTokens) return dot_tokens<D>(w, cols, m, row, n_rows);
-  auto* panel = reinterpret_cast<typename D::Panel*>(scratch);
+  if (m.n_tokens <= 2 * kTokenBlock) return dot_tokens(w, cols, m, row, n_rows);
+  auto* panel = reinterpret_cast<float*>(scratch);
   const std::int64_t stride = panel_stride(cols);
   for (int r = 0; r < n_rows; ++r) {
     std::int64_t k = 0;
-    for (; k + D::kWidth <= cols; k += D::kWidth)
-      D::put(panel + r * stride + k, D::take(w + r * cols + k));
-    if (k < cols) D::put(panel + r * stride + k, take_some<D>(w + r * cols + k, cols - k));
+    for (; k + kTile <= cols; k += kTile) store(panel + r * stride + k, widen16(w + r * cols + k));
+    if (k < cols) {
+      const Vec rest = widen_some(w + r * cols + k, static_cast<int>(cols - k));
+      store(panel + r * stride + k, rest);
+    }
   }
-  dot_tokens<D>(panel, stride, m, row, n_rows);
+  dot_tokens(panel, stride, m, row, n_rows);
 }
 
-static unsigned wanted_inputs(const Matrix& w);
+RUNNEL_INLINE bool is_half(TensorType type) {
+  return type == TensorType::kF16 || type == TensorType::kBF16;
+}
+
+static Numbers numbers(const Matrix& w) {
+  if (w.packed == nullptr) return Numbers::kFloat;
+  return is_half(w.type) ? Numbers::kBFloat16 : Numbers::kInt8;
+}
+
+static unsigned wanted_inputs(const Matrix& w) {
+  constexpr unsigned kForms[kNumberKinds] = {0, kInt8Inputs, kBfloatInputs};
+  return kForms[static_cast<int>(numbers(w))];
+}
 static void multiply_inputs(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
                             std::byte* scratch);
 
@@ -161,7 +169,7 @@ static void matmul(const Matmul& m, std::int64_t first_row, std::int64_t last_ro
         auto* panel = reinterpret_cast<float*>(scratch);
         dequantize(m.w.type, m.w.data + static_cast<std::size_t>(row) * m.w.row_bytes(), panel,
                    n_rows * m.w.cols);
-        dot_tokens<Dot<float>>(panel, m.w.cols, m, row, n_rows);
+        dot_tokens(panel, m.w.cols, m, row, n_rows);
       }
     }
   }

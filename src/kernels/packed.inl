@@ -78,28 +78,20 @@ static void packed_rows(const Matmul& m, std::int64_t first_row, std::int64_t la
   }
 }
 
-static unsigned wanted_inputs(const Matrix& w) { return w.packed != nullptr ? kInt8Inputs : 0; }
-
-static Numbers numbers(const Matrix& w) {
-  if (w.packed != nullptr) return Numbers::kInt8;
-  return w.type == TensorType::kF16 || w.type == TensorType::kBF16 ? Dot<Half>::kNumbers
-                                                                   : Numbers::kFloat;
-}
-
-static void multiply_inputs(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
-                            std::byte* /*scratch*/) {
+static void multiply_int8(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
+                          std::byte* /*scratch*/) {
   with_packed_format(m.w.type, [&]<PackedFormat F>() { packed_rows<F>(m, first_row, last_row); });
 }
 
-constexpr auto kPackedBytes = packed_bytes;
-constexpr auto kPack = pack_group;
+constexpr auto kInt8GroupBytes = packed_bytes;
+constexpr auto kPackInt8 = pack_group;
 
-static std::size_t input_bytes(std::int64_t cols, int n_tokens) {
+static std::size_t int8_input_bytes(std::int64_t cols, int n_tokens) {
   return sizeof(InputChunk) * static_cast<std::size_t>((cols + 31) / 32 * n_tokens);
 }
 
-static void prepare_row(unsigned /*forms*/, const float* x, std::int64_t cols, int token,
-                        int n_tokens, std::byte* inputs) {
+static void prepare_int8(const float* x, std::int64_t cols, int token, int n_tokens,
+                         std::byte* inputs) {
   const InputPlace place = input_place(token, n_tokens, cols);
   InputChunk* out = reinterpret_cast<InputChunk*>(inputs) + place.first;
   for (std::int64_t chunk = 0; chunk < cols / 32; ++chunk, x += 32, out += place.stride) {

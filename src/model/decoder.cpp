@@ -209,7 +209,7 @@ void Decoder::prepare_inputs(std::span<kernels::Matmul> products) {
   for (const kernels::Matmul& m : products) forms |= kernels_.wanted_inputs(m.w);
   if (forms == 0) return;
   const kernels::Matmul& m = products.front();
-  std::byte* inputs = buffers_->inputs.front().bytes;
+  std::byte* inputs = buffers_->inputs.get();
   // A task's tokens share cache lines of inputs: bfloat16 ones by 16, int8 ones by groups, which
   // let a few streams keep two threads busy.
   constexpr int kMostTogether = 16;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/cache_line.h"
+#include "base/large_pages.h"
 #include "model/alibi.h"
 #include "model/decoder.h"
 
@@ -91,7 +92,7 @@ struct Decoder::Buffers {
   Angles angles, local_angles;
   std::vector<float> alibi_slopes;  // [n_heads] or empty
   std::vector<std::size_t> logit_rows;
-  std::vector<CacheLine> inputs;                // of products, as the kernels want them
+  PageBuffer inputs;  // of products, as the kernels want them; only the forms in use are resident
   std::vector<std::vector<CacheLine>> scratch;  // one for each thread
   std::vector<Vector> study;  // attention weights, while observed; one for each thread
   // Experts: router logits [n, n_experts], the chosen ones and their weights [n, n_experts_used].
@@ -113,7 +114,7 @@ struct Decoder::Buffers {
     for (Vector* buffer : {&k, &v}) buffer->resize(size(n) * size(c.kv_dim()));
     for (Vector* buffer : {&gate, &up}) buffer->resize(size(n) * size(c.ffn_dim));
     logits.resize(size(std::min(n, kLogitRows)) * size(c.vocabulary_size));
-    inputs = cache_lines(kernels::best_table().input_bytes(largest_input(c), n));
+    inputs = take_pages(kernels::best_table().input_bytes(largest_input(c), n));
     scratch.assign(
         size(n_threads),
         cache_lines(std::max(kernels::matmul_scratch_bytes(largest_input(c)),

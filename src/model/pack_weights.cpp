@@ -24,7 +24,7 @@ void for_each_matrix(Weights& weights, Visit visit) {
   visit(weights.output.weight);
 }
 
-// The whole pages inside [data, data + n): the file keeps them, memory need not.
+// The whole pages inside [data, data + n).
 void release_pages(const std::byte* data, std::size_t n) {
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto first = (reinterpret_cast<std::uintptr_t>(data) + page - 1) / page * page;
@@ -55,10 +55,11 @@ void pack(Matrix& matrix, Weights& weights, ThreadPool& threads) {
     }
   });
   matrix.packed = out;
-  if (!weights.is_mapped) return;
+  const bool is_embeddings = matrix.data == weights.embeddings.data;  // rows still looked up there
+  if (weights.stored == StoredPages::kStay || (weights.stored == StoredPages::kGo && is_embeddings))
+    return;
   const std::size_t n_bytes = static_cast<std::size_t>(matrix.rows) * matrix.row_bytes();
   release_pages(matrix.data, n_bytes);
-  const bool is_embeddings = matrix.data == weights.embeddings.data;  // rows still looked up there
   if (!is_embeddings) weights.released_bytes += n_bytes;
 }
 

@@ -181,7 +181,7 @@ Weights load_weights(const gguf::File& file, const Config& config) {
   load.ignore("rope_freqs.weight");
   load.check_all_taken(config.architecture);
   weights.bytes = load.bytes();
-  weights.is_mapped = file.is_mapped();
+  weights.stored = file.is_mapped() ? StoredPages::kComeBack : StoredPages::kStay;
   return weights;
 }
 

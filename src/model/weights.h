@@ -48,13 +48,20 @@ struct LayerWeights {
   NormWeights ffn_post_norm;
 };
 
+// What becomes of the stored weights that are read no more, but as packed.
+enum class StoredPages {
+  kStay,
+  kComeBack,  // dropped from memory: a mapped file gives them again
+  kGo,        // dropped for good
+};
+
 struct Weights {
   Matrix embeddings;  // [vocabulary, dim]
   std::vector<LayerWeights> layers;
   NormWeights output_norm;
-  Linear output;                   // [vocabulary, dim]; the embeddings where tied
-  std::size_t bytes = 0;           // stored bytes of all of them
-  bool is_mapped = false;          // from a file: pages dropped from memory come back when read
+  Linear output;          // [vocabulary, dim]; the embeddings where tied
+  std::size_t bytes = 0;  // stored bytes of all of them
+  StoredPages stored = StoredPages::kStay;
   LargePages packed;               // what pack_weights() made
   std::size_t released_bytes = 0;  // stored bytes that are read no more, but as packed
 };
@@ -64,9 +71,9 @@ struct Weights {
 // different model).
 Weights load_weights(const gguf::File& file, const Config& config);
 
-// Rearranges every quantised matrix for the integer kernels (kernels/packed.h), reading each once,
-// and tells the system that a mapped file's pages of it need not stay in memory. Afterwards
-// products with these matrices take int8 inputs.
+// Rearranges every matrix that the kernels have a form of their own for (Table::pack), reading each
+// once, and gives back the memory of what was stored, as weights.stored says. Afterwards products
+// with these matrices take inputs in forms of their own (Table::wanted_inputs).
 void pack_weights(Weights& weights, ThreadPool& threads);
 
 }  // namespace runnel

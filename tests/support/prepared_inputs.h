@@ -10,6 +10,11 @@
 
 namespace runnel::test {
 
+inline bool is_in_spans(const kernels::Table& table) {
+  return table.packed_bytes(TensorType::kQ4_0, kernels::kSpan) ==
+         kernels::span_group_bytes(TensorType::kQ4_0, kernels::kSpan);
+}
+
 class PreparedInputs {
  public:
   // x [n_tokens, cols]
@@ -25,7 +30,7 @@ class PreparedInputs {
   }
 
   const std::byte* data() const { return lines_.front().bytes; }
-  bool is_in_spans() const { return table_.packed_bytes == kernels::span_group_bytes; }
+  bool is_in_spans() const { return test::is_in_spans(table_); }
 
   // What is not in spans.
   const kernels::InputChunk& chunk(int token, std::int64_t col) const {
