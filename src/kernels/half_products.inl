@@ -109,7 +109,8 @@ static void multiply_slab(const Matmul& m, const std::byte* inputs, std::int64_t
            .b_step = group_bytes,
            .c = sums[token - first],
            .c_stride = 2 * kTileRows,
-           .is_first = tile == 0});
+           .is_first = tile == 0,
+           .is_b_far = is_few});
     }
   }
   keep_sums(m, row, n_rows, last_col == m.w.cols, first, last, sums);

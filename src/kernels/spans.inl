@@ -52,10 +52,6 @@ RUNNEL_INLINE void add_chunk(const std::byte* chunk, const SpanInputs<const std:
   });
 }
 
-// Bytes that weights are asked for ahead of a token alone: memory gives a core more than the
-// processor asks for by itself.
-constexpr int kFetchAhead = 3072;
-
 template <PackedFormat F, int T>
 static void span_tokens(const Matmul& m, const std::byte* group, std::int64_t row, int token) {
   const SpanInputs<const std::byte> x = {m.inputs, m.n_tokens, n_spans(m.w.cols)};

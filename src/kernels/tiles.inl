@@ -24,6 +24,7 @@ struct TileProduct {
   float* c;
   std::int64_t c_stride;  // floats
   bool is_first;          // C starts at 0
+  bool is_b_far = false;  // in memory, to be read once
 };
 
 // How many of n rows (or columns) half 0 or half 1 of a pair of tiles takes.
