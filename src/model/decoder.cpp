@@ -210,14 +210,10 @@ void Decoder::prepare_inputs(std::span<kernels::Matmul> products) {
   if (forms == 0) return;
   const kernels::Matmul& m = products.front();
   std::byte* inputs = buffers_->inputs.get();
-  // A task's tokens share cache lines of inputs: bfloat16 ones by 16, int8 ones by groups, which
-  // let a few streams keep two threads busy.
-  constexpr int kMostTogether = 16;
-  const bool is_few = m.n_tokens <= kMostTogether && (forms & kernels::kBfloatInputs) == 0;
-  const int together = is_few ? kernels::kInputGroup : kMostTogether;
-  threads_.run((m.n_tokens + together - 1) / together, [&](int task, int) {
-    const int end = std::min(m.n_tokens, (task + 1) * together);
-    for (int t = task * together; t < end; ++t)
+  constexpr int kTogether = kernels::kInputGroup;  // tokens that share cache lines of inputs
+  threads_.run((m.n_tokens + kTogether - 1) / kTogether, [&](int task, int) {
+    const int end = std::min(m.n_tokens, (task + 1) * kTogether);
+    for (int t = task * kTogether; t < end; ++t)
       kernels_.prepare_row(forms, m.x + t * m.x_stride, m.w.cols, t, m.n_tokens, inputs);
   });
   for (kernels::Matmul& product : products) product.inputs = inputs;
