@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
 #include <vector>
 
 namespace runnel {
@@ -22,6 +24,36 @@ TEST(ThreadPool, RunsEveryTaskOnceAndWaitsForAll) {
       EXPECT_EQ(runs, std::vector<int>(static_cast<std::size_t>(n_tasks), 1)) << "job " << job;
     }
   }
+}
+
+TEST(ThreadPool, TakesEveryTaskOnceInRanges) {
+  for (const int n_threads : {1, 2, 7}) {
+    ThreadPool pool(n_threads);
+    for (const int n_tasks : {0, 1, 2, 6, 100, 65535}) {
+      std::vector<int> runs(static_cast<std::size_t>(n_tasks));
+      pool.run_ranges(n_tasks, [&](int first, int end, int thread) {
+        EXPECT_TRUE(first < end && thread >= 0 && thread < n_threads);
+        for (int task = first; task < end; ++task) ++runs[static_cast<std::size_t>(task)];
+      });
+      EXPECT_EQ(runs, std::vector<int>(static_cast<std::size_t>(n_tasks), 1));
+    }
+  }
+}
+
+// The first one to take tasks does not end before all others are done: a pool that left them to it
+// would wait for ever.
+TEST(ThreadPool, LeavesTheTasksOfASlowThreadToTheOthers) {
+  constexpr int kTasks = 64;
+  ThreadPool pool(2);
+  std::atomic<int> n_done = 0;
+  std::atomic<bool> is_first = true;
+  pool.run_ranges(kTasks, [&](int first, int end, int) {
+    if (is_first.exchange(false)) {
+      while (n_done < kTasks - (end - first)) std::this_thread::yield();
+    }
+    n_done += end - first;
+  });
+  EXPECT_EQ(n_done, kTasks);
 }
 
 TEST(ThreadPool, SeesWhatTheJobBeforeWrote) {

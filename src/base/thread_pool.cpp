@@ -7,8 +7,7 @@
 namespace runnel {
 namespace {
 
-constexpr int kSpins =
-    2000;  // some tens of microseconds: the gap between two jobs of one decode step
+constexpr int kSpins = 2000;  // some ten microseconds: the gap between two jobs of one decode step
 
 int usable_cores() {
   cpu_set_t set;
@@ -27,11 +26,39 @@ void wait_for_change(const std::atomic<T>& value, T old) {
   value.wait(old, std::memory_order_acquire);
 }
 
+struct Range {
+  int first;
+  int end;
+};
+constexpr std::uint64_t share_of(std::uint64_t job, Range range) {
+  return job << 32 | static_cast<std::uint64_t>(range.first) << 16 |
+         static_cast<std::uint64_t>(range.end);
+}
+constexpr Range range_of(std::uint64_t share) {
+  return {static_cast<int>(share >> 16 & 0xffff), static_cast<int>(share & 0xffff)};
+}
+
+// An eighth of what is left, from its beginning or from its end; an empty range if nothing is.
+Range take(std::atomic<std::uint64_t>& left, bool is_from_beginning) {
+  std::uint64_t share = left.load(std::memory_order_acquire);
+  for (;;) {
+    const Range all = range_of(share);
+    if (all.first == all.end) return all;
+    const int n = std::max(1, (all.end - all.first) / 8);
+    const Range taken =
+        is_from_beginning ? Range{all.first, all.first + n} : Range{all.end - n, all.end};
+    const Range rest =
+        is_from_beginning ? Range{taken.end, all.end} : Range{all.first, taken.first};
+    if (left.compare_exchange_weak(share, share_of(share >> 32, rest), std::memory_order_acq_rel))
+      return taken;
+  }
+}
+
 }  // namespace
 
-ThreadPool::ThreadPool(int n_threads) {
-  const int n = n_threads > 0 ? n_threads : usable_cores();
-  for (int thread = 1; thread < n; ++thread) {
+ThreadPool::ThreadPool(int n_threads)
+    : shares_(static_cast<std::size_t>(n_threads > 0 ? n_threads : usable_cores())) {
+  for (int thread = 1; thread < size(); ++thread) {
     workers_.emplace_back([this, thread] { work(thread); });
   }
 }
@@ -46,36 +73,46 @@ void ThreadPool::run_job(const Job& job) {
   if (job.n_tasks <= 0) return;
   job_ = job;
   unfinished_.store(job.n_tasks, std::memory_order_relaxed);
-  const std::uint64_t number = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
-  ticket_.store(number << 32 | static_cast<std::uint64_t>(job.n_tasks) << 16,
-                std::memory_order_release);
-  if (job.n_tasks > 1 && !workers_.empty()) {
+  const std::uint64_t number = (shares_.front().left.load(std::memory_order_relaxed) >> 32) + 1;
+  int first = 0;
+  for (int thread = 0; thread < size(); ++thread) {
+    const int end = first + (job.n_tasks - first) / (size() - thread);
+    shares_[static_cast<std::size_t>(thread)].left.store(share_of(number, {first, end}),
+                                                         std::memory_order_release);
+    first = end;
+  }
+  if (size() > 1) {
     wake_.fetch_add(1, std::memory_order_release);
     wake_.notify_all();
   }
-  while (take_task(0)) {
-  }
+  take_tasks(0);
   for (int left = unfinished_.load(std::memory_order_acquire); left != 0;
        left = unfinished_.load(std::memory_order_acquire)) {
     wait_for_change(unfinished_, left);
   }
 }
 
-bool ThreadPool::take_task(int thread) {
-  std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
-  do {
-    if ((ticket & 0xffff) >= (ticket >> 16 & 0xffff)) return false;
-  } while (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel));
-  job_.call(job_.body, static_cast<int>(ticket & 0xffff), thread);
-  if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
-  return true;
+// Its own tasks, then those of the threads after it.
+void ThreadPool::take_tasks(int thread) {
+  int n_done = 0;
+  for (int i = 0; i < size(); ++i) {
+    std::atomic<std::uint64_t>& left =
+        shares_[static_cast<std::size_t>((thread + i) % size())].left;
+    for (;;) {
+      const Range range = take(left, i == 0);
+      if (range.first == range.end) break;
+      job_.call(job_.body, range.first, range.end, thread);
+      n_done += range.end - range.first;
+    }
+  }
+  if (n_done > 0 && unfinished_.fetch_sub(n_done, std::memory_order_acq_rel) == n_done)
+    unfinished_.notify_one();
 }
 
 void ThreadPool::work(int thread) {
   for (;;) {
     const std::uint32_t wake = wake_.load(std::memory_order_acquire);
-    while (take_task(thread)) {
-    }
+    take_tasks(thread);
     if (stopping_.load()) return;
     wait_for_change(wake_, wake);
   }

@@ -1,6 +1,8 @@
-// A few threads that run numbered tasks of one function at a time. Waiting threads spin for a
-// moment and then sleep, so a shared machine is not burnt; tasks are handed out one by one, so a
-// thread that lost its core delays one task only. Which thread runs which task never changes a
+// A few threads that run numbered tasks of one function at a time. Each thread has tasks of its own
+// and takes them in order, many at first and in the end one by one; then it takes the last ones of
+// others. So memory that follows the tasks' numbers is read in a long stream by each thread, all
+// end together, and a thread that lost its core delays little. Waiting threads spin for a moment
+// and then sleep, so a shared machine is not burnt. Which thread runs which task never changes a
 // result: tasks write to places of their own.
 #pragma once
 
@@ -20,36 +22,49 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int size() const { return static_cast<int>(workers_.size()) + 1; }
+  int size() const { return static_cast<int>(shares_.size()); }
 
   // Calls task(index, thread) for index in [0, n_tasks), thread in [0, size()); returns when all
   // are done. At most 65,535 tasks, one caller at a time. Tasks throw nothing.
   template <typename Task>
   void run(int n_tasks, Task&& task) {
+    run_ranges(n_tasks, [&task](int first, int end, int thread) {
+      for (int index = first; index < end; ++index) task(index, thread);
+    });
+  }
+
+  // The same, with the tasks [first, end) that a thread took together: task(first, end, thread).
+  template <typename Task>
+  void run_ranges(int n_tasks, Task&& task) {
+    if (n_tasks == 1) return task(0, 1, 0);
     using Body = std::remove_reference_t<Task>;
-    run_job({[](void* body, int index, int thread) { (*static_cast<Body*>(body))(index, thread); },
+    run_job({[](void* body, int first, int end, int thread) {
+               (*static_cast<Body*>(body))(first, end, thread);
+             },
              const_cast<void*>(static_cast<const void*>(&task)), n_tasks});
   }
 
  private:
   struct Job {
-    void (*call)(void*, int, int) = nullptr;
+    void (*call)(void* body, int first, int end, int thread) = nullptr;
     void* body = nullptr;
     int n_tasks = 0;
   };
+  // A thread's tasks that nobody took yet: number of the job (32 bits), first (16), end (16). Who
+  // took a task may read job_: the next job is not written before all tasks are reported as done.
+  struct alignas(64) Share {  // and what else threads wait on: in cache lines apart
+    std::atomic<std::uint64_t> left{0};
+  };
   void run_job(const Job& job);
-  bool take_task(int thread);  // false when none is left
+  void take_tasks(int thread);
   void work(int thread);
 
-  std::vector<std::jthread> workers_;
+  std::vector<Share> shares_;  // one for each thread
   Job job_;
-  // Number of the job (32 bits), its tasks (16), the next task (16). A thread that has taken a task
-  // of a job by advancing the ticket may read job_: the next job is not written before every taken
-  // task is finished.
-  std::atomic<std::uint64_t> ticket_{0};
-  std::atomic<int> unfinished_{0};
-  std::atomic<std::uint32_t> wake_{0};  // what sleeping workers wait on
+  alignas(64) std::atomic<int> unfinished_{0};
+  alignas(64) std::atomic<std::uint32_t> wake_{0};  // what sleeping workers wait on
   std::atomic<bool> stopping_{false};
+  std::vector<std::jthread> workers_;
 };
 
 }  // namespace runnel

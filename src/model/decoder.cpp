@@ -10,8 +10,6 @@ namespace runnel {
 namespace {
 
 constexpr int kDecodeQueryRows = 8;
-constexpr std::int64_t kSmallestTaskBytes = 32 << 10;  // of weights: some microseconds
-constexpr std::int64_t kMostTasks = 256;
 
 }  // namespace
 
@@ -162,38 +160,20 @@ void Decoder::add_to_residual(const NormWeights& post_norm, float* update) {
   });
 }
 
-// Cuts n groups of rows, of `group_bytes` each, into tasks: the first ones long, for memory is fast
-// in long streams, the last ones small, so that all threads end together. Many tokens: equal and
-// larger tasks, for each reads all inputs.
-void Decoder::cut(std::int64_t n, std::int64_t group_bytes, int n_tokens) {
-  const std::int64_t most_tasks = n_tokens < kManyTokens ? kMostTasks : 4 * threads_.size();
-  const std::int64_t smallest =
-      std::max({kSmallestTaskBytes / group_bytes, n / most_tasks, std::int64_t{1}});
-  std::vector<std::int64_t>& cuts = buffers_->cuts;
-  cuts.assign(1, 0);
-  while (cuts.back() < n) {
-    const std::int64_t left = n - cuts.back();
-    cuts.push_back(cuts.back() + std::min(left, std::max(smallest, left / (4 * threads_.size()))));
-  }
-}
-
 // Several products of the same inputs in one parallel run, each cut into groups of rows.
 void Decoder::multiply(std::span<kernels::Matmul> products) {
   prepare_inputs(products);
   std::int64_t n_groups = 0;
   for (const kernels::Matmul& m : products) n_groups += kernels::n_groups(m.w.rows);
-  cut(n_groups, group_bytes(products.front().w), products.front().n_tokens);
-  const std::vector<std::int64_t>& cuts = buffers_->cuts;
-  threads_.run(static_cast<int>(cuts.size()) - 1, [&](int task, int thread) {
-    std::int64_t first = cuts[size(task)];
-    std::int64_t last = cuts[size(task) + 1];
+  const auto run = [&](std::int64_t first, std::int64_t last, int thread) {
     for (const kernels::Matmul& m : products) {
       const std::int64_t n = kernels::n_groups(m.w.rows);
       if (first < n && last > 0) multiply_groups(m, std::max<std::int64_t>(first, 0), last, thread);
       first -= n;
       last -= n;
     }
-  });
+  };
+  run_groups(n_groups, group_bytes(products.front().w), products.front().n_tokens, run);
 }
 
 // The groups of rows [first, last), or as many of them as there are.

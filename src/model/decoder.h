@@ -89,7 +89,8 @@ class Decoder {
 
   void normalize(const NormWeights& weights, const float* x, float* out);
   void add_to_residual(const NormWeights& post_norm, float* update);
-  void cut(std::int64_t n_groups, std::int64_t group_bytes, int n_tokens);
+  template <typename Run>
+  void run_groups(std::int64_t n_groups, std::int64_t group_bytes, int n_tokens, Run run);
   void multiply(std::span<kernels::Matmul> products);
   template <std::size_t kN>
   void multiply(std::array<kernels::Matmul, kN> products) {

@@ -36,6 +36,21 @@ inline std::int64_t group_bytes(const kernels::Matrix& w) {
   return static_cast<std::int64_t>(w.row_bytes()) * kernels::kGroupRows;
 }
 
+// run(first, last, thread) for n groups of rows of weights, of `group_bytes` each, in parallel
+// tasks: long streams of memory for a few tokens; for many a few equal tasks, for each reads all
+// inputs.
+template <typename Run>
+void Decoder::run_groups(std::int64_t n, std::int64_t group_bytes, int n_tokens, Run run) {
+  constexpr std::int64_t kSmallestTaskBytes = 16 << 10;  // some 1 us
+  const std::int64_t most_tasks = n_tokens < kManyTokens ? 1024 : 4 * threads_.size();
+  const std::int64_t of_task =
+      std::max(kSmallestTaskBytes / group_bytes + 1, (n + most_tasks - 1) / most_tasks);
+  threads_.run_ranges(static_cast<int>((n + of_task - 1) / of_task),
+                      [&](int first, int end, int thread) {
+                        run(first * of_task, std::min(n, end * of_task), thread);
+                      });
+}
+
 // Cosines and sines of the batch's rows for one Rope, at the position in the stream and at that in
 // the cache.
 struct Angles {
@@ -79,9 +94,8 @@ struct Decoder::AttentionTask {
 struct Decoder::Buffers {
   std::vector<Row> rows;
   std::vector<AttentionTask> attention_tasks;
-  std::vector<std::int64_t> cuts;  // of a product: where a task ends and the next begins
-  Vector x;                        // [n, dim]: the residual stream
-  Vector h;                        // [n, dim]: normalised
+  Vector x;          // [n, dim]: the residual stream
+  Vector h;          // [n, dim]: normalised
   Vector q, sink_q;  // [n, q_dim]: rotated for the window, and for the sinks where the two differ
   Vector k, v;       // [n, kv_dim]
   Vector heads;      // [n, q_dim]: attention's output before its projection
@@ -108,7 +122,6 @@ struct Decoder::Buffers {
       : angles(c.rope, n), local_angles(c.local_rope, n) {
     rows.reserve(size(n));
     logit_rows.reserve(size(n));
-    cuts.reserve(512);
     for (Vector* buffer : {&x, &h, &attended, &fed}) buffer->resize(size(n) * size(c.dim));
     for (Vector* buffer : {&q, &sink_q, &heads}) buffer->resize(size(n) * size(c.q_dim()));
     for (Vector* buffer : {&k, &v}) buffer->resize(size(n) * size(c.kv_dim()));

@@ -31,11 +31,9 @@ void Decoder::gate_and_activate(const FeedForward& ffn, const float* input, int 
                      product_of(config_.is_gated ? ffn.gate : ffn.up, input, n, b.gate.data())};
   const std::span products = std::span(both).last(config_.is_gated ? 2 : 1);
   prepare_inputs(products);
-  cut(kernels::n_groups(config_.ffn_dim), std::ssize(products) * group_bytes(both.back().w), n);
-  threads_.run(static_cast<int>(b.cuts.size()) - 1, [&](int task, int thread) {
-    const std::int64_t end = b.cuts[size(task) + 1];
+  const auto run = [&](std::int64_t first_group, std::int64_t end, int thread) {
     const std::int64_t step = n < kManyTokens ? end : kGroupsInCache;
-    for (std::int64_t first = b.cuts[size(task)]; first < end; first += step) {
+    for (std::int64_t first = first_group; first < end; first += step) {
       const std::int64_t last = std::min(end, first + step);
       for (const kernels::Matmul& m : products) multiply_groups(m, first, last, thread);
       const std::int64_t row = first * kernels::kGroupRows;
@@ -47,7 +45,9 @@ void Decoder::gate_and_activate(const FeedForward& ffn, const float* input, int 
                  static_cast<int>(n_rows));
       }
     }
-  });
+  };
+  run_groups(kernels::n_groups(config_.ffn_dim), std::ssize(products) * group_bytes(both.back().w),
+             n, run);
 }
 
 // Each expert runs once over the rows that chose it; a row's shares are added in order of expert,
