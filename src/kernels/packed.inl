@@ -41,12 +41,17 @@ RUNNEL_INLINE void multiply_chunk(const std::byte* chunk, Vec d, Vec m, const In
   });
 }
 
+// Many tokens are so long over a line of weights that what the processor fetches by itself, a few
+// lines ahead, comes too late.
+constexpr std::int64_t kWeightsAhead = 8 << 10;
+
 // T tokens of one input group; kStride: its size where that is known, else 0.
 template <PackedFormat F, int T, int kStride>
 static void packed_tokens(const Matmul& m, const std::byte* group, std::int64_t row, int token) {
   const InputPlace place = input_place(token, m.n_tokens, m.w.cols);
   const InputChunk* x = reinterpret_cast<const InputChunk*>(m.inputs) + place.first;
   const int stride = kStride != 0 ? kStride : place.stride;
+  const bool asks_ahead = kStride != 0 && token == 0;  // who comes later finds them in cache
   Vec acc[T];
   repeat<T>([&](int t) __attribute__((always_inline)) { acc[t] = splat(0); });
   for (std::int64_t col = 0; col < m.w.cols; col += F.block, group += F.block_bytes()) {
@@ -55,6 +60,8 @@ static void packed_tokens(const Matmul& m, const std::byte* group, std::int64_t 
     const Vec minimum = F.has_minimums ? load_half16(halves + kGroupRows) : splat(0);
     const std::byte* chunk = group + F.head_bytes();
     for (int c = 0; c < F.block; c += 32, chunk += F.chunk_bytes(), x += stride) {
+      for (std::size_t i = 0; asks_ahead && i <= F.chunk_bytes(); i += 64)  // lines it touches
+        fetch(chunk + kWeightsAhead + i);
       multiply_chunk<F, T>(chunk, d, minimum, x, acc);
     }
   }
