@@ -95,9 +95,9 @@ class TileUnit {
     }
     for (std::int64_t k = 0; k < p.depth; ++k) {
       const std::int64_t b_at = k * kTileBytes;
-      for (std::int64_t i = 0; p.is_b_far && i < kTileBytes; i += 64) {
-        fetch(b0 + b_at + kFetchAhead + i);
-        if constexpr (kTwoColumns) fetch(b1 + b_at + kFetchAhead + i);
+      if (p.is_b_far) {
+        fetch_bytes(b0 + b_at + kFetchAhead, kTileBytes);
+        if constexpr (kTwoColumns) fetch_bytes(b1 + b_at + kFetchAhead, kTileBytes);
       }
       _tile_loadd(4, p.a[0] + k * p.a_step[0], 64);
       _tile_loadd(6, b0 + b_at, 64);

@@ -72,7 +72,7 @@ static void dot_block(const W* w, std::int64_t stride, const Matmul& m, std::int
   const auto accumulate = [&](std::int64_t k, auto take) __attribute__((always_inline)) {
     if constexpr (T == 1) {
       constexpr std::int64_t kBytes = R * kTile * static_cast<std::int64_t>(sizeof(W));
-      for (std::int64_t i = 0; i < kBytes; i += 64) fetch(next + k / kTile * kBytes + i);
+      fetch_bytes(next + k / kTile * kBytes, kBytes);
     }
     Vec xs[T];
     for (int t = 0; t < T; ++t) xs[t] = take(x + t * m.x_stride + k);

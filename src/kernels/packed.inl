@@ -60,8 +60,9 @@ static void packed_tokens(const Matmul& m, const std::byte* group, std::int64_t 
     const Vec minimum = F.has_minimums ? load_half16(halves + kGroupRows) : splat(0);
     const std::byte* chunk = group + F.head_bytes();
     for (int c = 0; c < F.block; c += 32, chunk += F.chunk_bytes(), x += stride) {
-      for (std::size_t i = 0; asks_ahead && i <= F.chunk_bytes(); i += 64)  // lines it touches
-        fetch(chunk + kWeightsAhead + i);
+      // One byte more, for a chunk may begin in the middle of a line.
+      if (asks_ahead)
+        fetch_bytes(chunk + kWeightsAhead, static_cast<std::int64_t>(F.chunk_bytes()) + 1);
       multiply_chunk<F, T>(chunk, d, minimum, x, acc);
     }
   }

@@ -65,8 +65,8 @@ static void span_tokens(const Matmul& m, const std::byte* group, std::int64_t ro
     Sums scaled[T] = {};
     Sums minimums[T] = {};
     for (int c = 0; c < n_chunks; ++c, chunk += in_spans(F).chunk_bytes()) {
-      for (std::size_t i = 0; token == 0 && i < in_spans(F).chunk_bytes(); i += 64)
-        fetch(chunk + kFetchAhead + i);
+      if (token == 0)
+        fetch_bytes(chunk + kFetchAhead, static_cast<std::int64_t>(in_spans(F).chunk_bytes()));
       add_chunk<F, T>(chunk, x, span, c, token, scaled, minimums);
     }
     repeat<T>([&](int t) __attribute__((always_inline)) {

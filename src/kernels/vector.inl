@@ -23,7 +23,11 @@ struct Vec {
 // say so. Any p will do. Inlined with all its callers: g++ drops calls of functions that do no
 // more.
 RUNNEL_INLINE void fetch(const void* p) { __builtin_prefetch(p, 0, 2); }
-// The same, to be written.
+// The same for n bytes from p on, every 64 of them.
+RUNNEL_INLINE void fetch_bytes(const void* p, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; i += 64) fetch(static_cast<const char*>(p) + i);
+}
+// As fetch(), to be written.
 RUNNEL_INLINE void fetch_to_write(void* p) { __builtin_prefetch(p, 1, 2); }
 
 RUNNEL_INLINE Vec splat(float x) {
