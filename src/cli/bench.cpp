@@ -4,6 +4,7 @@
 // and the spread over the runs. The text is random tokens from a fixed seed: speed does not depend
 // on the words.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -345,12 +346,18 @@ void Bench::report(const Model& model, const Stream& stream, const Measured& mea
   add_row("decode", measured.decode, rate_text);
   add_row("decode of limit", measured.decode_part,
           [](double part) { return fmt::format("{:.0f} %", 100 * part); });
+  if (measured.work.read_bytes < static_cast<double>(::sysconf(_SC_LEVEL3_CACHE_SIZE)))
+    text += fmt::format("{:<22}{:>18}   the processor's caches hold all of it\n", "", "");
   add_row("memory reads", measured.read_rate,
           [](double rate) { return fmt::format("{:.1f} GB/s", rate * 1e-9); });
   text += fmt::format("{:<22}{:>18}   weights and cache\n", "bytes read a token",
                       bytes_text(static_cast<std::size_t>(measured.work.read_bytes)));
-  if (n_streams_ > 1)
+  if (n_streams_ > 1) {
     add_row(fmt::format("{} streams together", n_streams_), measured.together, rate_text);
+    text += fmt::format(
+        "{:<22}{:>18}   one stream's speed\n", "",
+        fmt::format("{:.1f} times", measured.together.median() / measured.decode.median()));
+  }
   add_row("time to first token", measured.first_token, seconds_text);
   if (n_latency_ > 0) {
     text += fmt::format("{:<22}{:>18}   99 %: {}, 99.9 %: {}, slowest: {} of {} steps\n",

@@ -94,8 +94,9 @@ void pack_group(TensorType type, const std::byte* data, std::int64_t rows, std::
 struct InputChunk {
   std::int8_t q[32];
   float scale;
-  std::int32_t half_sums[2];  // of columns 0 to 15 and 16 to 31
+  std::int16_t half_sums[2];  // of columns 0 to 15 and 16 to 31
   std::int32_t sum;
+  float scaled_sum;  // scale * sum
 };
 
 // Four of those numbers.

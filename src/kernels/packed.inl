@@ -34,8 +34,9 @@ RUNNEL_INLINE void multiply_chunk(const std::byte* chunk, Vec d, Vec m, const In
     repeat<T>([&](int t) __attribute__((always_inline)) {
       acc[t] = multiply_add(to_float(sums[t]), scale * splat(x[t].scale), acc[t]);
       if constexpr (F.has_minimums) {
-        const float with = x[t].scale * static_cast<float>(F.adds_minimum ? x_sum(t) : -x_sum(t));
-        acc[t] = multiply_add(minimum, splat(with), acc[t]);
+        const float sum =
+            F.subs() == 2 ? x[t].scale * static_cast<float>(x_sum(t)) : x[t].scaled_sum;
+        acc[t] = multiply_add(minimum, splat(sum), acc[t]);
       }
     });
   });
@@ -57,7 +58,9 @@ static void packed_tokens(const Matmul& m, const std::byte* group, std::int64_t 
   for (std::int64_t col = 0; col < m.w.cols; col += F.block, group += F.block_bytes()) {
     const auto* halves = reinterpret_cast<const std::uint16_t*>(group);
     const Vec d = F.is_e2m1 ? load_bfloat16(halves) : load_half16(halves);
-    const Vec minimum = F.has_minimums ? load_half16(halves + kGroupRows) : splat(0);
+    Vec minimum = splat(0);
+    if constexpr (F.has_minimums) minimum = load_half16(halves + kGroupRows);
+    if constexpr (!F.adds_minimum) minimum = splat(0) - minimum;
     const std::byte* chunk = group + F.head_bytes();
     for (int c = 0; c < F.block; c += 32, chunk += F.chunk_bytes(), x += stride) {
       // One byte more, for a chunk may begin in the middle of a line.
@@ -111,9 +114,10 @@ static void prepare_int8(const float* x, std::int64_t cols, int token, int n_tok
     store_int8(out->q, rounded_a);
     store_int8(out->q + 16, rounded_b);
     out->scale = scale.value;
-    out->half_sums[0] = static_cast<std::int32_t>(sum_lanes(rounded_a));  // exact
-    out->half_sums[1] = static_cast<std::int32_t>(sum_lanes(rounded_b));
+    out->half_sums[0] = static_cast<std::int16_t>(sum_lanes(rounded_a));  // exact
+    out->half_sums[1] = static_cast<std::int16_t>(sum_lanes(rounded_b));
     out->sum = out->half_sums[0] + out->half_sums[1];
+    out->scaled_sum = scale.value * static_cast<float>(out->sum);
   }
 }
 

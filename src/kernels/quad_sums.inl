@@ -66,12 +66,13 @@ RUNNEL_INLINE void store_int8(std::int8_t* out, Vec v) {
   }
 }
 
-// T tokens' sums for the 16 rows from `row`.
+// T tokens' sums for the 16 rows from `row`. Written out, or the sums would be kept in memory.
 template <int T>
-RUNNEL_INLINE void store_sums(const Matmul& m, std::int64_t row, int token, Vec* acc) {
+RUNNEL_INLINE void store_sums(const Matmul& m, std::int64_t row, int token, const Vec* acc) {
   const int n = static_cast<int>(m.w.rows - row < kGroupRows ? m.w.rows - row : kGroupRows);
-  for (int t = 0; t < T; ++t) {
-    if (m.bias != nullptr) acc[t] = acc[t] + load_some(m.bias + row, n);
-    store_first(m.y + (token + t) * m.y_stride + row, acc[t], n);
-  }
+  const Vec bias = m.bias != nullptr ? load_first(m.bias + row, n) : splat(0);
+  repeat<T>([&](int t) __attribute__((always_inline)) {
+    const Vec sum = m.bias != nullptr ? acc[t] + bias : acc[t];
+    store_first(m.y + (token + t) * m.y_stride + row, sum, n);
+  });
 }
