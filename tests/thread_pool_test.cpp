@@ -1,10 +1,15 @@
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <atomic>
+#include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
+
+#include "support/error_text.h"
 
 namespace runnel {
 namespace {
@@ -29,7 +34,7 @@ TEST(ThreadPool, RunsEveryTaskOnceAndWaitsForAll) {
 TEST(ThreadPool, TakesEveryTaskOnceInRanges) {
   for (const int n_threads : {1, 2, 7}) {
     ThreadPool pool(n_threads);
-    for (const int n_tasks : {0, 1, 2, 6, 100, 65535}) {
+    for (const int n_tasks : {0, 1, 2, 6, 100, 65535, 200000}) {
       std::vector<int> runs(static_cast<std::size_t>(n_tasks));
       pool.run_ranges(n_tasks, [&](int first, int end, int thread) {
         EXPECT_TRUE(first < end && thread >= 0 && thread < n_threads);
@@ -54,6 +59,20 @@ TEST(ThreadPool, LeavesTheTasksOfASlowThreadToTheOthers) {
     n_done += end - first;
   });
   EXPECT_EQ(n_done, kTasks);
+}
+
+TEST(ThreadPool, SaysHowManyThreadsTheSystemGives) {
+  if (!std::string_view(RUNNEL_SANITIZE).empty())
+    GTEST_SKIP() << "the sanitizer takes memory of its own";
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_AS, &before), 0);
+  rlimit little = before;
+  little.rlim_cur = rlim_t{1} << 30;  // a thread's stack takes 8 MiB of it
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &little), 0);
+  const std::string error = test::error_of([] { ThreadPool pool(1024); });
+  setrlimit(RLIMIT_AS, &before);
+  if (error == "no error") GTEST_SKIP() << "no limit of memory here";
+  EXPECT_EQ(error.find("threads: want 1024, the system gives "), 0u) << error;
 }
 
 TEST(ThreadPool, SeesWhatTheJobBeforeWrote) {

@@ -1,8 +1,12 @@
 #include "base/thread_pool.h"
 
+#include <fmt/format.h>
 #include <sched.h>
 
 #include <algorithm>
+#include <system_error>
+
+#include "runnel/error.h"
 
 namespace runnel {
 namespace {
@@ -58,12 +62,19 @@ Range take(std::atomic<std::uint64_t>& left, bool is_from_beginning) {
 
 ThreadPool::ThreadPool(int n_threads)
     : shares_(static_cast<std::size_t>(n_threads > 0 ? n_threads : usable_cores())) {
-  for (int thread = 1; thread < size(); ++thread) {
-    workers_.emplace_back([this, thread] { work(thread); });
+  try {
+    for (int thread = 1; thread < size(); ++thread)
+      workers_.emplace_back([this, thread] { work(thread); });
+  } catch (const std::system_error& error) {
+    stop();
+    throw Error(fmt::format("threads: want {}, the system gives {}: {}", size(),
+                            workers_.size() + 1, error.code().message()));
   }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   stopping_.store(true);
   wake_.fetch_add(1, std::memory_order_release);
   wake_.notify_all();
@@ -101,7 +112,7 @@ void ThreadPool::take_tasks(int thread) {
     for (;;) {
       const Range range = take(left, i == 0);
       if (range.first == range.end) break;
-      job_.call(job_.body, range.first, range.end, thread);
+      job_.call(job_.body, job_.first + range.first, job_.first + range.end, thread);
       n_done += range.end - range.first;
     }
   }

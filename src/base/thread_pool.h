@@ -6,6 +6,7 @@
 // result: tasks write to places of their own.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <thread>
@@ -16,8 +17,9 @@ namespace runnel {
 
 class ThreadPool {
  public:
-  explicit ThreadPool(
-      int n_threads);  // counts the calling thread; 0: one for each core this process may use
+  // `n_threads` counts the calling thread; 0: one for each core this process may use. Error: the
+  // system gives no more threads.
+  explicit ThreadPool(int n_threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -25,7 +27,7 @@ class ThreadPool {
   int size() const { return static_cast<int>(shares_.size()); }
 
   // Calls task(index, thread) for index in [0, n_tasks), thread in [0, size()); returns when all
-  // are done. At most 65,535 tasks, one caller at a time. Tasks throw nothing.
+  // are done. One caller at a time. Tasks throw nothing.
   template <typename Task>
   void run(int n_tasks, Task&& task) {
     run_ranges(n_tasks, [&task](int first, int end, int thread) {
@@ -38,16 +40,20 @@ class ThreadPool {
   void run_ranges(int n_tasks, Task&& task) {
     if (n_tasks == 1) return task(0, 1, 0);
     using Body = std::remove_reference_t<Task>;
-    run_job({[](void* body, int first, int end, int thread) {
-               (*static_cast<Body*>(body))(first, end, thread);
-             },
-             const_cast<void*>(static_cast<const void*>(&task)), n_tasks});
+    const auto call = [](void* body, int first, int end, int thread) {
+      (*static_cast<Body*>(body))(first, end, thread);
+    };
+    void* body = const_cast<void*>(static_cast<const void*>(&task));
+    for (int first = 0; first < n_tasks; first += kMostTasks)
+      run_job({call, body, first, std::min(n_tasks - first, kMostTasks)});
   }
 
  private:
+  static constexpr int kMostTasks = 0xffff;  // of a job: as a Share can number
   struct Job {
     void (*call)(void* body, int first, int end, int thread) = nullptr;
     void* body = nullptr;
+    int first = 0;
     int n_tasks = 0;
   };
   // A thread's tasks that nobody took yet: number of the job (32 bits), first (16), end (16). Who
@@ -58,6 +64,7 @@ class ThreadPool {
   void run_job(const Job& job);
   void take_tasks(int thread);
   void work(int thread);
+  void stop();
 
   std::vector<Share> shares_;  // one for each thread
   Job job_;
