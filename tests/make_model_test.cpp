@@ -248,6 +248,14 @@ TEST(ArchitectureErrors, ATensorOfTheWrongShapeIsNamedWithBothShapes) {
             "x.gguf: tensor blk.0.ffn_gate.weight: want [64, 192], file has [64, 160]");
 }
 
+TEST(ArchitectureErrors, MoreHeadsThanNumbersCountAreRefused) {
+  using namespace std::string_literals;
+  const std::string key = "llama.attention.head_count\x04\0\0\0"s;
+  EXPECT_EQ(error_of_loading(altered(key + "\x04\0\0\0"s, key + "\x04\0\0\x10"s)),
+            "x.gguf: metadata attention.head_count: want at most 16777216 of 1 dimensions, found "
+            "268435460");
+}
+
 TEST(ArchitectureErrors, AMissingTensorIsNamed) {
   EXPECT_EQ(error_of_loading(altered("blk.1.attn_v.weight", "blk.1.attn_w.weight")),
             "x.gguf: tensor blk.1.attn_v.weight: want [64, 32], file has none");

@@ -156,6 +156,9 @@ Config read_common(const Metadata& metadata) {
               metadata.count("attention.value_length", c.head_dim) == c.head_dim, "the key length",
               metadata.count("attention.value_length", c.head_dim));
   check_range(metadata, "attention.key_length", c.head_dim <= 1024, "at most 1024", c.head_dim);
+  check_range(metadata, "attention.head_count", c.n_heads <= (1 << 24) / c.head_dim,
+              fmt::format("at most {} of {} dimensions", (1 << 24) / c.head_dim, c.head_dim),
+              c.n_heads);
   c.ffn_dim = count_or_list(metadata, "feed_forward_length", 0);
   c.vocabulary_size = vocabulary_size(metadata);
   c.trained_context = metadata.count("context_length");
