@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -11,7 +12,9 @@
 #include <string_view>
 
 #include "engine/draft.h"
+#include "engine/snapshot.h"
 #include "runnel/runnel.h"
+#include "support/made_models.h"
 #include "support/paths.h"
 #include "support/temp_dir.h"
 
@@ -253,6 +256,34 @@ TEST(Together, StreamsGetWhatTheyGetAlone) {
   EXPECT_THROW(Stream::next(pointers), Error);
 }
 
+TEST(Together, NoStreamMovesWhenOneCannot) {
+  const MadeModel made = test::make(find_shape("tiny", "llama"));
+  const Model model = Model::load(made.bytes(), "made");
+  const auto open = [&] {
+    Stream stream = model.open({.window = 20});
+    stream.feed(test::some_tokens(30, model.vocabulary_size()));
+    return stream;
+  };
+  Stream stream = open();
+  Stream twin = open();
+  Stream full = model.open({.policy = Policy::kDense});
+  full.feed(test::some_tokens(1024, model.vocabulary_size()));
+  {
+    const NoMoreMemory none;
+    if (!none.is_kept()) GTEST_SKIP() << "no limit of memory here";
+    EXPECT_THROW(Stream::next(std::array{&stream, &full}), Error);
+  }
+  EXPECT_EQ(generate(stream, 8), generate(twin, 8));
+}
+
+TEST(Stream, TakesTheBytesThatAreForetold) {
+  for (const StreamOptions& options :
+       {StreamOptions{.window = 60}, StreamOptions{.policy = Policy::kDense, .chunk = 4096},
+        StreamOptions{.policy = Policy::kRecompute, .window = 100}}) {
+    EXPECT_EQ(bundled().open(options).bytes(), bundled().stream_bytes(options));
+  }
+}
+
 class SavedStream : public testing::TestWithParam<StreamOptions> {};
 
 TEST_P(SavedStream, ContinuesWithTheTokensItWouldHaveProduced) {
@@ -312,6 +343,39 @@ TEST(SavedStream, IsRefusedWhenDamagedOrForeign) {
   EXPECT_THROW(bundled().resume(folder / "absent.stream"), Error);
   write(bytes);
   EXPECT_NO_THROW(bundled().resume(path));
+}
+
+TEST(SavedStream, IsRefusedWhenItsFieldsContradictEachOther) {
+  const test::TempDir folder;
+  const std::filesystem::path path = folder / "saved.stream";
+  for (const StreamOptions& options :
+       {StreamOptions{.window = 20}, StreamOptions{.policy = Policy::kDense},
+        StreamOptions{.policy = Policy::kRecompute, .window = 20}}) {
+    Stream stream = bundled().open(options);
+    stream.feed(kOpening);
+    stream.save(path);
+    const auto resume_with = [&](auto change) {
+      stream.save(path);
+      Snapshot snapshot = read_snapshot(path);
+      change(snapshot);
+      write_snapshot(path, snapshot, snapshot.cache);
+      bundled().resume(path);
+    };
+    EXPECT_NO_THROW(resume_with([](Snapshot&) {}));
+    EXPECT_THROW(resume_with([](Snapshot& s) { s.position = -1; }), Error);
+    EXPECT_THROW(resume_with([](Snapshot& s) { s.cache_position = -1000000007; }), Error);
+    EXPECT_THROW(resume_with([](Snapshot& s) { s.cache_position = 1 << 30; }), Error);
+    EXPECT_THROW(resume_with([](Snapshot& s) { s.visible.pop_back(); }), Error);
+    EXPECT_THROW(resume_with([](Snapshot& s) { s.options.kv_type = static_cast<KvType>(9); }),
+                 Error);
+    EXPECT_THROW(resume_with([](Snapshot& s) { s.options.policy = static_cast<Policy>(-1); }),
+                 Error);
+    EXPECT_THROW(resume_with([](Snapshot& s) { s.options.softmax = static_cast<Softmax>(7); }),
+                 Error);
+    if (options.policy != Policy::kDense) continue;
+    EXPECT_THROW(resume_with([](Snapshot& s) { s.cache_capacity = std::int64_t{1} << 60; }), Error);
+    EXPECT_THROW(resume_with([](Snapshot& s) { s.cache_capacity = 1; }), Error);
+  }
 }
 
 TEST(Score, IsTheSameForEveryChunkAndEveryCall) {

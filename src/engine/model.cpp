@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::int64_t kLargestDefaultWindow = 2043;  // with 4 sinks and the token itself: 2048
 constexpr int kLargestChunk = 8192;
+constexpr std::int64_t kLastStart = std::int64_t{1} << 60;
 
 void check_option(bool is_good, std::string_view name, std::string_view wanted,
                   std::int64_t found) {
@@ -128,7 +129,8 @@ StreamOptions Model::resolve(const StreamOptions& options) const {
   check_option(!o.window || (*o.window >= 1 && *o.window <= (1 << 24)), "window", "1 to 16777216",
                o.window.value_or(0));
   check_option(o.draft >= 0 && o.draft <= 64, "draft", "0 to 64", o.draft);
-  check_option(o.start_position >= 0, "start_position", "0 or more", o.start_position);
+  check_option(o.start_position >= 0 && o.start_position <= kLastStart, "start_position",
+               "0 to 2^60", o.start_position);
   check_sampling(o.sampling);
   if (!o.pin.empty() && !o.pin_tokens.empty())
     throw Error("stream options: want pin or pin_tokens, found both");

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "engine/draft.h"
@@ -44,7 +43,7 @@ struct Stream::State {
   void feed_chunk(std::span<const Token> tokens);
   std::int64_t feed(std::span<const Token> tokens, const Progress& progress);
   float nll(std::span<const float> scores, Token token) const;
-  void begin();
+  void prepare_step();
   Step sample();
   void take(Token token);
   bool take_ahead(Token token);
@@ -67,6 +66,8 @@ Stream::State::State(const Model::Internals& internals, const StreamOptions& res
   tried.reserve(n_guesses + 1);
   ahead.reserve(n_guesses);
   ahead_logits.reserve(n_guesses * vocabulary);
+  if (options.window)
+    visible.reserve(static_cast<std::size_t>(options.sinks + *options.window + 1));
 }
 
 void Stream::State::check(std::span<const Token> tokens) const {
@@ -156,12 +157,16 @@ Stream::Stream(Stream&&) noexcept = default;
 Stream& Stream::operator=(Stream&&) noexcept = default;
 Stream::~Stream() = default;
 
-void Stream::State::begin() {
+// All of a step that may fail, before the sampler moves: memory, and BOS where nothing was fed yet.
+void Stream::State::prepare_step() {
+  const std::lock_guard lock(model.mutex);
+  decoder();
+  if (options.policy != Policy::kRecompute) cache.reserve(1 + options.draft);
   if (!logits.empty()) return;
   const std::optional<Token> bos = model.tokenizer ? model.tokenizer->bos() : std::nullopt;
   if (!bos) throw Error("stream: nothing was fed yet, and the vocabulary has no BOS to begin with");
-  const std::lock_guard lock(model.mutex);
-  feed_chunk(std::array{*bos});
+  check({&*bos, 1});
+  feed_chunk({&*bos, 1});
 }
 
 Stream::Step Stream::State::sample() {
@@ -223,7 +228,7 @@ void Stream::State::guess_after(Token token) {
 }
 
 Stream::Step Stream::next() {
-  state_->begin();
+  state_->prepare_step();
   Step step = state_->sample();
   state_->take(step.token);
   return step;
@@ -238,9 +243,16 @@ std::vector<Stream::Step> Stream::next(std::span<Stream* const> streams) {
     if (std::count(streams.begin(), streams.end(), streams[i]) > 1)
       throw Error("streams: want each once, found one twice");
   }
+  if (streams.empty()) return steps;
+  for (Stream* const stream : streams) stream->state_->prepare_step();
+  const Model::Internals& model = streams[0]->state_->model;
+  const auto n_most = static_cast<int>(streams.size());
+  {
+    const std::lock_guard lock(model.mutex);
+    model.decoder_for(n_most);
+  }
   for (std::size_t i = 0; i < streams.size(); ++i) {
     State& s = *streams[i]->state_;
-    s.begin();
     steps.push_back(s.sample());
     const bool is_plain = s.options.policy != Policy::kRecompute && !s.take_ahead(steps[i].token);
     if (is_plain) together.push_back(i);
@@ -252,10 +264,9 @@ std::vector<Stream::Step> Stream::next(std::span<Stream* const> streams) {
     State& s = *streams[i]->state_;
     batch.push_back({&s.cache, {&steps[i].token, 1}, s.options.softmax, Segment::Logits::kLast});
   }
-  const Model::Internals& model = streams[0]->state_->model;
   const std::lock_guard lock(model.mutex);
-  model.decoder_for(static_cast<int>(batch.size()))
-      .step(batch, [&](std::size_t segment, std::size_t, std::span<const float> scores) {
+  model.decoder_for(n_most).step(
+      batch, [&](std::size_t segment, std::size_t, std::span<const float> scores) {
         streams[together[segment]]->state_->keep(scores);
       });
   for (const std::size_t i : together) streams[i]->state_->history.push(steps[i].token);
@@ -342,22 +353,52 @@ void Stream::save(const std::filesystem::path& path) const {
   write_snapshot(path, snapshot, s.cache.raw());
 }
 
+namespace {
+
+// A checksum is no signature: what a file says is checked before it is used.
+bool has_known_options(const Snapshot& s) {
+  const auto is_up_to = [](auto value, auto last) {
+    return static_cast<int>(value) >= 0 && value <= last;
+  };
+  return is_up_to(s.options.policy, Policy::kRecompute) &&
+         is_up_to(s.options.kv_type, KvType::kQ8_0) &&
+         is_up_to(s.options.softmax, Softmax::kOffByOne);
+}
+
+bool has_possible_positions(const Snapshot& s, const StreamOptions& resolved,
+                            const CacheShape& shape) {
+  if (s.position < 0 || std::ssize(s.visible) != cache_policy(resolved).cache_position(s.position))
+    return false;
+  if (resolved.policy == Policy::kRecompute)
+    return s.cache_position >= 0 && s.cache_position <= shape.capacity;
+  if (resolved.policy == Policy::kDense &&
+      (s.cache_position > s.cache_capacity || s.cache_capacity > std::ssize(s.cache)))
+    return false;
+  return s.cache_position == s.position;
+}
+
+}  // namespace
+
 Stream Model::resume(const std::filesystem::path& path) const {
   Snapshot snapshot = read_snapshot(path);
   if (snapshot.model != fingerprint(internals_->file)) {
     throw Error(fmt::format("{}: the stream was saved with another model than {}", path.string(),
                             internals_->file.name()));
   }
+  const auto check_fit = [&](bool fits) {
+    if (!fits)
+      throw Error(fmt::format("{}: the saved stream does not fit its own options", path.string()));
+  };
+  check_fit(has_known_options(snapshot));
   if (snapshot.options.policy == Policy::kDense) snapshot.options.window.reset();
   const StreamOptions resolved = resolve(snapshot.options);
   CacheShape shape = cache_shape(internals_->config, resolved);
-  shape.capacity = snapshot.cache_capacity;
+  check_fit(has_possible_positions(snapshot, resolved, shape));
+  if (resolved.policy == Policy::kDense) shape.capacity = snapshot.cache_capacity;
   auto state = std::make_unique<Stream::State>(*internals_, resolved, std::move(shape));
-  const bool fits =
+  check_fit(
       state->cache.restore(snapshot.cache, snapshot.cache_position) &&
-      (snapshot.logits.empty() || static_cast<int>(snapshot.logits.size()) == vocabulary_size());
-  if (!fits)
-    throw Error(fmt::format("{}: the saved stream does not fit its own options", path.string()));
+      (snapshot.logits.empty() || static_cast<int>(snapshot.logits.size()) == vocabulary_size()));
   state->check(snapshot.visible);
   state->history =
       TokenHistory::restore(cache_policy(resolved), snapshot.visible, snapshot.position);

@@ -68,8 +68,9 @@ std::vector<KvCache::Layer> KvCache::lay_out(const CacheShape& shape, std::size_
   std::vector<Layer> layers;
   layers.reserve(shape.layers.size());
   for (const LayerSight& sight : shape.layers) {
-    const std::int64_t slots =
-        sight.window >= kUnbounded ? shape.capacity : sight.window + shape.chunk;
+    const std::int64_t slots = sight.window >= kUnbounded
+                                   ? std::max<std::int64_t>(shape.capacity, shape.chunk)
+                                   : sight.window + shape.chunk;
     const Area sinks = place(tiles_for(sight.sinks));
     layers.push_back({sinks, place(std::max<std::int64_t>(tiles_for(slots), 1))});
   }
