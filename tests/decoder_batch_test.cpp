@@ -89,6 +89,41 @@ TEST(Batch, ReportsOnlyTheLogitsThatAreWanted) {
   EXPECT_EQ(seen, want);
 }
 
+TEST(Batch, GivesTheLogitsThatAreWantedTheBitsOfAll) {
+  for (const char* model : {"models/llama-gqa.gguf", "models/falcon-mqa.gguf"}) {
+    test::LoadedDecoder decoder(test::fixture(model));
+    const std::vector<Token> tokens = random_tokens(11, 5);
+    KvCache of_all = decoder.cache({4, 6}, KvType::kF16, 16);
+    KvCache of_last = decoder.cache({4, 6}, KvType::kF16, 16);
+    const std::vector<float> want = decoder.all_logits(of_all, tokens, 11);
+    const Segment segment = {&of_last, tokens, Softmax::kStandard, Segment::Logits::kLast};
+    std::vector<float> got;
+    decoder.decoder().step({&segment, 1},
+                           [&](std::size_t, std::size_t token, std::span<const float> logits) {
+                             EXPECT_EQ(token, 10u);
+                             got.assign(logits.begin(), logits.end());
+                           });
+    EXPECT_TRUE(std::equal(got.begin(), got.end(), want.end() - std::ssize(got), want.end()));
+    EXPECT_EQ(decoder.all_logits(of_last, tokens, 3), decoder.all_logits(of_all, tokens, 3));
+  }
+}
+
+TEST(AttentionWeights, AreThoseOfTheSinksWhileNothingElseIsThere) {
+  test::LoadedDecoder decoder(test::fixture("models/llama-gqa.gguf"), 1);
+  KvCache cache = decoder.cache({70, 20}, KvType::kF32, 16);
+  std::int64_t n_rows = 0;
+  decoder.decoder().observe_attention([&](const AttentionWeights& w) {
+    double sum = 0;
+    for (const float weight : w.sinks) sum += static_cast<double>(weight);
+    for (const float weight : w.window) sum += static_cast<double>(weight);
+    ASSERT_NEAR(sum, 1, 1e-5);
+    ++n_rows;
+  });
+  decoder.feed(cache, random_tokens(100, 6), 16, Softmax::kStandard,
+               [](std::size_t, std::span<const float>) {});
+  EXPECT_EQ(n_rows, 100 * 2 * 4);  // tokens, layers, heads
+}
+
 TEST(AttentionWeights, SumToOneOrLessAndMatchWhatIsSeen) {
   for (const Softmax softmax : {Softmax::kStandard, Softmax::kOffByOne}) {
     test::LoadedDecoder decoder(test::fixture("models/llama-gqa.gguf"), 1);

@@ -25,19 +25,24 @@ double rate_of(ThreadPool& threads, Work work) {
   return std::accumulate(done.begin(), done.end(), 0.0) / took.count();
 }
 
+// visit(matrix, share that a token uses, whether logits alone need it): of the last layer, a token
+// that is only read passes no more than queries, keys and values.
 template <typename Visit>
 void for_each_matrix_of_a_token(const Config& config, const Weights& weights, Visit visit) {
-  const auto visit_ffn = [&](const FeedForward& ffn, double share) {
-    for (const Linear* linear : {&ffn.gate, &ffn.up, &ffn.down}) visit(linear->weight, share);
-  };
   for (const LayerWeights& layer : weights.layers) {
-    for (const Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.output, &layer.router})
-      visit(linear->weight, 1.0);
+    const bool is_last = &layer == &weights.layers.back();
+    const auto visit_ffn = [&](const FeedForward& ffn, double share) {
+      for (const Linear* linear : {&ffn.gate, &ffn.up, &ffn.down})
+        visit(linear->weight, share, is_last);
+    };
+    for (const Linear* linear : {&layer.k, &layer.v, &layer.q}) visit(linear->weight, 1.0, false);
+    for (const Linear* linear : {&layer.output, &layer.router}) visit(linear->weight, 1.0, is_last);
     visit_ffn(layer.ffn, 1);
     for (const FeedForward& expert : layer.experts) {
       visit_ffn(expert, static_cast<double>(config.n_experts_used) / config.n_experts);
     }
   }
+  visit(weights.output.weight, 1.0, true);
 }
 
 }  // namespace
@@ -85,21 +90,18 @@ TokenWork token_work(const Model& model, const StreamOptions& resolved) {
   const auto multiply_adds_of = [&work](kernels::Numbers numbers) -> double& {
     return work.multiply_adds[static_cast<std::size_t>(numbers)];
   };
-  const auto add = [&](const Matrix& m, double share, bool is_read_only) {
+  const auto add = [&](const Matrix& m, double share, bool is_for_logits) {
     if (!m) return;
     const double bytes = m.packed != nullptr
                              ? static_cast<double>(kernels.packed_bytes(m.type, m.cols)) *
                                    static_cast<double>(kernels::n_groups(m.rows))
                              : static_cast<double>(m.row_bytes()) * static_cast<double>(m.rows);
     work.read_bytes += share * bytes;
-    if (is_read_only) return;
+    if (is_for_logits) return;
     multiply_adds_of(kernels.numbers(m)) +=
         share * static_cast<double>(m.rows) * static_cast<double>(m.cols);
   };
-  for_each_matrix_of_a_token(config, internals.weights,
-                             [&](const Matrix& m, double share) { add(m, share, false); });
-  add(internals.weights.output.weight, 1,
-      true);  // one row of logits for a whole chunk: no work of ingestion
+  for_each_matrix_of_a_token(config, internals.weights, add);
   const CacheShape shape = cache_shape(config, resolved);
   const double bytes_of_slot =
       static_cast<double>(KvCache::bytes_of(shape)) /
@@ -114,7 +116,7 @@ TokenWork token_work(const Model& model, const StreamOptions& resolved) {
     const double seen =
         static_cast<double>(sight.sinks + std::min<std::int64_t>(sight.window, shape.capacity));
     work.read_bytes += bytes_of_slot * seen;
-    of_attention += 2.0 * seen * config.q_dim();
+    if (&sight != &shape.layers.back()) of_attention += 2.0 * seen * config.q_dim();
   }
   return work;
 }

@@ -341,14 +341,13 @@ RUNNEL_INLINE void finish_row(const QueryRow& row, int r, std::int64_t n_weights
 
 static void attend(const Attention& a, const QueryRow* rows, int n_rows, std::byte* scratch) {
   AttentionScratch s = carve(scratch, a.head_dim);
-  const std::int64_t n_sink_tiles = (a.n_sinks + kTile - 1) / kTile;
-  const std::int64_t n_weights = (n_sink_tiles + a.newest_tile - a.oldest_tile + 1) * kTile;
-  for (int r = 0; r < n_rows; ++r) begin_row(rows[r], r, n_weights, s);
+  const std::int64_t n_sink_tiles = a.n_sink_tiles();
+  for (int r = 0; r < n_rows; ++r) begin_row(rows[r], r, a.n_weights(), s);
   for (std::int64_t tile = 0; tile < n_sink_tiles; ++tile) {
     visit_tile<true>(a, tile, rows, n_rows, s, tile * kTile);
   }
   for (std::int64_t tile = a.oldest_tile; tile <= a.newest_tile; ++tile) {
     visit_tile<false>(a, tile, rows, n_rows, s, (n_sink_tiles + tile - a.oldest_tile) * kTile);
   }
-  for (int r = 0; r < n_rows; ++r) finish_row(rows[r], r, n_weights, a.head_dim, s);
+  for (int r = 0; r < n_rows; ++r) finish_row(rows[r], r, a.n_weights(), a.head_dim, s);
 }

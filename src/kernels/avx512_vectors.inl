@@ -1,5 +1,5 @@
 // The machine's vectors for AVX-512 (F, BW, DQ, VL), as vector.inl, matmul.inl and planes.inl want
-// them. Of avx512.cpp and amx.cpp.
+// them. Of avx512.cpp, avx512_bf16.cpp and amx.cpp.
 
 constexpr int kLanes = 16;
 constexpr int kRowBlock = 4;

@@ -95,11 +95,14 @@ struct Attention {
   std::int64_t sink_reach = 0;   // a sink is seen up to this distance inside the cache
   std::int64_t first = 0;        // the ring holds positions >= first
   std::int64_t oldest_tile = 0;  // position / kTile of the first and the last tile to visit
-  std::int64_t newest_tile = 0;
-  float scale = 1;    // of scores, before everything else
-  float softcap = 0;  // 0, or scores become cap * tanh(score / cap)
-  // QueryRow::weights, when wanted: [round up(n_sinks, kTile) + (newest_tile - oldest_tile + 1) *
-  // kTile] floats.
+  std::int64_t newest_tile = 0;  // oldest_tile - 1: none
+  float scale = 1;               // of scores, before everything else
+  float softcap = 0;             // 0, or scores become cap * tanh(score / cap)
+
+  std::int64_t n_sink_tiles() const { return (n_sinks + kTile - 1) / kTile; }
+  std::int64_t n_window_tiles() const { return newest_tile - oldest_tile + 1; }
+  // Of QueryRow::weights, when wanted: those of the sinks' tiles, then of the window's.
+  std::int64_t n_weights() const { return (n_sink_tiles() + n_window_tiles()) * kTile; }
 };
 inline constexpr int kMaxQueryRows = 128;
 

@@ -291,15 +291,14 @@ static void attend_in_tiles(const Attention& a, const QueryRow* rows, int n_rows
                             std::byte* scratch) {
   if (a.format == KvFormat::kF32) return attend(a, rows, n_rows, scratch);
   TileScratch s = carve_tiles(scratch, a.head_dim);
-  const std::int64_t n_sink_tiles = (a.n_sinks + kTile - 1) / kTile;
-  const std::int64_t n_weights = (n_sink_tiles + a.newest_tile - a.oldest_tile + 1) * kTile;
+  const std::int64_t n_sink_tiles = a.n_sink_tiles();
   for (int r = 0; r < n_rows; ++r) {
-    begin_row(rows[r], r, n_weights, s.rows);
+    begin_row(rows[r], r, a.n_weights(), s.rows);
     fill_query(rows[r].query, a.head_dim, row_of_tiles(s.queries, r, s.key_depth));
     fill_query(rows[r].sink_query, a.head_dim, row_of_tiles(s.sink_queries, r, s.key_depth));
   }
   TileUnit unit;
   visit_blocks<true>(a, 0, n_sink_tiles - 1, rows, n_rows, 0, s, unit);
   visit_blocks<false>(a, a.oldest_tile, a.newest_tile, rows, n_rows, n_sink_tiles * kTile, s, unit);
-  for (int r = 0; r < n_rows; ++r) finish_row(rows[r], r, n_weights, a.head_dim, s.rows);
+  for (int r = 0; r < n_rows; ++r) finish_row(rows[r], r, a.n_weights(), a.head_dim, s.rows);
 }

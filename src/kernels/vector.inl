@@ -4,7 +4,7 @@
 //   native, native_int      GCC vectors of kLanes floats / int32
 //   load_half(p), load_bfloat(p), load_int8(p)     kLanes elements to floats
 //   half_value(bits)        one half-precision number
-//   exp_native(x)           e^x, relative error below 2e-7; exactly 0 below -87.4
+//   exp_native(x)           e^x, relative error below 2e-7; exactly 0 below -87.34
 //   multiply_add(a, b, c)   a * b + c of natives, fused where the machine can: said by name, since
 //                           what a compiler fuses by itself differs between copies of a function
 //   kRowBlock, kTokenBlock  register tile of the float matrix product

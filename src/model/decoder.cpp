@@ -29,7 +29,7 @@ void Decoder::step(std::span<const Segment> batch, const LogitsVisitor& on_logit
   plan(batch);
   embed();
   for (int i = 0; i < config_.n_layers; ++i) layer(i);
-  logits(batch, on_logits);
+  logits(on_logits);
   for (const Segment& segment : batch)
     segment.cache->advance(static_cast<int>(segment.tokens.size()));
 }
@@ -39,6 +39,7 @@ void Decoder::layer(int index) {
   Buffers& b = *buffers_;
   normalize(w.attention_norm, b.x.data(), b.h.data());
   attention(index, b.h.data(), b.attended.data());
+  if (b.rows.empty()) return;
   if (config_.is_parallel) {
     if (w.ffn_norm) normalize(w.ffn_norm, b.x.data(), b.h.data());
     feed_forward(w, b.h.data(), b.fed.data());
@@ -55,6 +56,7 @@ void Decoder::layer(int index) {
 void Decoder::plan(std::span<const Segment> batch) {
   Buffers& b = *buffers_;
   b.rows.clear();
+  b.logit_rows.clear();
   for (std::size_t s = 0; s < batch.size(); ++s) {
     KvCache& cache = *batch[s].cache;
     cache.reserve(static_cast<int>(batch[s].tokens.size()));
@@ -62,6 +64,10 @@ void Decoder::plan(std::span<const Segment> batch) {
         batch[s].softmax == Softmax::kOffByOne ? 0.0f : -std::numeric_limits<float>::infinity();
     for (std::size_t t = 0; t < batch[s].tokens.size(); ++t) {
       const std::int64_t position = cache.position() + static_cast<std::int64_t>(t);
+      const bool is_wanted =
+          batch[s].logits == Segment::Logits::kAll ||
+          (batch[s].logits == Segment::Logits::kLast && t + 1 == batch[s].tokens.size());
+      if (is_wanted) b.logit_rows.push_back(b.rows.size());
       b.rows.push_back({batch[s].tokens[t], s, &cache, position,
                         cache.policy().cache_position(position), sink_logit});
     }
@@ -72,31 +78,52 @@ void Decoder::plan(std::span<const Segment> batch) {
     b.angles.set(config_.rope, i, origin + row.position, origin + row.cache_position);
     b.local_angles.set(config_.local_rope, i, origin + row.position, origin + row.cache_position);
   });
-  plan_attention(batch);
+  plan_attention();
 }
 
 // Cuts the queries of each segment and KV head into tasks of a few rows, so that a tile of keys
 // widened once serves them all.
-void Decoder::plan_attention(std::span<const Segment> batch) {
+void Decoder::plan_attention() {
   Buffers& b = *buffers_;
   b.attention_tasks.clear();
-  int segment_row = 0;
-  for (const Segment& segment : batch) {
-    const int n = static_cast<int>(segment.tokens.size());
+  for (int first = 0, n = 0; first < n_rows(); first += n) {
+    const auto begin = b.rows.begin() + first;
+    n = static_cast<int>(
+        std::find_if(begin, b.rows.end(),
+                     [&](const Row& row) { return row.segment != begin->segment; }) -
+        begin);
     const int most = n == 1 ? kDecodeQueryRows : kernels_.query_rows;
     const int heads = std::min(config_.group(), most);
     const int tokens = std::max(1, most / heads);
     for (int kv_head = 0; kv_head < config_.n_kv_heads; ++kv_head) {
       for (int head = 0; head < config_.group(); head += heads) {
         for (int t = 0; t < n; t += tokens) {
-          b.attention_tasks.push_back({segment_row + t, std::min(tokens, n - t), kv_head,
+          b.attention_tasks.push_back({first + t, std::min(tokens, n - t), kv_head,
                                        kv_head * config_.group() + head,
                                        std::min(heads, config_.group() - head)});
         }
       }
     }
-    segment_row += n;
   }
+}
+
+// The batch without the rows whose logits nobody wants: after the last layer's keys and values are
+// stored, nothing depends on them.
+void Decoder::keep_wanted_rows() {
+  Buffers& b = *buffers_;
+  if (b.logit_rows.size() == b.rows.size()) return;
+  for (std::size_t to = 0; to < b.logit_rows.size(); ++to) {
+    const std::size_t from = b.logit_rows[to];
+    b.rows[to] = b.rows[from];
+    for (Vector* v : {&b.x, &b.h})
+      std::copy_n(&(*v)[from * size(config_.dim)], config_.dim, &(*v)[to * size(config_.dim)]);
+    for (Vector* v : {&b.q, &b.sink_q})
+      std::copy_n(&(*v)[from * size(config_.q_dim())], config_.q_dim(),
+                  &(*v)[to * size(config_.q_dim())]);
+    b.logit_rows[to] = to;
+  }
+  b.rows.resize(b.logit_rows.size());
+  plan_attention();
 }
 
 void Decoder::embed() {
@@ -111,29 +138,21 @@ void Decoder::embed() {
   });
 }
 
-void Decoder::logits(std::span<const Segment> batch, const LogitsVisitor& on_logits) {
+void Decoder::logits(const LogitsVisitor& on_logits) {
   Buffers& b = *buffers_;
-  b.logit_rows.clear();
-  for (std::size_t i = 0; i < b.rows.size(); ++i) {
-    const bool is_last = i + 1 == b.rows.size() || b.rows[i + 1].segment != b.rows[i].segment;
-    const Segment::Logits wanted = batch[b.rows[i].segment].logits;
-    if (wanted == Segment::Logits::kAll || (wanted == Segment::Logits::kLast && is_last))
-      b.logit_rows.push_back(i);
-  }
-  normalize(weights_.output_norm, b.x.data(), b.h.data());
   const std::size_t dim = size(config_.dim);
   const std::size_t vocabulary = size(config_.vocabulary_size);
-  for (std::size_t first = 0; first < b.logit_rows.size(); first += kLogitRows) {
-    const std::size_t n = std::min<std::size_t>(kLogitRows, b.logit_rows.size() - first);
-    for (std::size_t i = 0; i < n; ++i)
-      std::copy_n(&b.h[b.logit_rows[first + i] * dim], dim, &b.x[i * dim]);
-    multiply(
-        std::array{product_of(weights_.output, b.x.data(), static_cast<int>(n), b.logits.data())});
+  keep_wanted_rows();
+  normalize(weights_.output_norm, b.x.data(), b.h.data());
+  for (std::size_t first = 0; first < b.rows.size(); first += kLogitRows) {
+    const std::size_t n = std::min<std::size_t>(kLogitRows, b.rows.size() - first);
+    multiply(std::array{
+        product_of(weights_.output, &b.h[first * dim], static_cast<int>(n), b.logits.data())});
     for (std::size_t i = 0; i < n; ++i) {
       float* row = &b.logits[i * vocabulary];
       if (config_.final_softcap > 0)
         kernels_.softcap(row, config_.final_softcap, config_.vocabulary_size);
-      const Row& token = b.rows[b.logit_rows[first + i]];
+      const Row& token = b.rows[first + i];
       on_logits(token.segment, size(token.position - token.cache->position()), {row, vocabulary});
     }
   }

@@ -71,7 +71,8 @@ class Decoder {
   struct Buffers;
 
   void plan(std::span<const Segment> batch);
-  void plan_attention(std::span<const Segment> batch);
+  void plan_attention();
+  void keep_wanted_rows();
   void embed();
   void layer(int index);
   void attention(int layer, const float* input, float* out);
@@ -85,7 +86,7 @@ class Decoder {
   void gate_and_activate(const FeedForward& ffn, const float* input, int n_rows);
   void experts_ffn(const LayerWeights& weights, const float* input, float* out);
   void choose_experts(const LayerWeights& weights, const float* input);
-  void logits(std::span<const Segment> batch, const LogitsVisitor& on_logits);
+  void logits(const LogitsVisitor& on_logits);
 
   void normalize(const NormWeights& weights, const float* x, float* out);
   void add_to_residual(const NormWeights& post_norm, float* update);

@@ -15,6 +15,8 @@ void Decoder::attention(int index, const float* input, float* out) {
                       product_of(w.k, input, n_rows(), b.k.data()),
                       product_of(w.v, input, n_rows(), b.v.data())});
   threads_.run(n_rows(), [&](int row, int) { rotate_and_store(index, row); });
+  if (index + 1 == config_.n_layers && !attention_visitor_) keep_wanted_rows();
+  if (b.rows.empty()) return;
   threads_.run(static_cast<int>(b.attention_tasks.size()),
                [&](int i, int thread) { attend(b.attention_tasks[size(i)], index, thread); });
   multiply(std::array{product_of(w.output, b.heads.data(), n_rows(), out)});
@@ -65,6 +67,7 @@ void Decoder::attend(const AttentionTask& task, int index, int thread) {
   const Row& first = b.rows[size(task.first_row)];
   const Row& last = b.rows[size(task.first_row + task.n_rows - 1)];
   const LayerSight& sight = first.cache->sight(index);
+  const std::int64_t oldest_tile = sight.oldest(first.position) / kernels::kTile;
   const kernels::Attention attention = {
       .format = first.cache->format(),
       .head_dim = c.head_dim,
@@ -74,8 +77,9 @@ void Decoder::attend(const AttentionTask& task, int index, int thread) {
       .window = sight.window,
       .sink_reach = sight.sink_reach,
       .first = sight.sinks,
-      .oldest_tile = sight.oldest(first.position) / kernels::kTile,
-      .newest_tile = last.position / kernels::kTile,
+      .oldest_tile = oldest_tile,
+      // While all rows are sinks the ring holds nothing.
+      .newest_tile = std::max(last.position / kernels::kTile, oldest_tile - 1),
       .scale = c.attention_scale > 0 ? c.attention_scale
                                      : 1.0f / std::sqrt(static_cast<float>(c.head_dim)),
       .softcap = c.attention_softcap};
@@ -98,11 +102,9 @@ void Decoder::attend(const AttentionTask& task, int index, int thread) {
     }
   }
   if (attention_visitor_) {
-    const std::int64_t n_tiles = (attention.n_sinks + kernels::kTile - 1) / kernels::kTile +
-                                 attention.newest_tile - attention.oldest_tile + 1;
     Vector& study = b.study[size(thread)];
-    study.resize(size(n_tiles * kernels::kTile * n));
-    for (int i = 0; i < n; ++i) rows[i].weights = &study[size(n_tiles * kernels::kTile * i)];
+    study.resize(size(attention.n_weights() * n));
+    for (int i = 0; i < n; ++i) rows[i].weights = study.data() + attention.n_weights() * i;
   }
   kernels_.attend(attention, rows, n, b.scratch_of(thread));
   if (attention_visitor_) report_attention(task, index, {rows, size(n)}, attention);
@@ -112,10 +114,8 @@ void Decoder::report_attention(const AttentionTask& task, int index,
                                std::span<const kernels::QueryRow> rows,
                                const kernels::Attention& attention) const {
   const Buffers& b = *buffers_;
-  const std::size_t n_sink_weights =
-      size((attention.n_sinks + kernels::kTile - 1) / kernels::kTile * kernels::kTile);
-  const std::size_t n_window_weights =
-      size((attention.newest_tile - attention.oldest_tile + 1) * kernels::kTile);
+  const std::int64_t n_sink_weights = attention.n_sink_tiles() * kernels::kTile;
+  const std::size_t n_window_weights = size(attention.n_window_tiles() * kernels::kTile);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const std::size_t row = size(task.first_row) + i / size(task.n_heads);
     const Row& first_of_segment = *std::find_if(b.rows.begin(), b.rows.end(), [&](const Row& r) {
