@@ -38,9 +38,8 @@ struct Snapshot {
   std::vector<std::byte> cache;
 };
 
-// Writes the snapshot, with `cache` in place of snapshot.cache, to a temporary file beside `path`,
-// syncs it and renames it. Error: what failed, with the system's reason; the old file is then
-// untouched.
+// Writes the snapshot, with `cache` in place of snapshot.cache, as a ReplacedFile. Error: what
+// failed, with the system's reason; the old file is then untouched.
 void write_snapshot(const std::filesystem::path& path, const Snapshot& snapshot,
                     std::span<const std::byte> cache);
 
