@@ -64,7 +64,8 @@ bool Output::write(std::string_view text) {
   if (text.empty()) return true;
   const int fault = is_terminal_ ? write_all(STDOUT_FILENO, without_controls(text))
                                  : write_all(STDOUT_FILENO, text);
-  if (fault != 0 && fault != EPIPE && fault != EBADF) {
+  const bool is_hung_up = is_terminal_ && fault == EIO;
+  if (fault != 0 && fault != EPIPE && fault != EBADF && !is_hung_up) {
     throw Error(fmt::format("standard output: cannot write: {}", std::strerror(fault)));
   }
   is_closed_ = fault != 0;

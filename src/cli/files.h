@@ -12,9 +12,10 @@ namespace runnel::cli {
 // The whole file, or standard input for "-". Error names the path.
 std::string read_file(const std::string& path);
 
-// Standard output, unbuffered. A reader that has gone (`runnel ... | head`) is no failure: write()
-// returns false from then on. On a terminal, control characters other than newline and tab show as
-// U+FFFD, so that no text can drive the terminal. Error: other failures, a full disk for one.
+// Standard output, unbuffered. A reader that has gone (`runnel ... | head`, a closed terminal) is
+// no failure: write() returns false from then on. On a terminal, control characters other than
+// newline and tab show as U+FFFD, so that no text can drive the terminal. Error: other failures, a
+// full disk for one.
 class Output {
  public:
   Output();

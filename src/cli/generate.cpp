@@ -295,7 +295,7 @@ void Generate::Run::print_summary() {
   }
   text += stream_report(stream_, stream_.position());
   if (!options_.save_path_.empty()) text += " · saved to " + options_.save_path_;
-  fmt::print(stderr, "{}\n", dim(text));
+  tell(dim(text));
 }
 
 }  // namespace
