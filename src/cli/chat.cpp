@@ -116,8 +116,8 @@ std::unique_ptr<Dialogue> Chat::open_dialogue(const Model& model) const {
     dialogue->reset();
   } else {
     dialogue->resume(resume_path_);
-    Stream& stream = dialogue->stream();
-    if (sampling_.any_given()) stream.set_sampling(sampling_.over(stream.options().sampling));
+    const SamplingOptions& saved = dialogue->stream().options().sampling;
+    if (sampling_.any_given()) dialogue->set_sampling(sampling_.over(saved));
   }
   return dialogue;
 }
@@ -150,8 +150,11 @@ bool Chat::obey(std::string_view line, Dialogue& dialogue) {
                      stream_report(stream, stream.position()), grouped(stream.options().sinks),
                      grouped(stream.options().window.value_or(0)), grouped(stream.horizon())));
   } else if (command == "/reset" || (command == "/system" && !rest.empty())) {
-    if (command == "/system") dialogue.set_system(rest);
-    dialogue.reset();
+    if (command == "/system") {
+      dialogue.reset(rest);
+    } else {
+      dialogue.reset();
+    }
     has_told_eviction_ = false;
     tell(dim("A new dialogue."));
   } else if (command == "/save" && !rest.empty()) {
@@ -195,10 +198,11 @@ void Chat::tell_eviction(const Dialogue& dialogue) {
   const std::int64_t n_evicted = dialogue.stream().evicted();
   if (n_evicted == 0) return;
   if (!has_told_eviction_) {
-    tell(dim(
-        fmt::format("The window of {} tokens is full: the oldest turns are being forgotten "
-                    "({} tokens so far), the system prompt is kept.",
-                    grouped(dialogue.stream().options().window.value_or(0)), grouped(n_evicted))));
+    const std::string_view kept = dialogue.has_system() ? ", the system prompt is kept" : "";
+    tell(dim(fmt::format(
+        "The window of {} tokens is full: the oldest turns are being forgotten "
+        "({} tokens so far){}.",
+        grouped(dialogue.stream().options().window.value_or(0)), grouped(n_evicted), kept)));
   } else if (is_interactive_) {
     tell(dim(fmt::format("{} tokens forgotten so far", grouped(n_evicted))));
   }

@@ -91,6 +91,10 @@ class Reader {
     items.resize(static_cast<std::size_t>(n));
     if (n > 0) std::memcpy(items.data(), taken.data(), taken.size());
   }
+  bool at_end() const { return bytes_.empty(); }
+  [[noreturn]] void fail_short() const {
+    throw Error(fmt::format("{}: the saved stream ends early", path_.string()));
+  }
 
  private:
   std::span<const std::byte> take(std::size_t n) {
@@ -98,9 +102,6 @@ class Reader {
     const auto taken = bytes_.first(n);
     bytes_ = bytes_.subspan(n);
     return taken;
-  }
-  [[noreturn]] void fail_short() const {
-    throw Error(fmt::format("{}: the saved stream ends early", path_.string()));
   }
 
   const std::filesystem::path& path_;
@@ -183,6 +184,7 @@ void write_snapshot(const std::filesystem::path& path, const Snapshot& s,
   out.list(std::span<const Token>(s.visible));
   out.list(std::span<const float>(s.logits));
   out.list(cache);
+  out.number(static_cast<std::uint64_t>(s.options.pin_tokens.size()));
   out.commit();
 }
 
@@ -200,6 +202,12 @@ Snapshot read_snapshot(const std::filesystem::path& path) {
   in.list(s.visible);
   in.list(s.logits);
   in.list(s.cache);
+  if (in.at_end()) return s;
+  std::uint64_t n_pinned = 0;
+  in.number(n_pinned);
+  if (n_pinned > s.visible.size()) in.fail_short();
+  s.options.pin_tokens.assign(s.visible.begin(),
+                              s.visible.begin() + static_cast<std::ptrdiff_t>(n_pinned));
   return s;
 }
 
