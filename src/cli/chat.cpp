@@ -50,7 +50,9 @@ class Chat final : public Command {
  private:
   std::unique_ptr<Dialogue> open_dialogue(const Model& model) const;
   void talk(Dialogue& dialogue, StopSignals& stop);
-  bool obey(std::string_view line, Dialogue& dialogue);  // false: leave
+  // A command that fails says so, and the dialogue goes on. False: leave.
+  bool obey(std::string_view line, Dialogue& dialogue);
+  void obey(std::string_view command, std::string_view rest, Dialogue& dialogue);
   void answer(std::string_view line, Dialogue& dialogue, const StopSignals& stop);
   void tell_eviction(const Dialogue& dialogue);
   void save(const Dialogue& dialogue, const std::string& path) const;
@@ -144,6 +146,15 @@ bool Chat::obey(std::string_view line, Dialogue& dialogue) {
   const std::string_view command = line.substr(0, space);
   const std::string_view rest = line.substr(std::min(space + 1, line.size()));
   if (command == "/quit" || command == "/exit") return false;
+  try {
+    obey(command, rest, dialogue);
+  } catch (const Error& error) {
+    tell(fmt::format("runnel: {}", error.what()));
+  }
+  return true;
+}
+
+void Chat::obey(std::string_view command, std::string_view rest, Dialogue& dialogue) {
   if (command == "/stats") {
     const Stream& stream = dialogue.stream();
     tell(fmt::format("{}\npinned {} tokens · window {} tokens · sees from position {}",
@@ -162,7 +173,6 @@ bool Chat::obey(std::string_view line, Dialogue& dialogue) {
   } else {
     tell(kCommands);
   }
-  return true;
 }
 
 void Chat::answer(std::string_view line, Dialogue& dialogue, const StopSignals& stop) {

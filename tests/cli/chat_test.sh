@@ -38,6 +38,19 @@ printf 'Hi.\n/system Be brief.\nHi.\n/save %s\n/reset\n/stats\n/quit\nnever said
 [[ -s $WORK/saved ]] || fail "/save wrote nothing"
 expect_same "$(grep -c 'A new dialogue' "$WORK/err")" 2
 
+# A command that fails says so, and the dialogue goes on as if it had not been given.
+printf 'Hi.\nAnd you?\n/stats\n' | chat --chat-template chatml -n 5 >"$WORK/whole" 2>"$WORK/stats"
+{
+  printf 'Hi.\n/save %s/no/such/file\n/system ' "$WORK"
+  for _ in $(seq 300); do printf 'You are very kind. '; done
+  printf '\nAnd you?\n/stats\n'
+} | chat --chat-template chatml -n 5 --save "$WORK/end" >"$WORK/out" 2>"$WORK/err"
+cmp "$WORK/out" "$WORK/whole" || fail "a failed command changed the dialogue"
+expect_text "$WORK/err" "^runnel: $WORK/no/such/file: "
+expect_text "$WORK/err" "^runnel: .* leave no window"
+expect_same "$(grep ^pinned "$WORK/err")" "$(grep ^pinned "$WORK/stats")"
+[[ -s $WORK/end ]] || fail "--save wrote nothing after a failed command"
+
 # Saved before its first turn, with and without a system prompt: resumed as if never left.
 for template in llama2 mistral deepseek; do
   for system in "" "You are kind."; do
