@@ -45,7 +45,8 @@ void run_chosen(const std::vector<std::unique_ptr<runnel::cli::Command>>& comman
 int main(int argc, char** argv) {
   namespace cli = runnel::cli;
   std::setlocale(LC_CTYPE, "");
-  std::signal(SIGPIPE, SIG_IGN);  // a closed output shows as a failed write
+  std::signal(SIGPIPE, SIG_IGN);  // a closed output shows as a failed write,
+  std::signal(SIGXFSZ, SIG_IGN);  // and so does a file that would grow too large
 
   CLI::App program(kDescription, "runnel");
   program.footer(kFooter);
