@@ -102,6 +102,7 @@ Chat::Chat(CLI::App& program)
 }
 
 void Chat::run() {
+  if (!save_path_.empty()) check_replaceable(save_path_);
   const Model model = model_.load();
   const std::unique_ptr<Dialogue> dialogue = open_dialogue(model);
   StopSignals stop;

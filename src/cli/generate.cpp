@@ -182,6 +182,7 @@ Stream Generate::open_stream(const Model& model) const {
 
 void Generate::run() {
   std::optional<TextSource> prompt = open_prompt();
+  if (!save_path_.empty()) check_replaceable(save_path_);
   const Model model = model_.load();
   Run run(*this, open_stream(model));
   if (prompt) run.ingest(*prompt);
