@@ -8,15 +8,36 @@
 namespace runnel::cli {
 namespace {
 
-TEST(StopSignals, TheFirstIsARequestThatCanBeForgotten) {
+TEST(StopSignals, AnInterruptIsARequestThatCanBeForgotten) {
   StopSignals stop;
   EXPECT_FALSE(stop.requested());
   std::raise(SIGINT);
   EXPECT_TRUE(stop.requested());
-  stop.forget();
+  EXPECT_FALSE(stop.end_requested());
+  stop.forget_interrupt();
   EXPECT_FALSE(stop.requested());
-  std::raise(SIGTERM);
-  EXPECT_TRUE(stop.requested());
+}
+
+TEST(StopSignals, ARequestToEndStays) {
+  for (const int signal : {SIGTERM, SIGHUP}) {
+    StopSignals stop;
+    std::raise(SIGINT);
+    std::raise(signal);
+    stop.forget_interrupt();
+    EXPECT_TRUE(stop.requested());
+    EXPECT_TRUE(stop.end_requested());
+    std::raise(SIGHUP);  // a closing terminal sends several
+  }
+}
+
+TEST(StopSignals, AnIgnoredHangUpStaysIgnored) {
+  std::signal(SIGHUP, SIG_IGN);
+  {
+    const StopSignals stop;
+    std::raise(SIGHUP);
+    EXPECT_FALSE(stop.requested());
+  }
+  EXPECT_EQ(std::signal(SIGHUP, SIG_DFL), SIG_IGN);
 }
 
 TEST(StopSignalsDeathTest, TheSecondEndsTheProcessWithTheTerminalPutRight) {

@@ -318,6 +318,15 @@ INSTANTIATE_TEST_SUITE_P(
         StreamOptions{.window = 33, .draft = 6, .sampling = {.seed = 9}},
         StreamOptions{.window = 33, .sampling = {.repetition_penalty = 1.3f, .seed = 5}}));
 
+TEST(SavedStream, KnowsWhatWasPinned) {
+  const test::TempDir folder;
+  const std::filesystem::path path = folder / "pinned.stream";
+  Stream stream = bundled().open({.window = 20, .pin = "Call me Ishmael, a sailor of the sea."});
+  generate(stream, 60);
+  stream.save(path);
+  EXPECT_EQ(bundled().resume(path).options().pin_tokens, stream.options().pin_tokens);
+}
+
 TEST(SavedStream, IsRefusedWhenDamagedOrForeign) {
   const test::TempDir folder;
   const std::filesystem::path path = folder / "damaged.stream";

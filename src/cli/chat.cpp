@@ -31,14 +31,15 @@ constexpr const char* kFooter = R"(Examples:
   runnel chat model.gguf --resume talk.state --save talk.state     and go on with it
   printf 'Hello!\nAnd now in French.\n' | runnel chat model.gguf   a line a turn
 
-Ctrl-C stops the answer, not the dialogue; Ctrl-D or /quit leaves. /help lists the commands.)";
+Ctrl-C stops the answer, not the dialogue; between answers it leaves, as Ctrl-D and /quit do. /help
+lists the commands.)";
 
 constexpr const char* kCommands =
     "/stats         position, what was forgotten, memory\n"
     "/system TEXT   begin anew with another system prompt\n"
     "/reset         begin anew with the same one\n"
     "/save FILE     write the dialogue's state; runnel chat --resume FILE goes on\n"
-    "/quit          leave (Ctrl-D as well)\n";
+    "/quit          leave (Ctrl-C and Ctrl-D as well)";
 
 class Chat final : public Command {
  public:
@@ -48,9 +49,11 @@ class Chat final : public Command {
 
  private:
   std::unique_ptr<Dialogue> open_dialogue(const Model& model) const;
-  void talk(Dialogue& dialogue);
-  bool obey(std::string_view line, Dialogue& dialogue);  // false: leave
-  void answer(std::string_view line, Dialogue& dialogue);
+  void talk(Dialogue& dialogue, StopSignals& stop);
+  // A command that fails says so, and the dialogue goes on. False: leave.
+  bool obey(std::string_view line, Dialogue& dialogue);
+  void obey(std::string_view command, std::string_view rest, Dialogue& dialogue);
+  void answer(std::string_view line, Dialogue& dialogue, const StopSignals& stop);
   void tell_eviction(const Dialogue& dialogue);
   void save(const Dialogue& dialogue, const std::string& path) const;
 
@@ -99,9 +102,11 @@ Chat::Chat(CLI::App& program)
 }
 
 void Chat::run() {
+  if (!save_path_.empty()) check_replaceable(save_path_);
   const Model model = model_.load();
   const std::unique_ptr<Dialogue> dialogue = open_dialogue(model);
-  talk(*dialogue);
+  StopSignals stop;
+  talk(*dialogue, stop);
   if (!save_path_.empty()) save(*dialogue, save_path_);
 }
 
@@ -114,33 +119,26 @@ std::unique_ptr<Dialogue> Chat::open_dialogue(const Model& model) const {
     dialogue->reset();
   } else {
     dialogue->resume(resume_path_);
-    Stream& stream = dialogue->stream();
-    if (sampling_.any_given()) stream.set_sampling(sampling_.over(stream.options().sampling));
+    const SamplingOptions& saved = dialogue->stream().options().sampling;
+    if (sampling_.any_given()) dialogue->set_sampling(sampling_.over(saved));
   }
   return dialogue;
 }
 
-void Chat::talk(Dialogue& dialogue) {
+void Chat::talk(Dialogue& dialogue, StopSignals& stop) {
   LineReader reader("> ", state_file("chat_history"));
   is_interactive_ = reader.is_interactive();
   if (is_interactive_) {
-    fmt::print(stderr, "{}\n",
-               dim("Ctrl-C stops an answer, Ctrl-D leaves, /help lists the commands."));
+    tell(dim("Ctrl-C stops an answer, Ctrl-D leaves, /help lists the commands."));
   }
-  for (;;) {
-    const LineReader::Result result = reader.next();
-    if (result.event == LineReader::Event::kEnd) break;
-    if (result.event == LineReader::Event::kInterrupted) {
-      fmt::print(stderr, "{}\n", dim("Ctrl-D or /quit leaves."));
-      continue;
+  while (const std::optional<std::string> line = reader.next(stop)) {
+    if (line->find_first_not_of(" \t") == std::string::npos) continue;
+    if (line->front() != '/') {
+      answer(*line, dialogue, stop);
+    } else if (!obey(*line, dialogue)) {
+      break;
     }
-    const std::string& line = result.line;
-    if (line.find_first_not_of(" \t") == std::string::npos) continue;
-    if (line.front() == '/') {
-      if (!obey(line, dialogue)) break;
-    } else {
-      answer(line, dialogue);
-    }
+    stop.forget_interrupt();
   }
 }
 
@@ -149,26 +147,36 @@ bool Chat::obey(std::string_view line, Dialogue& dialogue) {
   const std::string_view command = line.substr(0, space);
   const std::string_view rest = line.substr(std::min(space + 1, line.size()));
   if (command == "/quit" || command == "/exit") return false;
-  if (command == "/stats") {
-    const Stream& stream = dialogue.stream();
-    fmt::print(stderr, "{}\npinned {} tokens · window {} tokens · sees from position {}\n",
-               stream_report(stream, stream.position()), grouped(stream.options().sinks),
-               grouped(stream.options().window.value_or(0)), grouped(stream.horizon()));
-  } else if (command == "/reset" || (command == "/system" && !rest.empty())) {
-    if (command == "/system") dialogue.set_system(rest);
-    dialogue.reset();
-    has_told_eviction_ = false;
-    fmt::print(stderr, "{}\n", dim("A new dialogue."));
-  } else if (command == "/save" && !rest.empty()) {
-    save(dialogue, std::string(rest));
-  } else {
-    fmt::print(stderr, "{}", kCommands);
+  try {
+    obey(command, rest, dialogue);
+  } catch (const Error& error) {
+    tell(fmt::format("runnel: {}", error.what()));
   }
   return true;
 }
 
-void Chat::answer(std::string_view line, Dialogue& dialogue) {
-  const StopSignals stop;
+void Chat::obey(std::string_view command, std::string_view rest, Dialogue& dialogue) {
+  if (command == "/stats") {
+    const Stream& stream = dialogue.stream();
+    tell(fmt::format("{}\npinned {} tokens · window {} tokens · sees from position {}",
+                     stream_report(stream, stream.position()), grouped(stream.options().sinks),
+                     grouped(stream.options().window.value_or(0)), grouped(stream.horizon())));
+  } else if (command == "/reset" || (command == "/system" && !rest.empty())) {
+    if (command == "/system") {
+      dialogue.reset(rest);
+    } else {
+      dialogue.reset();
+    }
+    has_told_eviction_ = false;
+    tell(dim("A new dialogue."));
+  } else if (command == "/save" && !rest.empty()) {
+    save(dialogue, std::string(rest));
+  } else {
+    tell(kCommands);
+  }
+}
+
+void Chat::answer(std::string_view line, Dialogue& dialogue, const StopSignals& stop) {
   const Stopwatch watch;
   Output output;
   StatusLine status(is_interactive_);
@@ -189,10 +197,9 @@ void Chat::answer(std::string_view line, Dialogue& dialogue) {
   output.write(output.ends_line() ? "" : "\n");
   if (is_interactive_) {
     const double seconds = watch.seconds() - first_seconds;
-    fmt::print(stderr, "{}\n",
-               dim(fmt::format("{} tokens · {} · {} to the first", grouped(n_tokens),
-                               rate_text(static_cast<double>(n_tokens) / seconds),
-                               seconds_text(first_seconds))));
+    tell(dim(fmt::format("{} tokens · {} · {} to the first", grouped(n_tokens),
+                         rate_text(static_cast<double>(n_tokens) / seconds),
+                         seconds_text(first_seconds))));
   }
   tell_eviction(dialogue);
 }
@@ -202,20 +209,20 @@ void Chat::tell_eviction(const Dialogue& dialogue) {
   const std::int64_t n_evicted = dialogue.stream().evicted();
   if (n_evicted == 0) return;
   if (!has_told_eviction_) {
-    fmt::print(stderr, "{}\n",
-               dim(fmt::format(
-                   "The window of {} tokens is full: the oldest turns are being forgotten "
-                   "({} tokens so far), the system prompt is kept.",
-                   grouped(dialogue.stream().options().window.value_or(0)), grouped(n_evicted))));
+    const std::string_view kept = dialogue.has_system() ? ", the system prompt is kept" : "";
+    tell(dim(fmt::format(
+        "The window of {} tokens is full: the oldest turns are being forgotten "
+        "({} tokens so far){}.",
+        grouped(dialogue.stream().options().window.value_or(0)), grouped(n_evicted), kept)));
   } else if (is_interactive_) {
-    fmt::print(stderr, "{}\n", dim(fmt::format("{} tokens forgotten so far", grouped(n_evicted))));
+    tell(dim(fmt::format("{} tokens forgotten so far", grouped(n_evicted))));
   }
   has_told_eviction_ = true;
 }
 
 void Chat::save(const Dialogue& dialogue, const std::string& path) const {
   dialogue.stream().save(path);
-  fmt::print(stderr, "{}\n", dim("Saved to " + path));
+  tell(dim("Saved to " + path));
 }
 
 }  // namespace

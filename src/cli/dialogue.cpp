@@ -27,6 +27,20 @@ std::size_t overlap(std::string_view text, std::string_view stop) {
   return 0;
 }
 
+// Resolved options with the defaults open again, so that another system prompt finds its own: the
+// sinks where the prompt decided their number, and the window where it is the largest that fits.
+StreamOptions as_given(const Model& model, StreamOptions options) {
+  const auto n_pinned = static_cast<int>(options.pin_tokens.size());
+  if (options.sinks == n_pinned) options.sinks = std::min(n_pinned, StreamOptions{}.sinks);
+  StreamOptions defaults = options;
+  defaults.window.reset();
+  try {
+    if (model.resolve(defaults).window == options.window) options.window.reset();
+  } catch (const Error&) {  // no window fits by itself: this one was given
+  }
+  return options;
+}
+
 }  // namespace
 
 std::string Dialogue::template_names() {
@@ -35,22 +49,36 @@ std::string Dialogue::template_names() {
 
 Dialogue::Dialogue(const Model& model, const StreamOptions& options,
                    const std::string& template_name, std::string_view system)
-    : model_(&model),
-      options_(options),
-      template_(choose_template(model, template_name)),
-      system_(system) {}
+    : model_(&model), template_(choose_template(model, template_name)), options_(options) {
+  options_.pin_tokens = system_tokens(system);
+}
 
-void Dialogue::reset() {
-  const std::vector<TextSegment> opening = template_.system(system_);
+void Dialogue::reset() { open(options_); }
+
+void Dialogue::reset(std::string_view system) {
   StreamOptions options = options_;
-  if (!opening.empty()) options.pin_tokens = encode(opening, true);
+  options.pin_tokens = system_tokens(system);
+  open(options);
+}
+
+void Dialogue::open(const StreamOptions& options) {
   stream_.emplace(model_->open(options));
-  next_turn_ = system_.empty() ? Turn::kFirst : Turn::kAfterSystem;
+  options_ = options;
+  next_turn_ = has_system() ? Turn::kAfterSystem : Turn::kFirst;
 }
 
 void Dialogue::resume(const std::filesystem::path& path) {
   stream_.emplace(model_->resume(path));
-  next_turn_ = Turn::kLater;
+  options_ = as_given(*model_, stream_->options());
+  const std::int64_t n_seen = stream_->position() - options_.start_position;
+  next_turn_ = n_seen > std::ssize(options_.pin_tokens) ? Turn::kLater
+               : has_system()                           ? Turn::kAfterSystem
+                                                        : Turn::kFirst;
+}
+
+void Dialogue::set_sampling(const SamplingOptions& sampling) {
+  options_.sampling = sampling;
+  stream_->set_sampling(sampling);
 }
 
 void Dialogue::say(std::string_view text, const Stream::Progress& progress) {
@@ -78,6 +106,11 @@ std::string Dialogue::end_answer() {
   std::string rest = std::exchange(held_back_, {}) + stream_->flush_text();
   stream_->feed(closing);
   return rest;
+}
+
+std::vector<Token> Dialogue::system_tokens(std::string_view system) const {
+  const std::vector<TextSegment> opening = template_.system(system);
+  return opening.empty() ? std::vector<Token>() : encode(opening, true);
 }
 
 std::vector<Token> Dialogue::encode(const std::vector<TextSegment>& segments, bool is_first) const {

@@ -22,8 +22,12 @@ class Dialogue {
            std::string_view system);
 
   void reset();  // a new stream with the system prompt
-  void set_system(std::string_view system) { system_ = system; }  // from the next reset() on
+  // The same with another one. Error: it does not fit; the old dialogue is then as it was.
+  void reset(std::string_view system);
+  // Later resets keep the saved system prompt and options.
   void resume(const std::filesystem::path& path);
+
+  void set_sampling(const SamplingOptions& sampling);  // of this stream and those after resets
 
   // A turn: say(), hear() until it is over, end_answer(). After it the stream stands between two
   // turns.
@@ -33,17 +37,19 @@ class Dialogue {
 
   Stream& stream() { return *stream_; }
   const Stream& stream() const { return *stream_; }
+  bool has_system() const { return !options_.pin_tokens.empty(); }
 
   static std::string template_names();  // "llama2, chatml, ..."
 
  private:
+  void open(const StreamOptions& options);
+  std::vector<Token> system_tokens(std::string_view system) const;
   std::vector<Token> encode(const std::vector<TextSegment>& segments, bool is_first) const;
   std::string without_stop(std::string text);
 
   const Model* model_;
-  StreamOptions options_;
   ChatTemplate template_;
-  std::string system_;
+  StreamOptions options_;  // of a new stream; the system prompt is pin_tokens
   std::optional<Stream> stream_;
   Turn next_turn_ = Turn::kFirst;
   Token last_token_ = -1;  // of the answer

@@ -6,7 +6,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <utility>
 
 #include "runnel/error.h"
 
@@ -58,34 +57,6 @@ std::string read_file(const std::string& path) {
   return text;
 }
 
-ReplacedFile::ReplacedFile(std::filesystem::path path)
-    : path_(std::move(path)), temporary_(path_.string() + fmt::format(".{}.tmp", ::getpid())) {
-  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd_ < 0) {
-    throw Error(fmt::format("{}: cannot create: {}", path_.string(), std::strerror(errno)));
-  }
-}
-
-ReplacedFile::~ReplacedFile() {
-  if (fd_ < 0) return;
-  ::close(fd_);
-  ::unlink(temporary_.c_str());
-}
-
-void ReplacedFile::write(std::string_view bytes) {
-  if (const int fault = write_all(fd_, bytes); fault != 0) {
-    throw Error(fmt::format("{}: cannot write: {}", path_.string(), std::strerror(fault)));
-  }
-}
-
-void ReplacedFile::commit() {
-  if (::fsync(fd_) != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) {
-    throw Error(fmt::format("{}: cannot write: {}", path_.string(), std::strerror(errno)));
-  }
-  ::close(fd_);
-  fd_ = -1;
-}
-
 Output::Output() : is_terminal_(::isatty(STDOUT_FILENO) == 1) {}
 
 bool Output::write(std::string_view text) {
@@ -93,7 +64,8 @@ bool Output::write(std::string_view text) {
   if (text.empty()) return true;
   const int fault = is_terminal_ ? write_all(STDOUT_FILENO, without_controls(text))
                                  : write_all(STDOUT_FILENO, text);
-  if (fault != 0 && fault != EPIPE && fault != EBADF) {
+  const bool is_hung_up = is_terminal_ && fault == EIO;
+  if (fault != 0 && fault != EPIPE && fault != EBADF && !is_hung_up) {
     throw Error(fmt::format("standard output: cannot write: {}", std::strerror(fault)));
   }
   is_closed_ = fault != 0;

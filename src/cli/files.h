@@ -1,38 +1,21 @@
-// Files and the standard streams: whole reads, writes that replace a file at once, output that
-// notices when its reader has gone.
+// Files and the standard streams: whole reads, writes that replace a file at once
+// (engine/replaced_file.h), output that notices when its reader has gone.
 #pragma once
 
-#include <cstddef>
-#include <filesystem>
 #include <string>
 #include <string_view>
+
+#include "engine/replaced_file.h"
 
 namespace runnel::cli {
 
 // The whole file, or standard input for "-". Error names the path.
 std::string read_file(const std::string& path);
 
-// A file written beside its final name and renamed to it by commit(): the path holds the old file
-// or the new one, whole. Without commit() nothing changes.
-class ReplacedFile {
- public:
-  explicit ReplacedFile(std::filesystem::path path);  // Error: cannot create
-  ReplacedFile(const ReplacedFile&) = delete;
-  ReplacedFile& operator=(const ReplacedFile&) = delete;
-  ~ReplacedFile();
-
-  void write(std::string_view bytes);  // Error: disk full and the like
-  void commit();
-
- private:
-  std::filesystem::path path_;
-  std::filesystem::path temporary_;
-  int fd_ = -1;
-};
-
-// Standard output, unbuffered. A reader that has gone (`runnel ... | head`) is no failure: write()
-// returns false from then on. On a terminal, control characters other than newline and tab show as
-// U+FFFD, so that no text can drive the terminal. Error: other failures, a full disk for one.
+// Standard output, unbuffered. A reader that has gone (`runnel ... | head`, a closed terminal) is
+// no failure: write() returns false from then on. On a terminal, control characters other than
+// newline and tab show as U+FFFD, so that no text can drive the terminal. Error: other failures, a
+// full disk for one.
 class Output {
  public:
   Output();

@@ -182,6 +182,7 @@ Stream Generate::open_stream(const Model& model) const {
 
 void Generate::run() {
   std::optional<TextSource> prompt = open_prompt();
+  if (!save_path_.empty()) check_replaceable(save_path_);
   const Model model = model_.load();
   Run run(*this, open_stream(model));
   if (prompt) run.ingest(*prompt);
@@ -295,7 +296,7 @@ void Generate::Run::print_summary() {
   }
   text += stream_report(stream_, stream_.position());
   if (!options_.save_path_.empty()) text += " · saved to " + options_.save_path_;
-  fmt::print(stderr, "{}\n", dim(text));
+  tell(dim(text));
 }
 
 }  // namespace

@@ -3,8 +3,10 @@
 #include <histedit.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cwchar>
 #include <iostream>
 #include <system_error>
 #include <utility>
@@ -15,6 +17,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int kHistoryLines = 1000;
+constexpr auto kHalfCharacter = static_cast<std::size_t>(-2);  // what mbrtowc returns
+constexpr auto kNoCharacter = static_cast<std::size_t>(-1);
 
 std::string without_newline(std::string line) {
   while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
@@ -36,6 +40,7 @@ class LineReader::Editor {
     history(history_, &event, H_SETUNIQUE, 1);
     if (!history_path_.empty()) history(history_, &event, H_LOAD, history_path_.c_str());
     el_set(edit_, EL_CLIENTDATA, this);
+    el_set(edit_, EL_GETCFN, &Editor::read_character);
     el_set(edit_, EL_PROMPT, &Editor::prompt_of);
     el_set(edit_, EL_EDITOR, "emacs");
     el_set(edit_, EL_HIST, &history, history_);
@@ -50,18 +55,19 @@ class LineReader::Editor {
     el_end(edit_);
   }
 
-  Result next() {
-    is_interrupted_ = false;
+  std::optional<std::string> next(const StopSignals& stop) {
+    stop_ = &stop;
+    const char* text = nullptr;
     int length = 0;
-    const char* text = el_gets(edit_, &length);
-    if (is_interrupted_) {
-      std::cout << std::endl;
-      return {Event::kInterrupted, ""};
-    }
-    if (text == nullptr || length <= 0) return {Event::kEnd, ""};
+    do {
+      is_given_up_ = false;
+      text = el_gets(edit_, &length);
+      if (text == nullptr || length <= 0) std::cout << std::endl;  // off the prompt's line
+    } while (is_given_up_);
+    if (text == nullptr || length <= 0) return std::nullopt;
     const std::string line = without_newline(std::string(text, static_cast<std::size_t>(length)));
     if (!line.empty()) remember(line);
-    return {Event::kLine, line};
+    return line;
   }
 
  private:
@@ -71,9 +77,26 @@ class LineReader::Editor {
     return static_cast<Editor*>(client);
   }
   static char* prompt_of(EditLine* edit) { return self(edit)->prompt_.data(); }
+  // Leaves an empty line as Ctrl-D does.
   static unsigned char interrupt(EditLine* edit, int) {
-    self(edit)->is_interrupted_ = true;
+    const LineInfo* line = el_line(edit);
+    self(edit)->is_given_up_ = line->lastchar != line->buffer;
     return CC_EOF;
+  }
+  // A character, as libedit reads it but for the look at requests to stop: 1, 0 at the end, -1.
+  static int read_character(EditLine* edit, wchar_t* character) {
+    std::mbstate_t state{};
+    for (;;) {
+      char byte = 0;
+      if (!self(edit)->stop_->wait_to_read(STDIN_FILENO)) return -1;
+      const ssize_t n = ::read(STDIN_FILENO, &byte, 1);
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) return static_cast<int>(n);
+      const std::size_t used = std::mbrtowc(character, &byte, 1, &state);
+      if (used == kHalfCharacter) continue;
+      if (used == kNoCharacter) state = {};
+      if (used != kNoCharacter) return 1;
+    }
   }
 
   void remember(const std::string& line) {
@@ -86,7 +109,8 @@ class LineReader::Editor {
   fs::path history_path_;
   EditLine* edit_;
   History* history_;
-  bool is_interrupted_ = false;
+  const StopSignals* stop_ = nullptr;  // while a line is read
+  bool is_given_up_ = false;
 };
 
 LineReader::LineReader(std::string prompt, fs::path history) {
@@ -98,11 +122,26 @@ LineReader::LineReader(std::string prompt, fs::path history) {
 
 LineReader::~LineReader() = default;
 
-LineReader::Result LineReader::next() {
-  if (editor_) return editor_->next();
-  std::string line;
-  if (!std::getline(std::cin, line)) return {Event::kEnd, ""};
-  return {Event::kLine, without_newline(std::move(line))};
+std::optional<std::string> LineReader::next(const StopSignals& stop) {
+  if (editor_) return editor_->next(stop);
+  if (stop.requested()) return std::nullopt;
+  std::size_t end = 0;
+  while ((end = read_.find('\n')) == std::string::npos) {
+    if (!stop.wait_to_read(STDIN_FILENO)) return std::nullopt;
+    char block[1 << 16];
+    const ssize_t n = ::read(STDIN_FILENO, block, sizeof block);
+    if (n < 0 && errno == EINTR) continue;
+    if (n > 0) {
+      read_.append(block, static_cast<std::size_t>(n));
+    } else if (read_.empty()) {
+      return std::nullopt;
+    } else {
+      read_ += '\n';
+    }
+  }
+  std::string line = read_.substr(0, end);
+  read_.erase(0, end + 1);
+  return without_newline(std::move(line));
 }
 
 fs::path state_file(const std::string& name) {

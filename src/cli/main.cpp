@@ -5,11 +5,14 @@
 #include <clocale>
 #include <csignal>
 #include <exception>
+#include <iostream>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/files.h"
 #include "cli/help_format.h"
 
 namespace {
@@ -40,13 +43,16 @@ void run_chosen(const std::vector<std::unique_ptr<runnel::cli::Command>>& comman
   }
 }
 
-}  // namespace
+// As the help or the version that was asked for, or what is wrong with the usage.
+int answer_parsing(const CLI::App& program, const CLI::ParseError& error) {
+  std::ostringstream out;
+  const int code = program.exit(error, out, std::cerr);
+  runnel::cli::print_out(out.str());
+  return code == 0 ? 0 : 2;
+}
 
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   namespace cli = runnel::cli;
-  std::setlocale(LC_CTYPE, "");
-  std::signal(SIGPIPE, SIG_IGN);  // a closed output shows as a failed write
-
   CLI::App program(kDescription, "runnel");
   program.footer(kFooter);
   program.set_version_flag("--version", "runnel " RUNNEL_VERSION);
@@ -55,26 +61,37 @@ int main(int argc, char** argv) {
   program.option_defaults()->always_capture_default();
   cli::use_help_format(program);
 
+  std::vector<std::unique_ptr<cli::Command>> commands;
+  commands.push_back(cli::add_generate(program));
+  commands.push_back(cli::add_chat(program));
+  commands.push_back(cli::add_tokenize(program));
+  commands.push_back(cli::add_detokenize(program));
+  commands.push_back(cli::add_info(program));
+  commands.push_back(cli::add_ppl(program));
+  commands.push_back(cli::add_bench(program));
+  commands.push_back(cli::add_make_model(program));
+  commands.push_back(cli::add_attention(program));
+  commands.push_back(cli::add_ablate(program));
+  commands.push_back(cli::add_streameval(program));
+  commands.push_back(cli::add_latency(program));
+  commands.push_back(cli::add_report(program));
   try {
-    std::vector<std::unique_ptr<cli::Command>> commands;
-    commands.push_back(cli::add_generate(program));
-    commands.push_back(cli::add_chat(program));
-    commands.push_back(cli::add_tokenize(program));
-    commands.push_back(cli::add_detokenize(program));
-    commands.push_back(cli::add_info(program));
-    commands.push_back(cli::add_ppl(program));
-    commands.push_back(cli::add_bench(program));
-    commands.push_back(cli::add_make_model(program));
-    commands.push_back(cli::add_attention(program));
-    commands.push_back(cli::add_ablate(program));
-    commands.push_back(cli::add_streameval(program));
-    commands.push_back(cli::add_latency(program));
-    commands.push_back(cli::add_report(program));
     program.parse(argc, argv);
     run_chosen(commands);
     return 0;
   } catch (const CLI::ParseError& error) {
-    return program.exit(error) == 0 ? 0 : 2;
+    return answer_parsing(program, error);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::setlocale(LC_CTYPE, "");
+  std::signal(SIGPIPE, SIG_IGN);  // a closed output shows as a failed write,
+  std::signal(SIGXFSZ, SIG_IGN);  // and so does a file that would grow too large
+  try {
+    return run(argc, argv);
   } catch (const std::exception& error) {
     fmt::print(stderr, "runnel: {}\n", error.what());
     return 1;

@@ -1,5 +1,6 @@
 #include "cli/signals.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -9,17 +10,22 @@
 namespace runnel::cli {
 namespace {
 
+constexpr int kStopSignals[] = {SIGINT, SIGTERM, SIGHUP};
+
 // A handler can reach nothing else.
-volatile std::sig_atomic_t stop_requested = 0;
+volatile std::sig_atomic_t has_interrupt = 0;
+volatile std::sig_atomic_t has_end = 0;
 std::atomic<const char*> last_words = nullptr;
 static_assert(std::atomic<const char*>::is_always_lock_free);
 
 // The second signal stays blocked until this returns, and then ends the process.
 void request_stop(int signal) {
-  if (stop_requested == 0) {
-    stop_requested = 1;
+  volatile std::sig_atomic_t& request = signal == SIGINT ? has_interrupt : has_end;
+  if (request == 0 && has_end == 0) {
+    request = 1;
     return;
   }
+  if (signal == SIGHUP) return;
   if (const char* text = last_words) {
     [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, text, std::strlen(text));
   }
@@ -27,25 +33,45 @@ void request_stop(int signal) {
   std::raise(signal);
 }
 
+bool is_ignored(int signal) {
+  struct sigaction action {};
+  sigaction(signal, nullptr, &action);
+  return action.sa_handler == SIG_IGN;
+}
+
 }  // namespace
 
 StopSignals::StopSignals() {
-  stop_requested = 0;
+  has_interrupt = 0;
+  has_end = 0;
   struct sigaction action {};  // no SA_RESTART: a blocked read returns
   action.sa_handler = request_stop;
   sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  for (const int signal : kStopSignals) {
+    if (signal != SIGHUP || !is_ignored(signal)) sigaction(signal, &action, nullptr);
+  }
 }
 
 StopSignals::~StopSignals() {
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
+  for (const int signal : kStopSignals) {
+    if (!is_ignored(signal)) std::signal(signal, SIG_DFL);
+  }
 }
 
-bool StopSignals::requested() const { return stop_requested != 0; }
+bool StopSignals::requested() const { return has_interrupt != 0 || has_end != 0; }
 
-void StopSignals::forget() { stop_requested = 0; }
+bool StopSignals::end_requested() const { return has_end != 0; }
+
+void StopSignals::forget_interrupt() { has_interrupt = 0; }
+
+// The timeout bounds the wait of a request that comes just before poll.
+bool StopSignals::wait_to_read(int fd) const {
+  pollfd input{.fd = fd, .events = POLLIN, .revents = 0};
+  while (!requested()) {
+    if (::poll(&input, 1, 200) > 0) return true;
+  }
+  return false;
+}
 
 void StopSignals::set_last_words(const char* text) { last_words = text; }
 

@@ -63,6 +63,7 @@ winsize terminal_size() {
 bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
 std::string dim(std::string_view text) { return styled("2", text); }
 std::string bold(std::string_view text) { return styled("1", text); }
+void tell(std::string_view line) { put(fmt::format("{}\n", line)); }
 
 StatusLine::StatusLine(bool is_wanted) {
   if (!is_wanted || !has_controls()) return;

@@ -15,6 +15,10 @@ bool stderr_is_terminal();
 std::string dim(std::string_view text);
 std::string bold(std::string_view text);
 
+// A line on standard error. That a terminal has gone must not end the work, so failures are passed
+// over.
+void tell(std::string_view line);
+
 // One line on standard error that is repainted in place; nothing at all when that is not a
 // terminal. When the text on standard output goes to a terminal as well, the line lies on the
 // bottom row and the text scrolls above it, so neither tears the other. The destructor gives the

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,16 +14,6 @@ namespace runnel::cli {
 namespace {
 
 constexpr std::size_t kReadBytes = 16 << 10;
-
-// True when a read will not block. The timeout bounds the wait of a request that comes just before
-// poll.
-bool wait_for_input(int fd, const StopSignals& stop) {
-  pollfd input{.fd = fd, .events = POLLIN, .revents = 0};
-  while (!stop.requested()) {
-    if (::poll(&input, 1, 200) > 0) return true;
-  }
-  return false;
-}
 
 }  // namespace
 
@@ -53,7 +42,7 @@ TextSource::~TextSource() { close(); }
 std::optional<std::string> TextSource::next(const StopSignals& stop) {
   while (fd_ >= 0) {
     char block[kReadBytes];
-    const ssize_t got = wait_for_input(fd_, stop) ? ::read(fd_, block, sizeof block) : 0;
+    const ssize_t got = stop.wait_to_read(fd_) ? ::read(fd_, block, sizeof block) : 0;
     if (got < 0 && errno != EINTR) {
       throw Error(fmt::format("{}: cannot read: {}", name_, std::strerror(errno)));
     }

@@ -1,9 +1,6 @@
 #include "engine/snapshot.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include <algorithm>
@@ -14,6 +11,7 @@
 #include <system_error>
 #include <type_traits>
 
+#include "engine/replaced_file.h"
 #include "runnel/error.h"
 
 namespace runnel {
@@ -44,66 +42,13 @@ std::array<std::byte, kHashBytes> digest(const Hash& hash) {
   return bytes;
 }
 
-[[noreturn]] void fail(const std::filesystem::path& path, const char* doing) {
-  throw Error(fmt::format("{}: cannot {}: {}", path.string(), doing,
-                          std::generic_category().message(errno)));
-}
-
-// A temporary file beside its target; gone again unless committed.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const std::filesystem::path& target)
-      : target_(target), path_(target.string() + ".tmp") {
-    fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd_ < 0) fail(path_, "create the file");
-  }
-  ~TemporaryFile() {
-    if (fd_ >= 0) {
-      ::close(fd_);
-      ::unlink(path_.c_str());
-    }
-  }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-
-  void write(const void* data, std::size_t n) {
-    const auto* p = static_cast<const char*>(data);
-    while (n > 0) {
-      const ssize_t written = ::write(fd_, p, n);
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) fail(path_, "write");
-      p += written;
-      n -= static_cast<std::size_t>(written);
-    }
-  }
-
-  // The data reaches the disk before the name does, and the name before this returns.
-  void commit() {
-    if (::fsync(fd_) != 0) fail(path_, "sync");
-    if (::rename(path_.c_str(), target_.c_str()) != 0) fail(target_, "rename the temporary file");
-    ::close(fd_);
-    fd_ = -1;
-    const std::filesystem::path parent = target_.has_parent_path() ? target_.parent_path() : ".";
-    if (const int directory = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        directory >= 0) {
-      ::fsync(directory);
-      ::close(directory);
-    }
-  }
-
- private:
-  std::filesystem::path target_;
-  std::filesystem::path path_;
-  int fd_ = -1;
-};
-
 class Writer {
  public:
   explicit Writer(const std::filesystem::path& path) : file_(path), hash_(new_hash()) {}
 
   void bytes(const void* data, std::size_t n) {
     XXH3_128bits_update(hash_.get(), data, n);
-    file_.write(data, n);
+    file_.write({static_cast<const char*>(data), n});
   }
   template <typename T>
   void number(T value) {
@@ -117,12 +62,12 @@ class Writer {
   }
   void commit() {
     const auto hash = digest(hash_);
-    file_.write(hash.data(), hash.size());
+    file_.write({reinterpret_cast<const char*>(hash.data()), hash.size()});
     file_.commit();
   }
 
  private:
-  TemporaryFile file_;
+  ReplacedFile file_;
   Hash hash_;
 };
 
@@ -146,6 +91,10 @@ class Reader {
     items.resize(static_cast<std::size_t>(n));
     if (n > 0) std::memcpy(items.data(), taken.data(), taken.size());
   }
+  bool at_end() const { return bytes_.empty(); }
+  [[noreturn]] void fail_short() const {
+    throw Error(fmt::format("{}: the saved stream ends early", path_.string()));
+  }
 
  private:
   std::span<const std::byte> take(std::size_t n) {
@@ -153,9 +102,6 @@ class Reader {
     const auto taken = bytes_.first(n);
     bytes_ = bytes_.subspan(n);
     return taken;
-  }
-  [[noreturn]] void fail_short() const {
-    throw Error(fmt::format("{}: the saved stream ends early", path_.string()));
   }
 
   const std::filesystem::path& path_;
@@ -182,7 +128,8 @@ std::vector<std::byte> read_all(const std::filesystem::path& path) {
   std::vector<std::byte> bytes(static_cast<std::size_t>(n));
   std::ifstream in(path, std::ios::binary);
   if (!in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(n)))
-    fail(path, "read");
+    throw Error(
+        fmt::format("{}: cannot read: {}", path.string(), std::generic_category().message(errno)));
   return bytes;
 }
 
@@ -237,6 +184,7 @@ void write_snapshot(const std::filesystem::path& path, const Snapshot& s,
   out.list(std::span<const Token>(s.visible));
   out.list(std::span<const float>(s.logits));
   out.list(cache);
+  out.number(static_cast<std::uint64_t>(s.options.pin_tokens.size()));
   out.commit();
 }
 
@@ -254,6 +202,12 @@ Snapshot read_snapshot(const std::filesystem::path& path) {
   in.list(s.visible);
   in.list(s.logits);
   in.list(s.cache);
+  if (in.at_end()) return s;
+  std::uint64_t n_pinned = 0;
+  in.number(n_pinned);
+  if (n_pinned > s.visible.size()) in.fail_short();
+  s.options.pin_tokens.assign(s.visible.begin(),
+                              s.visible.begin() + static_cast<std::ptrdiff_t>(n_pinned));
   return s;
 }
 

@@ -1,8 +1,8 @@
 // A stream in a file. Everything that decides what the stream will produce next is in it.
 //
 // Layout, little-endian: the magic "runnel\0\1" (the last byte is the version), the fields in the
-// order of Snapshot below, and the XXH3-128 hash of all before it. Lengths stand before what they
-// count.
+// order of Snapshot below, the number of pinned tokens (files of older programs end without it, and
+// resume with none), and the XXH3-128 hash of all before it. Lengths stand before what they count.
 #pragma once
 
 #include <array>
@@ -26,7 +26,7 @@ Fingerprint fingerprint(const gguf::File& file);
 
 struct Snapshot {
   Fingerprint model{};
-  StreamOptions options;  // resolved; pin and pin_tokens are empty, for the sinks are in the cache
+  StreamOptions options;  // resolved; pin_tokens are the first of the visible ones
   std::int64_t position = 0;
   std::int64_t cache_position = 0;
   std::int64_t cache_capacity = 0;
@@ -38,9 +38,8 @@ struct Snapshot {
   std::vector<std::byte> cache;
 };
 
-// Writes the snapshot, with `cache` in place of snapshot.cache, to a temporary file beside `path`,
-// syncs it and renames it. Error: what failed, with the system's reason; the old file is then
-// untouched.
+// Writes the snapshot, with `cache` in place of snapshot.cache, as a ReplacedFile. Error: what
+// failed, with the system's reason; the old file is then untouched.
 void write_snapshot(const std::filesystem::path& path, const Snapshot& snapshot,
                     std::span<const std::byte> cache);
 

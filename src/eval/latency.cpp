@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include "eval/experiment.h"
 #include "eval/plot.h"
@@ -26,43 +27,59 @@ struct Measured {
   std::size_t bytes = 0;
 };
 
-// Fills the stream, then feeds single tokens.
-Measured measure(const Model& model, const StreamOptions& options, std::span<const Token> tokens,
-                 std::int64_t filled, int n_timed) {
+// Fills the stream, then feeds single tokens; nullopt when told to stop. The last token of the
+// filling goes alone: were it the last of a chunk, kRecompute might recompute for the whole chunk.
+std::optional<Measured> measure(const Model& model, const StreamOptions& options,
+                                std::span<const Token> tokens, std::int64_t filled, int n_timed,
+                                const Progress& progress) {
   Stream stream = model.open(options);
-  stream.feed(cyclic(tokens, 0, filled));
+  const auto n_all = static_cast<double>(filled + 1 + n_timed);
+  const auto is_wanted = [&] {
+    return goes_on(progress, static_cast<double>(stream.position()) / n_all);
+  };
+  stream.feed(cyclic(tokens, 0, filled - 1), [&](std::int64_t) { return is_wanted(); });
+  if (!is_wanted()) return std::nullopt;
+  stream.feed(cyclic(tokens, filled - 1, 1));
   std::vector<double> seconds;
-  for (int i = 0; i <= n_timed; ++i) {
+  for (int i = 0; i <= n_timed && is_wanted(); ++i) {
     const std::vector<Token> token = cyclic(tokens, filled + i, 1);
     const auto start = std::chrono::steady_clock::now();
     stream.feed(token);
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
     if (i > 0) seconds.push_back(time.count());  // the first one warms up
   }
-  return {.seconds = median(std::move(seconds)), .bytes = stream.bytes()};
+  if (!is_wanted()) return std::nullopt;
+  return Measured{.seconds = median(std::move(seconds)), .bytes = stream.bytes()};
 }
 
-LatencyRow measure_window(const Model& model, std::span<const Token> tokens,
-                          const LatencyOptions& options, std::int64_t window) {
+std::optional<LatencyRow> measure_window(const Model& model, std::span<const Token> tokens,
+                                         const LatencyOptions& options, std::int64_t window,
+                                         const Progress& progress) {
   StreamOptions stream = options.stream;
   stream.window = window;
   stream.policy = Policy::kSink;
   const std::int64_t full = stream.sinks + window + 1;
-  const Measured sink = measure(model, stream, tokens, full, options.tokens);
+  const auto sink =
+      measure(model, stream, tokens, full, options.tokens, part_of(progress, 0, 1. / 3));
+  if (!sink) return std::nullopt;
   stream.policy = Policy::kRecompute;
-  const Measured recompute = measure(model, stream, tokens, full, options.recomputed_tokens);
+  const auto recompute = measure(model, stream, tokens, full, options.recomputed_tokens,
+                                 part_of(progress, 1. / 3, 1. / 3));
+  if (!recompute) return std::nullopt;
   stream.policy = Policy::kDense;
   stream.window.reset();
   const std::int64_t dense_tokens = window * options.dense_factor;
-  const Measured dense = measure(model, stream, tokens, dense_tokens, options.tokens);
-  return {.window = window,
-          .dense_tokens = dense_tokens,
-          .sink_seconds = sink.seconds,
-          .recompute_seconds = recompute.seconds,
-          .dense_seconds = dense.seconds,
-          .sink_bytes = sink.bytes,
-          .recompute_bytes = recompute.bytes,
-          .dense_bytes = dense.bytes};
+  const auto dense = measure(model, stream, tokens, dense_tokens, options.tokens,
+                             part_of(progress, 2. / 3, 1. / 3));
+  if (!dense) return std::nullopt;
+  return LatencyRow{.window = window,
+                    .dense_tokens = dense_tokens,
+                    .sink_seconds = sink->seconds,
+                    .recompute_seconds = recompute->seconds,
+                    .dense_seconds = dense->seconds,
+                    .sink_bytes = sink->bytes,
+                    .recompute_bytes = recompute->bytes,
+                    .dense_bytes = dense->bytes};
 }
 
 std::string windows_text(int n) { return fmt::format("{} window{}", n, n == 1 ? "" : "s"); }
@@ -109,10 +126,12 @@ std::vector<LatencyRow> run_latency(const Model& model, std::span<const Token> t
   }
   std::vector<LatencyRow> rows;
   for (const std::int64_t window : options.windows) {
-    const double share =
-        static_cast<double>(rows.size()) / static_cast<double>(options.windows.size());
-    if (!goes_on(progress, share)) break;
-    rows.push_back(measure_window(model, tokens, options, window));
+    const auto n_windows = static_cast<double>(options.windows.size());
+    const auto row = measure_window(
+        model, tokens, options, window,
+        part_of(progress, static_cast<double>(rows.size()) / n_windows, 1 / n_windows));
+    if (!row) break;
+    rows.push_back(*row);
   }
   return rows;
 }

@@ -34,7 +34,7 @@ struct LatencyRow {
   double ratio() const { return recompute_seconds / sink_seconds; }
 };
 
-// Stops between windows when told to. Tokens are taken from `tokens` over and over.
+// Stopped, it returns the windows that are done. Tokens are taken from `tokens` over and over.
 std::vector<LatencyRow> run_latency(const Model& model, std::span<const Token> tokens,
                                     const LatencyOptions& options, const Progress& progress);
 

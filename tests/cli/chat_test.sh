@@ -22,7 +22,9 @@ pinned=$(grep -o 'pinned [0-9]*' "$WORK/err" | cut -d' ' -f2)
 for _ in $(seq 12); do echo "Tell me about the long winter in the old house."; done >"$WORK/turns"
 chat --chat-template zephyr -n 40 --system "You are kind." --save "$WORK/talk" \
   <"$WORK/turns" >"$WORK/out" 2>"$WORK/err"
-expect_same "$(grep -c 'oldest turns are being forgotten' "$WORK/err")" 1
+expect_same "$(grep -c 'oldest turns are being forgotten.*the system prompt is kept' "$WORK/err")" 1
+chat --chat-template zephyr -n 40 --window 40 <"$WORK/turns" 2>&1 >/dev/null |
+  grep 'being forgotten' | (! grep 'system prompt') || fail "a system prompt that is not there"
 
 # Resumed, the dialogue goes on as one that was never left.
 chat --chat-template zephyr -n 40 --resume "$WORK/talk" <<<"And then?" >"$WORK/resumed" 2>/dev/null
@@ -35,3 +37,43 @@ printf 'Hi.\n/system Be brief.\nHi.\n/save %s\n/reset\n/stats\n/quit\nnever said
   chat --chat-template chatml -n 5 >"$WORK/out" 2>"$WORK/err"
 [[ -s $WORK/saved ]] || fail "/save wrote nothing"
 expect_same "$(grep -c 'A new dialogue' "$WORK/err")" 2
+
+# A command that fails says so, and the dialogue goes on as if it had not been given.
+printf 'Hi.\nAnd you?\n/stats\n' | chat --chat-template chatml -n 5 >"$WORK/whole" 2>"$WORK/stats"
+{
+  printf 'Hi.\n/save %s/no/such/file\n/system ' "$WORK"
+  for _ in $(seq 300); do printf 'You are very kind. '; done
+  printf '\nAnd you?\n/stats\n'
+} | chat --chat-template chatml -n 5 --save "$WORK/end" >"$WORK/out" 2>"$WORK/err"
+cmp "$WORK/out" "$WORK/whole" || fail "a failed command changed the dialogue"
+expect_text "$WORK/err" "^runnel: $WORK/no/such/file: "
+expect_text "$WORK/err" "^runnel: .* leave no window"
+expect_same "$(grep ^pinned "$WORK/err")" "$(grep ^pinned "$WORK/stats")"
+[[ -s $WORK/end ]] || fail "--save wrote nothing after a failed command"
+
+# Saved before its first turn, with and without a system prompt: resumed as if never left.
+for template in llama2 mistral deepseek; do
+  for system in "" "You are kind."; do
+    turn() { chat --chat-template "$template" -n 4 --temperature 0 "$@" 2>"$WORK/err"; }
+    turn --system "$system" --save "$WORK/empty" </dev/null
+    printf 'Hello.\n/stats\n' >"$WORK/turns"
+    turn --system "$system" <"$WORK/turns" >"$WORK/whole"
+    cp "$WORK/err" "$WORK/stats"
+    turn --resume "$WORK/empty" <"$WORK/turns" | cmp - "$WORK/whole" ||
+      fail "$template: a resumed first turn went another way"
+    expect_same "$(grep -o 'position [0-9]*' "$WORK/err")" "$(grep -o 'position [0-9]*' "$WORK/stats")"
+  done
+done
+
+# After a resume, /reset and /system begin anew with the saved prompt and options.
+settings=(--system "You are kind." --kv-type q8_0)
+for command in /reset "/system Be brief. Say little, and be honest."; do
+  for window in "" "--window 50"; do
+    chat --chat-template zephyr -n 5 "${settings[@]}" $window --save "$WORK/talk" <<<"Hi." >/dev/null 2>&1
+    printf '%s\nHow are you?\n/stats\n' "$command" >"$WORK/turns"
+    chat --chat-template zephyr -n 5 "${settings[@]}" $window <"$WORK/turns" >"$WORK/whole" 2>"$WORK/stats"
+    chat --chat-template zephyr -n 5 --resume "$WORK/talk" <"$WORK/turns" >"$WORK/out" 2>"$WORK/err"
+    cmp "$WORK/out" "$WORK/whole" || fail "$command after --resume: another dialogue"
+    expect_same "$(sed 's/ · memory.*//' "$WORK/err")" "$(sed 's/ · memory.*//' "$WORK/stats")"
+  done
+done

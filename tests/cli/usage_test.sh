@@ -15,6 +15,11 @@ done
 expect_exit 0 "$RUNNEL" --version
 expect_text "$WORK/out" '^runnel [0-9]*\.[0-9]*\.[0-9]*$'
 
+for flag in --help --version; do  # the output is full
+  "$RUNNEL" $flag >/dev/full 2>"$WORK/err" && fail "$flag: exit code 0 on a full disk"
+  expect_text "$WORK/err" "standard output"
+done
+
 # Wrong usage: 2, with a line that says what, and where help is.
 expect_exit 2 "$RUNNEL"
 expect_exit 2 "$RUNNEL" no-such-command
