@@ -203,7 +203,9 @@ void SamplingArguments::add_to(CLI::App& app) {
       "Off the score for each time a token is in view; 0: off");
   add("--presence-penalty", presence_penalty_, defaults.presence_penalty,
       "Off the score of each token in view; 0: off");
-  add("--seed", seed_, defaults.seed, "The same seed gives the same text")->type_name("N");
+  add("--seed", seed_, defaults.seed, "The same seed gives the same text")
+      ->type_name("N")
+      ->check(any_seed());
 }
 
 bool SamplingArguments::any_given() const {

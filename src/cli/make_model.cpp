@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/files.h"
 #include "cli/numbers.h"
+#include "cli/validators.h"
 #include "runnel/error.h"
 
 namespace runnel::cli {
@@ -46,7 +47,9 @@ class MakeModel final : public Command {
     app_->add_option("--arch", architecture_, "Architecture, where the shape does not say it")
         ->type_name("NAME");
     app_->add_option("--type", type_, "How its matrices are stored")->type_name("TYPE");
-    app_->add_option("--seed", seed_, "The same seed makes the same file")->type_name("N");
+    app_->add_option("--seed", seed_, "The same seed makes the same file")
+        ->type_name("N")
+        ->check(any_seed());
     app_->callback([this] { check_usage(); });
   }
   bool is_chosen() const override { return app_->parsed(); }

@@ -59,7 +59,9 @@ StreamEval::StreamEval(CLI::App& program)
       ->check(whole_within(1, 1 << 24));
   app_->add_option("--distance", distances_, "Lines back that are asked for, in turn")
       ->type_name("N,N,...");
-  app_->add_option("--seed", options_.seed, "The same seed gives the same lines")->type_name("N");
+  app_->add_option("--seed", options_.seed, "The same seed gives the same lines")
+      ->type_name("N")
+      ->check(any_seed());
   app_->add_option("--questions", questions_, "Questions from this file (JSON lines) instead")
       ->type_name("FILE");
   app_->add_option("--answer-tokens", most_tokens_, "The longest answer")

@@ -18,15 +18,19 @@ std::optional<T> parse(const std::string& text) {
   return value;
 }
 
-}  // namespace
-
-Check whole_within(std::int64_t low, std::int64_t high) {
+template <typename T>
+Check whole_range(T low, T high) {
   return [low, high](const std::string& text) {
-    const std::optional<std::int64_t> value = parse<std::int64_t>(text);
+    const std::optional<T> value = parse<T>(text);
     if (value && *value >= low && *value <= high) return std::string();
     return fmt::format("want a whole number from {} to {}, got {}", low, high, text);
   };
 }
+
+}  // namespace
+
+Check whole_within(std::int64_t low, std::int64_t high) { return whole_range(low, high); }
+Check any_seed() { return whole_range<std::uint64_t>(0, UINT64_MAX); }
 
 Check within(double low, double high) {
   return [low, high](const std::string& text) {

@@ -11,6 +11,7 @@ namespace runnel::cli {
 using Check = std::function<std::string(const std::string&)>;
 
 Check whole_within(std::int64_t low, std::int64_t high);
+Check any_seed();  // 0 to 2^64 - 1
 Check within(double low, double high);
 Check at_least(double low);
 Check above(double low);

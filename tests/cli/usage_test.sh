@@ -26,6 +26,13 @@ expect_exit 2 "$RUNNEL" generate "$MODEL" --sinks -1
 expect_exit 2 "$RUNNEL" generate "$MODEL" --window 0
 expect_exit 2 "$RUNNEL" generate "$MODEL" --temperature hot
 expect_text "$WORK/err" "temperature"
+for seed in -1 99999999999999999999 1.5; do
+  expect_exit 2 "$RUNNEL" generate "$MODEL" --seed "$seed"
+  expect_text "$WORK/err" "seed: want a whole number from 0 to 18446744073709551615, got $seed"
+done
+expect_exit 0 "$RUNNEL" generate "$MODEL" -n 1 --seed 18446744073709551615
+expect_exit 2 "$RUNNEL" streameval "$MODEL" --seed -1
+expect_exit 2 "$RUNNEL" make-model --arch llama "$WORK/none.gguf" --seed -1
 expect_exit 2 "$RUNNEL" generate "$MODEL" -n many
 expect_exit 2 "$RUNNEL" generate "$MODEL" -p a -f b
 expect_exit 2 "$RUNNEL" generate "$MODEL" "Once upon a time"
