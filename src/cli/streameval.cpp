@@ -32,6 +32,7 @@ class StreamEval final : public Command {
   void run() override;
 
  private:
+  void check_usage();
   void run_lines(const Model& model, eval::Answerer& answerer);
   void run_questions(const Model& model, eval::Answerer& answerer) const;
   void show(const eval::Section& section) const;
@@ -70,6 +71,13 @@ StreamEval::StreamEval(CLI::App& program)
   app_->add_option("-o,--output", folder_, "Folder for the results")->type_name("FOLDER");
   app_->add_flag("--json", is_json_, "The result as one JSON object");
   stream_.add_to(*app_);
+  app_->callback([this] { check_usage(); });
+}
+
+void StreamEval::check_usage() {
+  options_.distances.clear();
+  for (const std::int64_t distance : number_list(distances_, "--distance", 0))
+    options_.distances.push_back(static_cast<int>(distance));
 }
 
 void StreamEval::run() {
@@ -83,9 +91,6 @@ void StreamEval::run() {
 }
 
 void StreamEval::run_lines(const Model& model, eval::Answerer& answerer) {
-  options_.distances.clear();
-  for (const std::int64_t distance : number_list(distances_, "--distance"))
-    options_.distances.push_back(static_cast<int>(distance));
   LabProgress progress;
   const auto queries = eval::run_streameval(answerer, options_, progress.callback("streameval"));
   progress.finish();
