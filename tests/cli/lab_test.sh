@@ -27,6 +27,12 @@ else
   expect_text "$WORK/out" "install gnuplot"
   echo "gnuplot is not installed: pictures not checked"
 fi
+# "Past the cache" is the same in the table and in the words.
+for row in 1 2; do
+  past=$(jq ".rows[$row].evicting_perplexity" "$WORK/ppl/perplexity.json" | xargs printf '%.2f')
+  expect_text "$WORK/ppl/perplexity.json" "verdict.* $past\b"
+done
+expect_text "$WORK/ppl/perplexity.json" "over 666 tokens; at the 10 positions"
 # One policy of a study is the plain command's number.
 "$RUNNEL" ppl "$MODEL" "$WORK/text" --window 28 --limit 700 --json >"$WORK/plain.json"
 expect_same "$(jq -n --slurpfile a "$WORK/plain.json" --slurpfile b "$WORK/ppl/perplexity.json" \
