@@ -77,6 +77,9 @@ expect_exit 1 "$RUNNEL" streameval "$MODEL" --questions "$WORK/questions.jsonl"
 expect_text "$WORK/err" "questions.jsonl:1"
 
 # The page of the report needs nothing beside it.
-expect_exit 0 "$RUNNEL" report "$MODEL" "$WORK/text" --limit 1200 --cache 32 -o "$WORK/report"
+expect_exit 0 "$RUNNEL" report "$MODEL" "$WORK/text" --limit 1200 --cache 32 -o "$WORK/report" --json
+expect_same "$(jq -r '.sections[0].experiment' "$WORK/out")" perplexity
+expect_same "$(jq -c '.sections[] | select(.experiment == "latency")' "$WORK/out")" \
+  "$(jq -c . "$WORK/report/latency.json")"
 expect_text "$WORK/report/report.html" "</html>"
 ! grep -q 'src="[^d]' "$WORK/report/report.html" || fail "the page needs other files"
