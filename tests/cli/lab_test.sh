@@ -59,6 +59,13 @@ expect_exit 1 "$RUNNEL" attention "$MODEL" "$WORK/text" --length 100000
 expect_exit 0 "$RUNNEL" ablate sinks "$MODEL" "$WORK/text" --cache 32 --limit 400 --json
 expect_same "$(jq -c '[.rows[].row]' "$WORK/out")" '["0 + 32","1 + 31","2 + 30","4 + 28","8 + 24"]'
 expect_exit 2 "$RUNNEL" ablate nothing "$MODEL" "$WORK/text"
+for kind in sinks window linebreak softmax kv-type; do
+  expect_exit 2 "$RUNNEL" ablate $kind "$MODEL" "$WORK/text" --cache 64 --window 30
+  expect_text "$WORK/err" "cache"
+done
+expect_exit 2 "$RUNNEL" ablate softmax "$MODEL" "$WORK/text" --softmax standard
+expect_exit 2 "$RUNNEL" ablate kv-type "$MODEL" "$WORK/text" --kv-type f32
+expect_text "$WORK/err" "kv-type: it changes from row to row"
 expect_exit 1 "$RUNNEL" ablate sinks "$MODEL" "$WORK/text" --cache 32 --limit 50
 expect_text "$WORK/err" "tokens"
 
