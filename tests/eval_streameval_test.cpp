@@ -152,3 +152,5 @@ TEST(Answers, AreTheSameButForCaseAndPunctuation) {
 
 }  // namespace
 }  // namespace runnel::eval
+  EXPECT_NE(message(R"({"question": "a", "answer": "..."})").find(":1: want an answer"),
+            std::string::npos);

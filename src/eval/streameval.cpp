@@ -97,7 +97,11 @@ Question parse_question(const std::string& line, const std::string& where) {
   Question question = {.text = json["question"].get<std::string>()};
   const auto& answer = json["answer"];
   question.answer = answer.is_string() ? answer.get<std::string>() : answer.dump();
-  if (!json.contains("choices")) return question;
+  if (!json.contains("choices")) {
+    if (normalized(question.answer).empty())
+      throw Error(fmt::format("{}: want an answer in words, found {}", where, answer.dump()));
+    return question;
+  }
   for (const auto& choice : json["choices"])
     question.choices.push_back(choice.is_string() ? choice.get<std::string>() : choice.dump());
   std::size_t index = question.choices.size();

@@ -79,7 +79,8 @@ struct Answered {
 };
 
 // A JSON object a line: {"question": "...", "answer": "..."}, or with "choices": ["...", ...] and
-// the answer the index of one, its letter or its text. Error names file and line.
+// the answer the index of one, its letter or its text. An answer has a letter or a digit. Error
+// names file and line.
 std::vector<Question> read_questions(const std::filesystem::path& path);
 std::vector<Answered> run_questions(Answerer& answerer, const std::vector<Question>& questions,
                                     const Progress& progress);

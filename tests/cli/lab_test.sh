@@ -85,6 +85,11 @@ expect_text "$WORK/err" "questions.jsonl:1"
 
 # The page of the report needs nothing beside it.
 expect_exit 0 "$RUNNEL" report "$MODEL" "$WORK/text" --limit 1200 --cache 32 -o "$WORK/report" --json
+for answer in '""' '" \n"' '"..."'; do
+  printf '\n{"question": "Which?", "answer": %s}\n' "$answer" >"$WORK/questions.jsonl"
+  expect_exit 1 "$RUNNEL" streameval "$MODEL" --questions "$WORK/questions.jsonl"
+  expect_text "$WORK/err" "questions.jsonl:2: want an answer"
+done
 expect_same "$(jq -r '.sections[0].experiment' "$WORK/out")" perplexity
 expect_same "$(jq -c '.sections[] | select(.experiment == "latency")' "$WORK/out")" \
   "$(jq -c . "$WORK/report/latency.json")"
