@@ -78,6 +78,12 @@ void StreamEval::check_usage() {
   options_.distances.clear();
   for (const std::int64_t distance : number_list(distances_, "--distance", 0))
     options_.distances.push_back(static_cast<int>(distance));
+  if (!questions_.empty()) return;
+  try {
+    eval::check_streameval(options_);
+  } catch (const Error& error) {
+    throw CLI::ValidationError(error.what());
+  }
 }
 
 void StreamEval::run() {

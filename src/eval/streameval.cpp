@@ -146,12 +146,23 @@ std::vector<int> register_values(const StreamEvalOptions& options) {
   return values;
 }
 
-std::vector<StreamEvalQuery> run_streameval(Answerer& answerer, const StreamEvalOptions& options,
-                                            const Progress& progress) {
+void check_streameval(const StreamEvalOptions& options) {
   const bool asks = options.every >= 1 && options.lines > options.every &&
                     !options.distances.empty() &&
                     *std::min_element(options.distances.begin(), options.distances.end()) >= 0;
   if (!asks) throw Error("streameval: want lines, a distance and questions among them");
+  const int furthest = *std::max_element(options.distances.begin(), options.distances.end());
+  const int last = options.lines / options.every * options.every - 1;
+  if (furthest > last) {
+    throw Error(fmt::format(
+        "streameval: want distances of at most {}, the line of the last question, found {}", last,
+        furthest));
+  }
+}
+
+std::vector<StreamEvalQuery> run_streameval(Answerer& answerer, const StreamEvalOptions& options,
+                                            const Progress& progress) {
+  check_streameval(options);
   const std::vector<int> values = register_values(options);
   struct Place {
     std::int64_t first, end;  // positions of the line's tokens

@@ -57,7 +57,10 @@ struct StreamEvalQuery {
 std::string register_line(int line, int value);
 std::vector<int> register_values(const StreamEvalOptions& options);
 
-// Stops when told to, with the queries so far. Error: options that ask for no line.
+// Error: options that ask for no line, or for one before the first.
+void check_streameval(const StreamEvalOptions& options);
+
+// Stops when told to, with the queries so far. Error as check_streameval().
 std::vector<StreamEvalQuery> run_streameval(Answerer& answerer, const StreamEvalOptions& options,
                                             const Progress& progress);
 

@@ -76,20 +76,26 @@ expect_same "$(jq '[.rows[].recompute_to_sink > 0] | all' "$WORK/out")" true
 "$RUNNEL" streameval "$MODEL" --lines 60 -o "$WORK/b" >"$WORK/two" 2>/dev/null
 cmp "$WORK/one" "$WORK/two"
 cmp "$WORK/a/streameval-queries.csv" "$WORK/b/streameval-queries.csv" || fail "the same seed gave other answers"
+for distance in 100 2,30; do
+  expect_exit 2 "$RUNNEL" streameval "$MODEL" --lines 30 --distance $distance
+  expect_text "$WORK/err" "distances of at most 29, the line of the last question, found ${distance#2,}"
+done
+expect_exit 0 "$RUNNEL" streameval "$MODEL" --lines 30 --distance 29 --json
+expect_same "$(jq .rows[0].queries "$WORK/out")" 1
 echo '{"question": "Which?", "choices": ["this", "that"], "answer": 0}' >"$WORK/questions.jsonl"
 expect_exit 0 "$RUNNEL" streameval "$MODEL" --questions "$WORK/questions.jsonl"
 expect_text "$WORK/out" "of 1 right"
+for answer in '""' '" \n"' '"..."'; do
+  printf '\n{"question": "Which?", "answer": %s}\n' "$answer" >"$WORK/questions.jsonl"
+  expect_exit 1 "$RUNNEL" streameval "$MODEL" --questions "$WORK/questions.jsonl"
+  expect_text "$WORK/err" "questions.jsonl:2: want an answer"
+done
 echo 'no json' >"$WORK/questions.jsonl"
 expect_exit 1 "$RUNNEL" streameval "$MODEL" --questions "$WORK/questions.jsonl"
 expect_text "$WORK/err" "questions.jsonl:1"
 
 # The page of the report needs nothing beside it.
 expect_exit 0 "$RUNNEL" report "$MODEL" "$WORK/text" --limit 1200 --cache 32 -o "$WORK/report" --json
-for answer in '""' '" \n"' '"..."'; do
-  printf '\n{"question": "Which?", "answer": %s}\n' "$answer" >"$WORK/questions.jsonl"
-  expect_exit 1 "$RUNNEL" streameval "$MODEL" --questions "$WORK/questions.jsonl"
-  expect_text "$WORK/err" "questions.jsonl:2: want an answer"
-done
 expect_same "$(jq -r '.sections[0].experiment' "$WORK/out")" perplexity
 expect_same "$(jq -c '.sections[] | select(.experiment == "latency")' "$WORK/out")" \
   "$(jq -c . "$WORK/report/latency.json")"
