@@ -65,6 +65,9 @@ void Ablate::check_usage() const {
     if (kind_ == varied && app_->count("--" + varied) > 0)
       throw CLI::ValidationError("--" + varied, "it changes from row to row");
   }
+  const bool has_own_sinks = kind_ == "sinks" || kind_ == "linebreak";
+  if (has_own_sinks && app_->count("--sinks") > 0 && app_->count("--window") == 0)
+    throw CLI::ValidationError("--sinks", "the rows have their own");
 }
 
 void Ablate::run() {

@@ -66,6 +66,9 @@ done
 expect_exit 2 "$RUNNEL" ablate softmax "$MODEL" "$WORK/text" --softmax standard
 expect_exit 2 "$RUNNEL" ablate kv-type "$MODEL" "$WORK/text" --kv-type f32
 expect_text "$WORK/err" "kv-type: it changes from row to row"
+expect_exit 2 "$RUNNEL" ablate linebreak "$MODEL" "$WORK/text" --sinks 2 --cache 32
+expect_exit 0 "$RUNNEL" ablate softmax "$MODEL" "$WORK/text" --sinks 2 --cache 32 --limit 200 --json
+expect_text "$WORK/out" '"standard, 2 + 30"'
 expect_exit 1 "$RUNNEL" ablate sinks "$MODEL" "$WORK/text" --cache 32 --limit 50
 expect_text "$WORK/err" "tokens"
 
