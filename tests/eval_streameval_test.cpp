@@ -76,6 +76,17 @@ TEST(StreamEval, AsksEveryTenLinesForTheLineTwentyBack) {
   }
 }
 
+TEST(StreamEval, ADistanceBeyondTheLastQuestionIsAnError) {
+  EXPECT_EQ(test::error_of([] {
+              check_streameval({.lines = 35, .distances = {2, 29}});
+            }),
+            "no error");
+  EXPECT_NE(test::error_of([] {
+              check_streameval({.lines = 35, .distances = {2, 30}});
+            }).find("at most 29"),
+            std::string::npos);
+}
+
 TEST(StreamEval, GivesTheSameLinesForTheSameSeed) {
   EXPECT_EQ(register_values({.seed = 5}), register_values({.seed = 5}));
   EXPECT_NE(register_values({.seed = 5}), register_values({.seed = 6}));
@@ -142,6 +153,8 @@ TEST(Questions, ThatAreWrongAreNamedByTheirLine) {
   EXPECT_NE(message(R"({"question": "a", "choices": ["b"], "answer": 3})").find("1 choices"),
             std::string::npos);
   EXPECT_NE(message(R"({"question": "a"})").find("answer"), std::string::npos);
+  EXPECT_NE(message(R"({"question": "a", "answer": "..."})").find(":1: want an answer"),
+            std::string::npos);
 }
 
 TEST(Answers, AreTheSameButForCaseAndPunctuation) {

@@ -1,11 +1,14 @@
 // Byte-level BPE against the reference tokens and against plain quadratic merging, and the
 // pre-tokenizers by the words they make.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
+#include "support/error_text.h"
 #include "support/golden_tokens.h"
 #include "support/paths.h"
 #include "support/random_text.h"
@@ -163,6 +166,31 @@ TEST(ByteLevel, LlamaTakesAWholeWordThatIsATokenWithoutMerging) {
   const auto gpt2 = test::tokenizer_from(test::byte_level_header(vocabulary, "gpt-2"));
   EXPECT_EQ(gpt2->encode("abc", {}),
             (std::vector<Token>{256, 'c' - '!' + gpt2->find("!").value()}));
+}
+
+gguf::Header header_without(std::initializer_list<std::size_t> bytes) {
+  auto vocabulary = test::byte_level_vocabulary({});
+  for (const std::size_t byte : bytes) vocabulary.tokens[byte] = fmt::format("no {:02X}", byte);
+  return test::byte_level_header(vocabulary, "mpt");
+}
+
+TEST(ByteLevel, AByteWithoutATokenBecomesTheReplacementCharacter) {
+  const auto tokenizer = test::tokenizer_from(header_without({0xFF, 0xFE}));
+  EXPECT_EQ(tokenizer->encode("a\xFF", {}), (std::vector<Token>{'a', 0xEF, 0xBF, 0xBD}));
+  EXPECT_EQ(tokenizer->decode(tokenizer->encode("\xFF\xFE b\xFF", {})), "\uFFFD\uFFFD b\uFFFD");
+}
+
+TEST(ByteLevel, AByteWithoutATokenIsTheUnknownOneWhereThereIsNoReplacementCharacter) {
+  gguf::Header header = header_without({0xFF, 0xBD});
+  header.add("tokenizer.ggml.unknown_token_id", std::uint32_t{0});
+  EXPECT_EQ(test::tokenizer_from(header)->encode("a\xFF", {}), (std::vector<Token>{'a', 0}));
+}
+
+TEST(ByteLevel, AByteThatNothingStandsForIsAnErrorThatNamesIt) {
+  const auto tokenizer = test::tokenizer_from(header_without({0xFF, 0xBD}));
+  EXPECT_EQ(tokenizer->encode("a\xFE", {}).size(), 2u);
+  EXPECT_NE(test::error_of([&] { tokenizer->encode("a\xFF", {}); }).find("byte 0xFF"),
+            std::string::npos);
 }
 
 TEST(ByteLevel, FindsUserDefinedTokensInAnyTextTheLongestFirst) {

@@ -29,6 +29,8 @@ class Ablate final : public Command {
   void run() override;
 
  private:
+  void check_usage() const;
+
   CLI::App* app_;
   std::string kind_;
   ModelArguments model_;
@@ -53,6 +55,19 @@ Ablate::Ablate(CLI::App& program)
       ->type_name("TOKENS")
       ->check(whole_within(16, 1 << 24));
   cache_arguments_.add_to(*app_, "Instead of --cache: the window beside the sinks");
+  app_->get_option("--window")->excludes(app_->get_option("--cache"));
+  app_->callback([this] { check_usage(); });
+}
+
+// What the rows vary cannot be chosen for all of them.
+void Ablate::check_usage() const {
+  for (const std::string varied : {"softmax", "kv-type"}) {
+    if (kind_ == varied && app_->count("--" + varied) > 0)
+      throw CLI::ValidationError("--" + varied, "it changes from row to row");
+  }
+  const bool has_own_sinks = kind_ == "sinks" || kind_ == "linebreak";
+  if (has_own_sinks && app_->count("--sinks") > 0 && app_->count("--window") == 0)
+    throw CLI::ValidationError("--sinks", "the rows have their own");
 }
 
 void Ablate::run() {

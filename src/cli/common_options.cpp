@@ -14,6 +14,10 @@
 namespace runnel::cli {
 namespace {
 
+// The ranges of Model::resolve(), so that a number outside is wrong usage.
+constexpr int kLongestCache = 1 << 24;
+constexpr int kLargestChunk = 8192;
+
 template <typename T, std::size_t N>
 using Names = std::array<std::pair<std::string_view, T>, N>;
 
@@ -116,20 +120,20 @@ void StreamArguments::add_several_to(CLI::App& app) {
 void StreamArguments::add_cache_to(CLI::App& app) {
   all_.push_back(app.add_option("--sinks", sinks_, "First tokens of the stream, kept for ever")
                      ->type_name("TOKENS")
-                     ->check(whole_within(0, 1 << 30))
+                     ->check(whole_within(0, kLongestCache))
                      ->group("Stream"));
   all_.push_back(app.add_option("--window", window_,
                                 "Most recent tokens kept (default: what the model's trained "
                                 "context holds beside the sinks, at most 2043)")
                      ->type_name("TOKENS")
-                     ->check(whole_within(1, std::int64_t{1} << 40))
+                     ->check(whole_within(1, kLongestCache))
                      ->group("Stream"));
   all_.push_back(add_choice(app, "--kv-type", kv_type_, kKvTypes,
                             "Number format of the cached keys and values"));
   all_.push_back(
       app.add_option("--chunk", chunk_, "Tokens that pass the model together while text is read in")
           ->type_name("TOKENS")
-          ->check(whole_within(1, 1 << 20))
+          ->check(whole_within(1, kLargestChunk))
           ->group("Stream"));
   all_.push_back(add_choice(app, "--softmax", softmax_, kSoftmaxes,
                             "Off-by-one adds 1 to the denominator of attention"));
@@ -186,24 +190,28 @@ void SamplingArguments::add_to(CLI::App& app) {
         ->group("Sampling");
   };
   add("--temperature", temperature_, defaults.temperature, "0: always the likeliest token")
-      ->check(at_least(0.0));
+      ->check(within(0, 100));
   add("--top-k", top_k_, defaults.top_k, "Only the K likeliest tokens; 0: all")
       ->type_name("K")
-      ->check(whole_within(0, 1 << 30));
+      ->check(whole_within(0, INT32_MAX));
   add("--top-p", top_p_, defaults.top_p,
       "Only the likeliest tokens that make up this share; 1: all")
-      ->check(within(0.0, 1.0));
+      ->check(above(0, 1));
   add("--min-p", min_p_, defaults.min_p,
       "Only tokens at least X times as likely as the best; 0: all")
-      ->check(within(0.0, 1.0));
+      ->check(within(0, 1));
   add("--repetition-penalty", repetition_penalty_, defaults.repetition_penalty,
       "Divides the score of tokens in view; 1: off")
-      ->check(above(0.0));
+      ->check(above(0, 100));
   add("--frequency-penalty", frequency_penalty_, defaults.frequency_penalty,
-      "Off the score for each time a token is in view; 0: off");
+      "Off the score for each time a token is in view; 0: off")
+      ->check(within(-100, 100));
   add("--presence-penalty", presence_penalty_, defaults.presence_penalty,
-      "Off the score of each token in view; 0: off");
-  add("--seed", seed_, defaults.seed, "The same seed gives the same text")->type_name("N");
+      "Off the score of each token in view; 0: off")
+      ->check(within(-100, 100));
+  add("--seed", seed_, defaults.seed, "The same seed gives the same text")
+      ->type_name("N")
+      ->check(any_seed());
 }
 
 bool SamplingArguments::any_given() const {

@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "cli/common_options.h"
@@ -91,18 +90,14 @@ void LabProgress::finish() {
   if (stop_.requested()) fmt::print(stderr, "runnel: stopped; this is what was done so far\n");
 }
 
-std::vector<std::int64_t> number_list(std::string_view text, std::string_view option) {
+std::vector<std::int64_t> number_list(const std::string& text, const std::string& option,
+                                      std::int64_t least) {
+  const Check check = whole_within(least, 1 << 24);
   std::vector<std::int64_t> numbers;
-  const char* at = text.data();
-  const char* const end = text.data() + text.size();
-  while (at <= end) {
-    std::int64_t number = 0;
-    const auto [stop, fault] = std::from_chars(at, end, number);
-    if (fault != std::errc() || (stop != end && *stop != ',')) {
-      throw Error(fmt::format("{}: want whole numbers between commas, found {}", option, text));
-    }
-    numbers.push_back(number);
-    at = stop + 1;
+  for (const std::string& word : CLI::detail::split(text + ',', ',')) {
+    const std::string fault = check(word);
+    if (!fault.empty()) throw CLI::ValidationError(option, fault + " between the commas");
+    numbers.push_back(std::stoll(word));
   }
   return numbers;
 }

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "cli/numbers.h"
@@ -72,7 +71,8 @@ class LabProgress {
   Stopwatch watch_;
 };
 
-// "64,128": numbers between commas. Error names the option.
-std::vector<std::int64_t> number_list(std::string_view text, std::string_view option);
+// "64,128": numbers between commas, of `least` to 2^24. CLI::ValidationError names the option.
+std::vector<std::int64_t> number_list(const std::string& text, const std::string& option,
+                                      std::int64_t least = 1);
 
 }  // namespace runnel::cli

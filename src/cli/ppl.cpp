@@ -86,6 +86,7 @@ class Ppl final : public Command {
   void run() override;
 
  private:
+  void check_usage() const;
   bool is_study() const;
   void run_study() const;
   std::vector<Token> all_tokens(const Model& model) const;
@@ -117,7 +118,9 @@ Ppl::Ppl(CLI::App& program)
                    "Token ids instead of a text: a JSON list, or an object with one as \"tokens\"")
       ->type_name("FILE")
       ->excludes(text);
-  app_->add_option("--nll", nll_path_, "Write the value of each predicted token here, a JSON list")
+  app_->add_option("--nll", nll_path_,
+                   "Write the value of each predicted token here, a JSON list; of one policy and "
+                   "one text")
       ->type_name("FILE");
   app_->add_option("--limit", limit_, "Only the first N tokens; 0: all")
       ->type_name("N")
@@ -138,9 +141,15 @@ Ppl::Ppl(CLI::App& program)
       ->type_name("N")
       ->check(whole_within(0, std::int64_t{1} << 40));
   stream_.add_several_to(*app_);
-  app_->callback([this] {
-    if (text_paths_.empty() && tokens_path_.empty()) throw CLI::RequiredError("TEXT or --tokens");
-  });
+  app_->callback([this] { check_usage(); });
+}
+
+void Ppl::check_usage() const {
+  if (text_paths_.empty() && tokens_path_.empty()) throw CLI::RequiredError("TEXT or --tokens");
+  if (!nll_path_.empty() && is_study()) {
+    throw CLI::ValidationError(
+        "--nll", "want one policy, one text and no -o, whose folder has the values of each policy");
+  }
 }
 
 void Ppl::run() {

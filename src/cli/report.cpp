@@ -160,6 +160,11 @@ void ReportCommand::finish(const Model& model, double seconds) {
   }
   const std::filesystem::path page = std::filesystem::path(lab_.folder()) / "report.html";
   eval::write_file(page, eval::report_html(report_, lab_.folder()));
+  if (lab_.is_json()) {
+    print_out(eval::report_json(report_));
+    fmt::print(stderr, "{}", dim(fmt::format("results in {}\n", lab_.folder())));
+    return;
+  }
   for (const eval::Section& section : report_.sections)
     print_out(fmt::format("{}\n  {}\n", section.title, section.verdict));
   print_out(fmt::format("{}\n", page.string()));

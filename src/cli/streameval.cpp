@@ -32,6 +32,7 @@ class StreamEval final : public Command {
   void run() override;
 
  private:
+  void check_usage();
   void run_lines(const Model& model, eval::Answerer& answerer);
   void run_questions(const Model& model, eval::Answerer& answerer) const;
   void show(const eval::Section& section) const;
@@ -59,7 +60,9 @@ StreamEval::StreamEval(CLI::App& program)
       ->check(whole_within(1, 1 << 24));
   app_->add_option("--distance", distances_, "Lines back that are asked for, in turn")
       ->type_name("N,N,...");
-  app_->add_option("--seed", options_.seed, "The same seed gives the same lines")->type_name("N");
+  app_->add_option("--seed", options_.seed, "The same seed gives the same lines")
+      ->type_name("N")
+      ->check(any_seed());
   app_->add_option("--questions", questions_, "Questions from this file (JSON lines) instead")
       ->type_name("FILE");
   app_->add_option("--answer-tokens", most_tokens_, "The longest answer")
@@ -68,6 +71,19 @@ StreamEval::StreamEval(CLI::App& program)
   app_->add_option("-o,--output", folder_, "Folder for the results")->type_name("FOLDER");
   app_->add_flag("--json", is_json_, "The result as one JSON object");
   stream_.add_to(*app_);
+  app_->callback([this] { check_usage(); });
+}
+
+void StreamEval::check_usage() {
+  options_.distances.clear();
+  for (const std::int64_t distance : number_list(distances_, "--distance", 0))
+    options_.distances.push_back(static_cast<int>(distance));
+  if (!questions_.empty()) return;
+  try {
+    eval::check_streameval(options_);
+  } catch (const Error& error) {
+    throw CLI::ValidationError(error.what());
+  }
 }
 
 void StreamEval::run() {
@@ -81,9 +97,6 @@ void StreamEval::run() {
 }
 
 void StreamEval::run_lines(const Model& model, eval::Answerer& answerer) {
-  options_.distances.clear();
-  for (const std::int64_t distance : number_list(distances_, "--distance"))
-    options_.distances.push_back(static_cast<int>(distance));
   LabProgress progress;
   const auto queries = eval::run_streameval(answerer, options_, progress.callback("streameval"));
   progress.finish();

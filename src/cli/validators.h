@@ -11,8 +11,9 @@ namespace runnel::cli {
 using Check = std::function<std::string(const std::string&)>;
 
 Check whole_within(std::int64_t low, std::int64_t high);
-Check within(double low, double high);
-Check at_least(double low);
-Check above(double low);
+Check any_seed();  // 0 to 2^64 - 1
+// As floats, which is how the sampling options are kept.
+Check within(float low, float high);
+Check above(float low, float high);  // `low` itself is not allowed
 
 }  // namespace runnel::cli

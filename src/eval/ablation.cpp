@@ -98,7 +98,7 @@ Ablation softmax_ablation(const StreamOptions& base, std::int64_t cache) {
           "trained with; here it is only switched on.",
       .first_column = "softmax, sinks + window"};
   for (const Softmax softmax : {Softmax::kStandard, Softmax::kOffByOne}) {
-    for (const int sinks : {4, 0}) {
+    for (const int sinks : {std::max(base.sinks, 1), 0}) {
       StreamOptions options = with_cache(base, sinks, cache);
       options.softmax = softmax;
       ablation.rows.push_back(

@@ -40,6 +40,10 @@ std::int64_t cache_tokens(const std::vector<NllSeries>& all) {
   return most;
 }
 
+// Where "past the cache" begins: token S + W + 1 is the first that no longer sees every token
+// before it, and what it predicts is the next.
+std::int64_t first_past(std::int64_t cache) { return cache + 2; }
+
 // The values at positions from `first` on.
 std::vector<double> values_from(const NllSeries& series, std::int64_t first,
                                 std::int64_t last = INT64_MAX) {
@@ -241,7 +245,7 @@ std::string loss_text(double factor) {
 }
 
 std::string window_verdict(const NllSeries& window, const NllSeries* sink, std::int64_t cache) {
-  const Estimate late = block_estimate(values_from(window, cache + 2));
+  const Estimate late = block_estimate(values_from(window, first_past(cache)));
   if (late.n == 0) return "";
   const std::int64_t leaves = window.cache_tokens() + 1;
   if (sink == nullptr) {
@@ -250,7 +254,7 @@ std::string window_verdict(const NllSeries& window, const NllSeries* sink, std::
         "on is {:.2f}. ",
         leaves, std::exp(late.mean));
   }
-  const Estimate difference = paired_difference(window, *sink, cache + 2);
+  const Estimate difference = paired_difference(window, *sink, first_past(cache));
   return fmt::format(
       "When its first token leaves, at position {}, window attention {} that with "
       "sinks, {:.2f} from there on. ",
@@ -258,13 +262,13 @@ std::string window_verdict(const NllSeries& window, const NllSeries* sink, std::
 }
 
 std::string sink_verdict(const NllSeries& sink, const NllSeries* recompute, std::int64_t cache) {
-  const Estimate late = block_estimate(values_from(sink, cache + 1));
+  const Estimate late = block_estimate(values_from(sink, first_past(cache)));
   if (late.n == 0) return "";
   std::string text =
       fmt::format("With {} sinks perplexity past the cache is {:.2f}, over {} tokens",
                   sink.options.sinks, std::exp(late.mean), cell_text(late.n, 0));
   if (recompute != nullptr) {
-    const Estimate difference = paired_difference(sink, *recompute, cache + 2);
+    const Estimate difference = paired_difference(sink, *recompute, first_past(cache));
     if (difference.n > 0) {
       text += fmt::format(
           "; at the {} positions that were also recomputed it is {:+.2f} % from recomputation (± "
@@ -333,7 +337,7 @@ Section perplexity_section(const Model& model, const PerplexityRun& run, bool is
           "model that goes on as well as it began.",
       .verdict = verdict_of(model, all),
       .settings = model_settings(model),
-      .table = table_of(all, cache + 2)};
+      .table = table_of(all, first_past(cache))};
   section.settings.emplace_back("tokens", run.position());
   section.settings.emplace_back("cache_tokens", cache);
   add_notes(section, run, is_complete);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace runnel::eval {
 namespace {
@@ -108,6 +109,18 @@ std::string base64(std::string_view bytes) {
     for (std::size_t j = 0; j < 4; ++j) out += j <= n ? kDigits[group >> (18 - 6 * j) & 63] : '=';
   }
   return out;
+}
+
+std::string report_json(const Report& report) {
+  using Json = nlohmann::ordered_json;
+  Json sections = Json::array();
+  for (const Section& section : report.sections)
+    sections.push_back(Json::parse(section_json(section)));
+  const Json json = {{"title", report.title},
+                     {"subtitle", report.subtitle},
+                     {"summary", report.summary},
+                     {"sections", sections}};
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 std::string report_html(const Report& report, const std::filesystem::path& folder) {

@@ -20,6 +20,9 @@ struct Report {
 // read.
 std::string report_html(const Report& report, const std::filesystem::path& folder);
 
+// The report as one JSON object, with its sections as section_json() writes them.
+std::string report_json(const Report& report);
+
 std::string base64(std::string_view bytes);
 std::string html_escaped(std::string_view text);
 

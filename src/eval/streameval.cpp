@@ -97,7 +97,11 @@ Question parse_question(const std::string& line, const std::string& where) {
   Question question = {.text = json["question"].get<std::string>()};
   const auto& answer = json["answer"];
   question.answer = answer.is_string() ? answer.get<std::string>() : answer.dump();
-  if (!json.contains("choices")) return question;
+  if (!json.contains("choices")) {
+    if (normalized(question.answer).empty())
+      throw Error(fmt::format("{}: want an answer in words, found {}", where, answer.dump()));
+    return question;
+  }
   for (const auto& choice : json["choices"])
     question.choices.push_back(choice.is_string() ? choice.get<std::string>() : choice.dump());
   std::size_t index = question.choices.size();
@@ -142,12 +146,23 @@ std::vector<int> register_values(const StreamEvalOptions& options) {
   return values;
 }
 
-std::vector<StreamEvalQuery> run_streameval(Answerer& answerer, const StreamEvalOptions& options,
-                                            const Progress& progress) {
+void check_streameval(const StreamEvalOptions& options) {
   const bool asks = options.every >= 1 && options.lines > options.every &&
                     !options.distances.empty() &&
                     *std::min_element(options.distances.begin(), options.distances.end()) >= 0;
   if (!asks) throw Error("streameval: want lines, a distance and questions among them");
+  const int furthest = *std::max_element(options.distances.begin(), options.distances.end());
+  const int last = options.lines / options.every * options.every - 1;
+  if (furthest > last) {
+    throw Error(fmt::format(
+        "streameval: want distances of at most {}, the line of the last question, found {}", last,
+        furthest));
+  }
+}
+
+std::vector<StreamEvalQuery> run_streameval(Answerer& answerer, const StreamEvalOptions& options,
+                                            const Progress& progress) {
+  check_streameval(options);
   const std::vector<int> values = register_values(options);
   struct Place {
     std::int64_t first, end;  // positions of the line's tokens

@@ -57,7 +57,10 @@ struct StreamEvalQuery {
 std::string register_line(int line, int value);
 std::vector<int> register_values(const StreamEvalOptions& options);
 
-// Stops when told to, with the queries so far. Error: options that ask for no line.
+// Error: options that ask for no line, or for one before the first.
+void check_streameval(const StreamEvalOptions& options);
+
+// Stops when told to, with the queries so far. Error as check_streameval().
 std::vector<StreamEvalQuery> run_streameval(Answerer& answerer, const StreamEvalOptions& options,
                                             const Progress& progress);
 
@@ -79,7 +82,8 @@ struct Answered {
 };
 
 // A JSON object a line: {"question": "...", "answer": "..."}, or with "choices": ["...", ...] and
-// the answer the index of one, its letter or its text. Error names file and line.
+// the answer the index of one, its letter or its text. An answer has a letter or a digit. Error
+// names file and line.
 std::vector<Question> read_questions(const std::filesystem::path& path);
 std::vector<Answered> run_questions(Answerer& answerer, const std::vector<Question>& questions,
                                     const Progress& progress);

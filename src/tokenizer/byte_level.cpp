@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "base/utf8.h"
@@ -92,6 +93,7 @@ ByteLevelTokenizer::ByteLevelTokenizer(const gguf::File& file, PreTokenizer pre_
       pre_tokenizer_(std::move(pre_tokenizer)) {
   index_tokens();
   index_merges(file);
+  choose_replacement();
 }
 
 void ByteLevelTokenizer::index_tokens() {
@@ -133,6 +135,22 @@ void ByteLevelTokenizer::index_merges(const gguf::File& file) {
   }
 }
 
+// U+FFFD, as readers of text put for bytes that are none; where the vocabulary cannot write it, its
+// unknown token.
+void ByteLevelTokenizer::choose_replacement() {
+  constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
+  const bool is_writable = std::all_of(kReplacement.begin(), kReplacement.end(), [&](char byte) {
+    return byte_symbols_[static_cast<unsigned char>(byte)] < size();
+  });
+  if (is_writable) {
+    Merger merger(merges_);
+    std::vector<int> symbols;
+    encode_word(kReplacement, merger, symbols, replacement_);
+  } else if (const auto unknown = vocabulary().unknown()) {
+    replacement_ = {*unknown};
+  }
+}
+
 void ByteLevelTokenizer::encode_plain(std::string_view text, bool, WordCache& words,
                                       std::vector<Token>& tokens) const {
   Merger merger(merges_);
@@ -157,7 +175,7 @@ void ByteLevelTokenizer::encode_word(std::string_view word, Merger& merger,
   for (const int symbol : symbols) push_tokens(symbol, tokens);
 }
 
-// A symbol that is no token falls apart into its bytes; a byte without a token is the unknown one.
+// A symbol that is no token falls apart into its bytes.
 void ByteLevelTokenizer::push_tokens(int symbol, std::vector<Token>& tokens) const {
   if (symbol < size()) {
     tokens.push_back(symbol);
@@ -167,10 +185,19 @@ void ByteLevelTokenizer::push_tokens(int symbol, std::vector<Token>& tokens) con
     const int single = byte_symbols_[static_cast<unsigned char>(byte)];
     if (single < size()) {
       tokens.push_back(single);
-    } else if (const auto unknown = vocabulary().unknown()) {
-      tokens.push_back(*unknown);
+    } else {
+      push_replacement(static_cast<unsigned char>(byte), tokens);
     }
   }
+}
+
+void ByteLevelTokenizer::push_replacement(unsigned char byte, std::vector<Token>& tokens) const {
+  if (replacement_.empty()) {
+    throw Error(fmt::format(
+        "text to encode: the vocabulary has no token for byte 0x{:02X}, nor one in its place",
+        byte));
+  }
+  tokens.insert(tokens.end(), replacement_.begin(), replacement_.end());
 }
 
 std::string ByteLevelTokenizer::decode_plain(Token token) const {

@@ -1,6 +1,8 @@
 // Byte-level BPE ("gpt2"): words from the pre-tokenizer, merged from their bytes by the file's list
 // of merges, first rule first. The file writes bytes as printable characters ("Ġthe"); inside,
-// tokens are the bytes themselves. Any bytes come back from decode() as long as each has a token.
+// tokens are the bytes themselves. Any bytes come back from decode() as long as each has a token;
+// one without (some vocabularies know the bytes of valid UTF-8 only) becomes the replacement
+// character.
 #pragma once
 
 #include <array>
@@ -31,14 +33,17 @@ class ByteLevelTokenizer final : public Tokenizer {
   ByteLevelTokenizer(const gguf::File& file, PreTokenizer pre_tokenizer);
   void index_tokens();
   void index_merges(const gguf::File& file);
+  void choose_replacement();
   void encode_word(std::string_view word, Merger& merger, std::vector<int>& symbols,
                    std::vector<Token>& tokens) const;
   void push_tokens(int symbol, std::vector<Token>& tokens) const;
+  void push_replacement(unsigned char byte, std::vector<Token>& tokens) const;
 
   PreTokenizer pre_tokenizer_;
   MergeTable merges_;
   std::vector<std::string> bytes_;                        // of each symbol, tokens first
   std::array<int, 256> byte_symbols_{};                   // the symbol of each byte
+  std::vector<Token> replacement_;                        // for a byte without a token
   std::unordered_map<std::string_view, Token> by_bytes_;  // whole words, when merges are ignored
 };
 

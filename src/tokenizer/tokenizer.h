@@ -42,8 +42,9 @@ class Tokenizer {
   // lists.
   static std::unique_ptr<Tokenizer> from(const gguf::File& file);
 
-  // Any bytes are accepted; invalid UTF-8 goes through the byte tokens. Close to linear in the
-  // text's length. Error: more than 2^31 - 1 bytes.
+  // Any bytes are accepted; invalid UTF-8 goes through the byte tokens, or becomes U+FFFD (or the
+  // unknown token) where they are missing. Close to linear in the text's length. Error: more than
+  // 2^31 - 1 bytes, or a byte that the vocabulary has nothing for.
   std::vector<Token> encode(std::string_view text, const EncodeOptions& options) const;
   // The segments as one text, so that words merge across their seams, but control tokens are only
   // recognised inside special segments (options.parse_special is not used).

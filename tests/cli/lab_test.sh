@@ -27,6 +27,12 @@ else
   expect_text "$WORK/out" "install gnuplot"
   echo "gnuplot is not installed: pictures not checked"
 fi
+# "Past the cache" is the same in the table and in the words.
+for row in 1 2; do
+  past=$(jq ".rows[$row].evicting_perplexity" "$WORK/ppl/perplexity.json" | xargs printf '%.2f')
+  expect_text "$WORK/ppl/perplexity.json" "verdict.* $past\b"
+done
+expect_text "$WORK/ppl/perplexity.json" "over 666 tokens; at the 10 positions"
 # One policy of a study is the plain command's number.
 "$RUNNEL" ppl "$MODEL" "$WORK/text" --window 28 --limit 700 --json >"$WORK/plain.json"
 expect_same "$(jq -n --slurpfile a "$WORK/plain.json" --slurpfile b "$WORK/ppl/perplexity.json" \
@@ -53,6 +59,16 @@ expect_exit 1 "$RUNNEL" attention "$MODEL" "$WORK/text" --length 100000
 expect_exit 0 "$RUNNEL" ablate sinks "$MODEL" "$WORK/text" --cache 32 --limit 400 --json
 expect_same "$(jq -c '[.rows[].row]' "$WORK/out")" '["0 + 32","1 + 31","2 + 30","4 + 28","8 + 24"]'
 expect_exit 2 "$RUNNEL" ablate nothing "$MODEL" "$WORK/text"
+for kind in sinks window linebreak softmax kv-type; do
+  expect_exit 2 "$RUNNEL" ablate $kind "$MODEL" "$WORK/text" --cache 64 --window 30
+  expect_text "$WORK/err" "cache"
+done
+expect_exit 2 "$RUNNEL" ablate softmax "$MODEL" "$WORK/text" --softmax standard
+expect_exit 2 "$RUNNEL" ablate kv-type "$MODEL" "$WORK/text" --kv-type f32
+expect_text "$WORK/err" "kv-type: it changes from row to row"
+expect_exit 2 "$RUNNEL" ablate linebreak "$MODEL" "$WORK/text" --sinks 2 --cache 32
+expect_exit 0 "$RUNNEL" ablate softmax "$MODEL" "$WORK/text" --sinks 2 --cache 32 --limit 200 --json
+expect_text "$WORK/out" '"standard, 2 + 30"'
 expect_exit 1 "$RUNNEL" ablate sinks "$MODEL" "$WORK/text" --cache 32 --limit 50
 expect_text "$WORK/err" "tokens"
 
@@ -63,14 +79,28 @@ expect_same "$(jq '[.rows[].recompute_to_sink > 0] | all' "$WORK/out")" true
 "$RUNNEL" streameval "$MODEL" --lines 60 -o "$WORK/b" >"$WORK/two" 2>/dev/null
 cmp "$WORK/one" "$WORK/two"
 cmp "$WORK/a/streameval-queries.csv" "$WORK/b/streameval-queries.csv" || fail "the same seed gave other answers"
+for distance in 100 2,30; do
+  expect_exit 2 "$RUNNEL" streameval "$MODEL" --lines 30 --distance $distance
+  expect_text "$WORK/err" "distances of at most 29, the line of the last question, found ${distance#2,}"
+done
+expect_exit 0 "$RUNNEL" streameval "$MODEL" --lines 30 --distance 29 --json
+expect_same "$(jq .rows[0].queries "$WORK/out")" 1
 echo '{"question": "Which?", "choices": ["this", "that"], "answer": 0}' >"$WORK/questions.jsonl"
 expect_exit 0 "$RUNNEL" streameval "$MODEL" --questions "$WORK/questions.jsonl"
 expect_text "$WORK/out" "of 1 right"
+for answer in '""' '" \n"' '"..."'; do
+  printf '\n{"question": "Which?", "answer": %s}\n' "$answer" >"$WORK/questions.jsonl"
+  expect_exit 1 "$RUNNEL" streameval "$MODEL" --questions "$WORK/questions.jsonl"
+  expect_text "$WORK/err" "questions.jsonl:2: want an answer"
+done
 echo 'no json' >"$WORK/questions.jsonl"
 expect_exit 1 "$RUNNEL" streameval "$MODEL" --questions "$WORK/questions.jsonl"
 expect_text "$WORK/err" "questions.jsonl:1"
 
 # The page of the report needs nothing beside it.
-expect_exit 0 "$RUNNEL" report "$MODEL" "$WORK/text" --limit 1200 --cache 32 -o "$WORK/report"
+expect_exit 0 "$RUNNEL" report "$MODEL" "$WORK/text" --limit 1200 --cache 32 -o "$WORK/report" --json
+expect_same "$(jq -r '.sections[0].experiment' "$WORK/out")" perplexity
+expect_same "$(jq -c '.sections[] | select(.experiment == "latency")' "$WORK/out")" \
+  "$(jq -c . "$WORK/report/latency.json")"
 expect_text "$WORK/report/report.html" "</html>"
 ! grep -q 'src="[^d]' "$WORK/report/report.html" || fail "the page needs other files"

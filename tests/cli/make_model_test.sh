@@ -14,8 +14,11 @@ expect_exit 0 "$RUNNEL" make-model --arch mpt "$WORK/again.gguf" --seed 5
 expect_exit 0 "$RUNNEL" make-model --arch mpt "$WORK/same.gguf" --seed 5
 cmp "$WORK/again.gguf" "$WORK/same.gguf"
 
-expect_exit 2 "$RUNNEL" make-model "$WORK/none.gguf"
-expect_text "$WORK/err" "shape tiny: want an architecture with it: llama, mpt"
+expect_exit 0 "$RUNNEL" make-model "$WORK/default.gguf"
+expect_exit 0 "$RUNNEL" make-model --arch llama "$WORK/llama.gguf"
+cmp "$WORK/default.gguf" "$WORK/llama.gguf"
+expect_exit 0 "$RUNNEL" make-model --shape llama-2-7b --help
+expect_text "$WORK/out" "default llama"
 expect_exit 2 "$RUNNEL" make-model --shape gpt-9 "$WORK/none.gguf"
 expect_exit 2 "$RUNNEL" make-model --arch llama --type q9 "$WORK/none.gguf"
 expect_exit 1 "$RUNNEL" make-model --arch llama "$WORK/no/such/folder.gguf"

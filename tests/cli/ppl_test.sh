@@ -18,6 +18,13 @@ cmp "$WORK/a.json" "$WORK/b.json" || fail "another chunk gives other values"
 expect_exit 0 ppl "$WORK/text" --limit 50 --nll "$WORK/c.json"
 expect_same "$(jq length "$WORK/c.json")" 49
 
+for study in "--policy sink,window" "-o $WORK/study" "$WORK/text"; do
+  # shellcheck disable=SC2086
+  expect_exit 2 ppl "$WORK/text" $study --nll "$WORK/d.json"
+  expect_text "$WORK/err" "nll: want one policy, one text and no -o"
+done
+[[ ! -e $WORK/d.json ]] || fail "refused, and wrote a file"
+
 echo '[1, 403, "x"]' >"$WORK/bad.json"
 expect_exit 1 ppl --tokens "$WORK/bad.json"
 expect_text "$WORK/err" "bad.json: entry 2"

@@ -27,6 +27,14 @@ expect_same "$( (while read -r -N 7001 part || [[ -n $part ]]; do printf '%s' "$
   "$(tr -d '\377' <"$WORK/long" | "$RUNNEL" tokenize "$MODEL" /dev/stdin | cksum)"
 "$RUNNEL" detokenize "$MODEL" -f "$WORK/long.ids" | cmp - "$WORK/long"
 
+# Vocabularies without the bytes that no valid UTF-8 has: a mark stands where one was.
+for name in falcon mpt; do
+  vocabulary=../shared/golden/tokenizers/ggml-vocab-$name.gguf
+  [[ -e $vocabulary ]] || continue
+  expect_same "$(printf 'a\377b \301\370c' | "$RUNNEL" tokenize "$vocabulary" | "$RUNNEL" detokenize "$vocabulary")" \
+    "$(printf 'a\357\277\275b \357\277\275\357\277\275c')"
+done
+
 expect_exit 1 "$RUNNEL" detokenize "$MODEL" 4096
 expect_text "$WORK/err" "4096.*0 to 4095"
 expect_exit 1 "$RUNNEL" detokenize "$MODEL" 12 word

@@ -31,6 +31,38 @@ expect_exit 2 "$RUNNEL" generate "$MODEL" --sinks -1
 expect_exit 2 "$RUNNEL" generate "$MODEL" --window 0
 expect_exit 2 "$RUNNEL" generate "$MODEL" --temperature hot
 expect_text "$WORK/err" "temperature"
+while read -r option values; do
+  for value in $values; do
+    expect_exit 2 "$RUNNEL" generate "$MODEL" -n 1 "$option" "$value"
+    expect_text "$WORK/err" "^runnel: $option: want a .*, got $value"
+  done
+done <<'END'
+--temperature 101 -1 nan inf 1e-50
+--top-p 0 1.1 nan
+--min-p -0.1 2
+--repetition-penalty 0 1e9 nan
+--frequency-penalty 1000 nan -101
+--presence-penalty 1000 nan
+--sinks 16777217 1073741824
+--window 16777217 10000000000
+--chunk 0 8193 1048576
+END
+expect_exit 0 "$RUNNEL" generate "$MODEL" -n 1 --temperature 100 --top-p 1 --frequency-penalty -100 --chunk 8192
+for list in a,b 1,,2 0,1 5,; do
+  expect_exit 2 "$RUNNEL" latency "$MODEL" LICENSE --windows "$list"
+  expect_text "$WORK/err" "windows: want a whole number from 1 to 16777216, got"
+done
+for list in a,b -1 1,,2 4294967297; do
+  expect_exit 2 "$RUNNEL" streameval "$MODEL" --distance "$list"
+  expect_text "$WORK/err" "distance: want a whole number from 0 to 16777216, got"
+done
+for seed in -1 99999999999999999999 1.5; do
+  expect_exit 2 "$RUNNEL" generate "$MODEL" --seed "$seed"
+  expect_text "$WORK/err" "seed: want a whole number from 0 to 18446744073709551615, got $seed"
+done
+expect_exit 0 "$RUNNEL" generate "$MODEL" -n 1 --seed 18446744073709551615
+expect_exit 2 "$RUNNEL" streameval "$MODEL" --seed -1
+expect_exit 2 "$RUNNEL" make-model --arch llama "$WORK/none.gguf" --seed -1
 expect_exit 2 "$RUNNEL" generate "$MODEL" -n many
 expect_exit 2 "$RUNNEL" generate "$MODEL" -p a -f b
 expect_exit 2 "$RUNNEL" generate "$MODEL" "Once upon a time"
