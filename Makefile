@@ -24,7 +24,7 @@ packages:
 	@scripts/install-packages.sh
 
 configure: packages
-	@[ -f $(BUILD)/CMakeCache.txt ] || cmake -B $(BUILD) -DCMAKE_BUILD_TYPE=Release $(CMAKE_FLAGS) \
+	@[ -f $(BUILD)/build.ninja ] || [ -f $(BUILD)/Makefile ] || cmake -B $(BUILD) -DCMAKE_BUILD_TYPE=Release $(CMAKE_FLAGS) \
 	  $$(command -v ninja >/dev/null && echo "-G Ninja") \
 	  $$(command -v ccache >/dev/null && echo "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache")
 
