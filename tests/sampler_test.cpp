@@ -79,6 +79,19 @@ TEST(Sampler, TakesTheLikeliestTokenWithoutTemperatureAndTheFirstOfEqualOnes) {
   EXPECT_EQ(sampler.pick(std::vector<float>{1, 3, 2, 3}, {}), 1);
 }
 
+TEST(Sampler, KeepsTheFirstOfEqualTokens) {
+  std::vector<float> logits = some_logits(5000);
+  for (float& logit : logits) logit = std::round(logit);
+  const std::map<Token, double> want =
+      distribution(logits, {.temperature = 1, .top_k = 40, .top_p = 1, .min_p = 0});
+  ASSERT_EQ(want.size(), 40u);
+  Sampler sampler({.temperature = 10, .top_k = 40, .top_p = 1, .min_p = 0}, 5000);
+  std::map<Token, int> got;
+  for (int i = 0; i < 2000; ++i) ++got[sampler.pick(logits, {})];
+  EXPECT_EQ(got.size(), want.size());
+  for (const auto& [token, count] : got) EXPECT_TRUE(want.contains(token)) << token;
+}
+
 TEST(Sampler, NeverDrawsWhatIsNotANumber) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   for (const int top_k : {0, 2}) {

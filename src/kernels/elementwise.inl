@@ -82,12 +82,13 @@ static void softcap(float* x, float cap, int n) {
 }
 
 static float log_sum_exp(const float* x, int n) {
-  float maximum = x[0];
-  for (int i = 1; i < n; ++i) maximum = x[i] > maximum ? x[i] : maximum;
+  const int whole = n / kTile * kTile;
+  float rest[kTile];
+  for (int j = 0; j < kTile; ++j) rest[j] = whole + j < n ? x[whole + j] : -__builtin_inff();
+  Vec largest = load(rest);
+  for (int i = 0; i < whole; i += kTile) largest = max(largest, load(x + i));
+  const float maximum = max_lane(largest);
   Vec total = splat(0);
-  int i = 0;
-  for (; i + kTile <= n; i += kTile) total = total + exp(load(x + i) - splat(maximum));
-  float lanes[kTile];
-  for (int j = 0; j < kTile; ++j) lanes[j] = i + j < n ? x[i + j] - maximum : -__builtin_inff();
-  return maximum + __builtin_logf(sum_lanes(total + exp(load(lanes))));
+  for (int i = 0; i < whole; i += kTile) total = total + exp(load(x + i) - splat(maximum));
+  return maximum + __builtin_logf(sum_lanes(total + exp(load(rest) - splat(maximum))));
 }

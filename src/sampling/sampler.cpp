@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "runnel/error.h"
 
@@ -55,50 +56,70 @@ bool Sampler::needs_visible_tokens() const {
 }
 
 Token Sampler::pick(std::span<const float> logits, std::span<const Token> visible) {
-  candidates_.clear();
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (!std::isnan(logits[i])) candidates_.push_back({logits[i], static_cast<Token>(i)});
-  }
+  const auto top_k = static_cast<std::size_t>(options_.top_k);
+  const bool is_greedy = options_.temperature <= 0;
+  collect(logits, visible, is_greedy ? 1 : top_k > 0 ? top_k : logits.size());
   if (candidates_.empty()) return 0;
-  if (needs_visible_tokens()) penalize(visible);
-  const Candidate likeliest =
-      *std::max_element(candidates_.begin(), candidates_.end(),
-                        [](const Candidate& a, const Candidate& b) { return a.logit < b.logit; });
-  if (options_.temperature <= 0) return likeliest.token;
-  n_sorted_ = 0;
-  if (options_.top_k > 0) keep_top_k();
-  keep_top_p(likeliest.logit);
-  keep_min_p(likeliest.logit);
-  return draw(likeliest.logit);
-}
-
-void Sampler::penalize(std::span<const Token> visible) {
-  for (const Token token : visible) ++counts_[static_cast<std::size_t>(token)];
-  for (Candidate& c : candidates_) {
-    const int count = counts_[static_cast<std::size_t>(c.token)];
-    if (count == 0) continue;
-    c.logit =
-        c.logit > 0 ? c.logit / options_.repetition_penalty : c.logit * options_.repetition_penalty;
-    c.logit -= options_.frequency_penalty * static_cast<float>(count) + options_.presence_penalty;
+  if (is_greedy || top_k > 0) {
+    sort_first(is_greedy ? 1 : top_k);
+    candidates_.resize(n_sorted_);
   }
-  for (const Token token : visible) counts_[static_cast<std::size_t>(token)] = 0;
+  if (is_greedy) return candidates_.front().token;
+  const float largest =
+      std::max_element(candidates_.begin(), candidates_.end(),
+                       [](const Candidate& a, const Candidate& b) { return a.logit < b.logit; })
+          ->logit;
+  keep_top_p(largest);
+  keep_min_p(largest);
+  return draw(largest);
 }
 
-// The n likeliest to the front, the likeliest first; equal ones by token, so that order never
-// depends on the library.
+// The tokens that may be among the n likeliest, in no order: one that n before it beat is left out.
+void Sampler::collect(std::span<const float> logits, std::span<const Token> visible,
+                      std::size_t n) {
+  const bool is_penalized = needs_visible_tokens();
+  if (is_penalized) {
+    for (const Token token : visible) ++counts_[static_cast<std::size_t>(token)];
+  }
+  candidates_.clear();
+  n_sorted_ = 0;
+  const std::size_t room = std::max<std::size_t>(2 * std::min(n, logits.size()), 64);
+  float bar = -std::numeric_limits<float>::infinity();
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const int count = is_penalized ? counts_[i] : 0;
+    const float logit = count > 0 ? penalized(logits[i], count) : logits[i];
+    if (!(logit > bar)) [[likely]]
+      continue;  // nor NaN
+    candidates_.push_back({logit, static_cast<Token>(i)});
+    if (candidates_.size() < room) continue;
+    std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(n) - 1,
+                     candidates_.end(), is_likelier);
+    candidates_.resize(n);
+    bar = candidates_.back().logit;
+  }
+  if (is_penalized) {
+    for (const Token token : visible) counts_[static_cast<std::size_t>(token)] = 0;
+  }
+}
+
+float Sampler::penalized(float logit, int count) const {
+  const float repetition = options_.repetition_penalty;
+  return (logit > 0 ? logit / repetition : logit * repetition) -
+         (options_.frequency_penalty * static_cast<float>(count) + options_.presence_penalty);
+}
+
+// Equal ones by token, so that order never depends on the library.
+bool Sampler::is_likelier(const Candidate& a, const Candidate& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+}
+
+// The n likeliest to the front, the likeliest first.
 void Sampler::sort_first(std::size_t n) {
   n = std::min(n, candidates_.size());
   const auto begin = candidates_.begin() + static_cast<std::ptrdiff_t>(n_sorted_);
   const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(n);
-  std::partial_sort(begin, end, candidates_.end(), [](const Candidate& a, const Candidate& b) {
-    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
-  });
+  std::partial_sort(begin, end, candidates_.end(), is_likelier);
   n_sorted_ = n;
-}
-
-void Sampler::keep_top_k() {
-  sort_first(static_cast<std::size_t>(options_.top_k));
-  candidates_.resize(n_sorted_);
 }
 
 // The smallest set of likeliest tokens that holds top_p of the probability.

@@ -35,9 +35,10 @@ class Sampler {
     float logit;
     Token token;
   };
-  void penalize(std::span<const Token> visible);
+  void collect(std::span<const float> logits, std::span<const Token> visible, std::size_t n);
+  float penalized(float logit, int count) const;
+  static bool is_likelier(const Candidate& a, const Candidate& b);
   void sort_first(std::size_t n);
-  void keep_top_k();
   void keep_top_p(float largest);
   void keep_min_p(float largest);
   Token draw(float largest);
