@@ -108,20 +108,6 @@ constexpr TensorType kAllTypes[] = {
     TensorType::kQ5_0, TensorType::kQ5_1, TensorType::kQ8_0, TensorType::kQ2_K, TensorType::kQ3_K,
     TensorType::kQ4_K, TensorType::kQ5_K, TensorType::kQ6_K, TensorType::kMXFP4};
 
-TEST_P(EveryTable, DequantizesAsThePlainVersion) {
-  constexpr int kN = 1024;
-  const auto values = gaussian(kN, 4);
-  for (const TensorType type : kAllTypes) {
-    std::vector<std::byte> blocks(bytes_of(type, kN));
-    quantize_row(type, values.data(), blocks.data(), kN);
-    std::vector<float> want(kN);
-    std::vector<float> got(kN);
-    dequantize_row(type, blocks.data(), want.data(), kN);
-    table().dequantize(type, blocks.data(), got.data(), kN);
-    EXPECT_EQ(got, want) << traits(type).name;
-  }
-}
-
 TEST_P(EveryTable, GivesATokenTheSameBitsAloneAsInAChunk) {
   constexpr int kRows = 48;
   constexpr int kCols = 512;

@@ -137,7 +137,6 @@ struct Table {
   std::size_t (*packed_bytes)(TensorType type, std::int64_t cols);
   void (*pack)(TensorType type, const std::byte* data, std::int64_t rows, std::int64_t cols,
                std::int64_t row, std::byte* out);
-  void (*dequantize)(TensorType type, const std::byte* data, float* out, std::int64_t n);
 
   // out = x / rms(x) * weight, and (x - mean) / std * weight + bias; weight and bias may be null.
   // In place is allowed.

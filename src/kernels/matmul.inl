@@ -1,59 +1,4 @@
-// Weights to floats, and the float matrix product.
-
-RUNNEL_INLINE float half_to_float(const std::byte* p) {
-  std::uint16_t bits;
-  __builtin_memcpy(&bits, p, 2);
-  return static_cast<float>(half_value(bits));
-}
-
-static void dequantize_q8_0(const std::byte* data, float* out, std::int64_t n) {
-  for (std::int64_t b = 0; b < n / 32; ++b, data += 34, out += 32) {
-    const Vec scale = splat(half_to_float(data));
-    const auto* q = reinterpret_cast<const std::int8_t*>(data + 2);
-    store(out, load_int16x8(q) * scale);
-    store(out + 16, load_int16x8(q + 16) * scale);
-  }
-}
-
-static void dequantize_q4_0(const std::byte* data, float* out, std::int64_t n) {
-  for (std::int64_t b = 0; b < n / 32; ++b, data += 18, out += 32) {
-    const Vec scale = splat(half_to_float(data));
-    std::int8_t q[32];
-    for (int i = 0; i < 16; ++i) {
-      const int two = static_cast<int>(data[2 + i]);
-      q[i] = static_cast<std::int8_t>((two & 15) - 8);
-      q[i + 16] = static_cast<std::int8_t>((two >> 4) - 8);
-    }
-    store(out, load_int16x8(q) * scale);
-    store(out + 16, load_int16x8(q + 16) * scale);
-  }
-}
-
-template <typename Load>
-RUNNEL_INLINE void widen(const std::byte* data, float* out, std::int64_t n, Load load16) {
-  const auto* p = reinterpret_cast<const std::uint16_t*>(data);
-  std::int64_t i = 0;
-  for (; i + kTile <= n; i += kTile) store(out + i, load16(p + i));
-  if (i == n) return;
-  std::uint16_t rest[kTile] = {};
-  for (std::int64_t j = i; j < n; ++j) rest[j - i] = p[j];
-  store_some(out + i, load16(rest), static_cast<int>(n - i));
-}
-
-static void dequantize(TensorType type, const std::byte* data, float* out, std::int64_t n) {
-  switch (type) {
-    case TensorType::kF16:
-      return widen(data, out, n, [](const std::uint16_t* p) { return load_half16(p); });
-    case TensorType::kBF16:
-      return widen(data, out, n, [](const std::uint16_t* p) { return load_bfloat16(p); });
-    case TensorType::kQ8_0:
-      return dequantize_q8_0(data, out, n);
-    case TensorType::kQ4_0:
-      return dequantize_q4_0(data, out, n);
-    default:
-      return dequantize_row(type, data, out, n);
-  }
-}
+// The float matrix product.
 
 // R rows of weights times T tokens. Each lane of an accumulator takes its products in the order of
 // k, so the result does not depend on R or T.
@@ -167,8 +112,8 @@ static void matmul(const Matmul& m, std::int64_t first_row, std::int64_t last_ro
         break;
       default: {
         auto* panel = reinterpret_cast<float*>(scratch);
-        dequantize(m.w.type, m.w.data + static_cast<std::size_t>(row) * m.w.row_bytes(), panel,
-                   n_rows * m.w.cols);
+        dequantize_row(m.w.type, m.w.data + static_cast<std::size_t>(row) * m.w.row_bytes(), panel,
+                       n_rows * m.w.cols);
         dot_tokens(panel, m.w.cols, m, row, n_rows);
       }
     }

@@ -7,7 +7,6 @@
     .prepare_row = prepare_row,
     .packed_bytes = kPackedBytes,
     .pack = kPack,
-    .dequantize = dequantize,
     .rms_norm = rms_norm,
     .layer_norm = layer_norm,
     .add = add,

@@ -4,6 +4,7 @@
 #include <array>
 #include <limits>
 
+#include "kernels/dequantize.h"
 #include "model/decoder_buffers.h"
 
 namespace runnel {
@@ -131,8 +132,8 @@ void Decoder::embed() {
   threads_.run(n_rows(), [&](int i, int) {
     const Matrix& table = weights_.embeddings;
     float* x = &b.x[size(i) * size(config_.dim)];
-    kernels_.dequantize(table.type, table.data + size(b.rows[size(i)].token) * table.row_bytes(), x,
-                        config_.dim);
+    const std::byte* row = table.data + size(b.rows[size(i)].token) * table.row_bytes();
+    kernels::dequantize_row(table.type, row, x, config_.dim);
     if (config_.embedding_scale == 1) return;
     for (int d = 0; d < config_.dim; ++d) x[d] *= config_.embedding_scale;
   });
