@@ -117,34 +117,37 @@ void read_q6_k(const std::byte* data, Fields& f) {
   add_two_bits(b.qh, 4, f.q);
 }
 
-using Read = void (*)(const std::byte*, Fields&);
+struct Packing {
+  PackedFormat format;
+  void (*read)(const std::byte* block, Fields& fields);
+};
 
-Read reader_of(TensorType type) {
+std::optional<Packing> packing_of(TensorType type) {
   switch (type) {
     case TensorType::kQ4_0:
-      return read_small<BlockQ4_0>;
+      return Packing{kPackedQ4_0, read_small<BlockQ4_0>};
     case TensorType::kQ4_1:
-      return read_small<BlockQ4_1>;
+      return Packing{kPackedQ4_1, read_small<BlockQ4_1>};
     case TensorType::kQ5_0:
-      return read_small<BlockQ5_0>;
+      return Packing{kPackedQ5_0, read_small<BlockQ5_0>};
     case TensorType::kQ5_1:
-      return read_small<BlockQ5_1>;
+      return Packing{kPackedQ5_1, read_small<BlockQ5_1>};
     case TensorType::kQ8_0:
-      return read_q8_0;
+      return Packing{kPackedQ8_0, read_q8_0};
     case TensorType::kMXFP4:
-      return read_mxfp4;
+      return Packing{kPackedMXFP4, read_mxfp4};
     case TensorType::kQ2_K:
-      return read_q2_k;
+      return Packing{kPackedQ2_K, read_q2_k};
     case TensorType::kQ3_K:
-      return read_q3_k;
+      return Packing{kPackedQ3_K, read_q3_k};
     case TensorType::kQ4_K:
-      return read_q45_k<BlockQ4_K>;
+      return Packing{kPackedQ4_K, read_q45_k<BlockQ4_K>};
     case TensorType::kQ5_K:
-      return read_q45_k<BlockQ5_K>;
+      return Packing{kPackedQ5_K, read_q45_k<BlockQ5_K>};
     case TensorType::kQ6_K:
-      return read_q6_k;
+      return Packing{kPackedQ6_K, read_q6_k};
     default:
-      return nullptr;
+      return std::nullopt;
   }
 }
 
@@ -209,32 +212,8 @@ void put_row(const PackedFormat& format, const Fields& f, int r, std::byte* bloc
 }  // namespace
 
 std::optional<PackedFormat> packed_format(TensorType type) {
-  switch (type) {
-    case TensorType::kQ4_0:
-      return kPackedQ4_0;
-    case TensorType::kQ4_1:
-      return kPackedQ4_1;
-    case TensorType::kQ5_0:
-      return kPackedQ5_0;
-    case TensorType::kQ5_1:
-      return kPackedQ5_1;
-    case TensorType::kQ8_0:
-      return kPackedQ8_0;
-    case TensorType::kMXFP4:
-      return kPackedMXFP4;
-    case TensorType::kQ2_K:
-      return kPackedQ2_K;
-    case TensorType::kQ3_K:
-      return kPackedQ3_K;
-    case TensorType::kQ4_K:
-      return kPackedQ4_K;
-    case TensorType::kQ5_K:
-      return kPackedQ5_K;
-    case TensorType::kQ6_K:
-      return kPackedQ6_K;
-    default:
-      return std::nullopt;
-  }
+  const auto packing = packing_of(type);
+  return packing ? std::optional(packing->format) : std::nullopt;
 }
 
 std::size_t packed_bytes(TensorType type, std::int64_t cols) {
@@ -244,8 +223,7 @@ std::size_t packed_bytes(TensorType type, std::int64_t cols) {
 
 void pack_group(TensorType type, const std::byte* data, std::int64_t rows, std::int64_t cols,
                 std::int64_t row, std::byte* out) {
-  const PackedFormat format = *packed_format(type);
-  const Read read = reader_of(type);
+  const auto [format, read] = *packing_of(type);
   const std::size_t stored_block = traits(type).block_bytes;
   const std::size_t row_bytes = bytes_of(type, cols);
   std::memset(out, 0, packed_group_bytes(format, cols));
