@@ -305,7 +305,7 @@ class Reference {
     const std::int64_t local = local_window(index);
     double denominator = softmax_ == Softmax::kOffByOne ? 1 : 0;
     if (has(block + "attn_sinks.weight"))
-      denominator = std::exp(tensor(block + "attn_sinks.weight")[head]);
+      denominator += std::exp(tensor(block + "attn_sinks.weight")[head]);
     Doubles out(head_dim_);
     for (std::int64_t j = 0; j <= c; ++j) {
       if (local > 0 && c - j >= local) continue;
