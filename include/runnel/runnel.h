@@ -61,7 +61,7 @@ class Model {
   // The options with every default filled in, as open() will use them: window set, sinks covering
   // the pin.
   StreamOptions resolve(const StreamOptions& options) const;
-  // What open() will take, in bytes.
+  // Bytes of the keys and values of such a stream, most of what open() takes.
   std::size_t stream_bytes(const StreamOptions& options) const;
 
   // `parse_special`: control tokens written in the text become tokens.
@@ -112,8 +112,8 @@ class Stream {
 
   // Ingests any amount of text or tokens in chunks; the first call begins the stream with BOS when
   // the model has one. `progress` is called after each chunk with the tokens ingested so far;
-  // returning false stops there (tokens already ingested stay). Returns the number of tokens
-  // ingested. Text of consecutive calls is tokenized separately.
+  // returning false stops there. Returns the number of tokens ingested; chunks already ingested
+  // stay, also when a later one throws. Text of consecutive calls is tokenized separately.
   using Progress = std::function<bool(std::int64_t)>;
   std::int64_t feed(std::string_view text, const Progress& progress = {});
   std::int64_t feed(std::span<const Token> tokens, const Progress& progress = {});
@@ -131,7 +131,7 @@ class Stream {
   std::int64_t position() const;  // tokens the stream has seen: the position of the next one
   std::int64_t evicted() const;   // tokens no longer visible
   std::int64_t horizon() const;   // the oldest position, sinks aside, that the next token will see
-  std::size_t bytes() const;      // memory of this stream
+  std::size_t bytes() const;      // memory of the stream's keys and values
   // Tokens guessed ahead since the stream was opened or resumed (StreamOptions::draft), and those
   // of them that came.
   std::int64_t guessed() const;
