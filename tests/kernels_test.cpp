@@ -31,7 +31,7 @@ class EveryTable : public testing::TestWithParam<const Table*> {
     dequantize_row(w.type, w.data, weights.data(), rows * cols);
     const auto x = gaussian(static_cast<std::size_t>(n * cols), 2);
     const auto bias = gaussian(static_cast<std::size_t>(rows), 3);
-    const test::PreparedInputs inputs(table(), x.data(), n, cols);
+    test::PreparedInputs inputs(table(), x.data(), n, cols);
     std::vector<CacheLine> scratch = cache_lines(matmul_scratch_bytes(cols));
     constexpr float kUntouched = 77;
     std::vector<float> y(static_cast<std::size_t>(n * rows + 1), kUntouched);
@@ -118,7 +118,7 @@ TEST_P(EveryTable, GivesATokenTheSameBitsAloneAsInAChunk) {
     quantize_row(type, values.data(), blocks.data(), kRows * kCols);
     std::vector<CacheLine> scratch = cache_lines(matmul_scratch_bytes(kCols));
     const auto multiply = [&](int first, int n, int first_row, int last_row, float* y) {
-      const test::PreparedInputs inputs(table(), x.data() + first * kCols, n, kCols);
+      test::PreparedInputs inputs(table(), x.data() + first * kCols, n, kCols);
       const Matmul m = {.w = {type, kRows, kCols, blocks.data()},
                         .x = x.data() + first * kCols,
                         .x_stride = kCols,

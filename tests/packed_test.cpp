@@ -126,7 +126,7 @@ std::vector<float> product_of_row(const Table& table, TensorType type,
   const int n_tokens = static_cast<int>(x.size()) / kCols;
   std::vector<CacheLine> packed = cache_lines(table.packed_bytes(type, kCols));
   table.pack(type, stored.data(), 1, kCols, 0, packed.front().bytes);
-  const PreparedInputs inputs(table, x.data(), n_tokens, kCols);
+  PreparedInputs inputs(table, x.data(), n_tokens, kCols);
   std::vector<CacheLine> scratch = cache_lines(matmul_scratch_bytes(kCols));
   std::vector<float> y(static_cast<std::size_t>(n_tokens));
   table.matmul({.w = {type, 1, kCols, stored.data(), packed.front().bytes},
@@ -205,7 +205,7 @@ TEST_P(PackedProduct, GivesATokenTheSameBitsAloneAsInAChunk) {
     table.matmul(p.matmul, 0, kRows, p.scratch.front().bytes);
     std::vector<float> alone(kTokens * kRows);
     for (int t = 0; t < kTokens; ++t) {
-      const PreparedInputs inputs(table, &p.x[static_cast<std::size_t>(t * kCols)], 1, kCols);
+      PreparedInputs inputs(table, &p.x[static_cast<std::size_t>(t * kCols)], 1, kCols);
       Matmul m = p.matmul;
       m.n_tokens = 1;
       m.inputs = inputs.data();
@@ -246,7 +246,7 @@ TEST_P(PackedProduct, GivesTheSameBitsInLargeChunks) {
     std::vector<CacheLine> scratch = cache_lines(matmul_scratch_bytes(cols));
     const auto multiply = [&, type = type, cols = cols](int first, int n) {
       const float* from = x.data() + first * cols;
-      const PreparedInputs inputs(table, from, n, cols);
+      PreparedInputs inputs(table, from, n, cols);
       std::vector<float> y(static_cast<std::size_t>(n * kRows));
       table.matmul({.w = packed.matrix(),
                     .inputs = inputs.data(),
@@ -277,7 +277,7 @@ TEST_P(PackedProduct, TakesTheLargestWeightsAndInputsWithoutOverflow) {
   table.pack(TensorType::kQ8_0, reinterpret_cast<const std::byte*>(row.data()), 1, kCols, 0,
              packed.data());
   const std::vector<float> x(kCols, 127.0f);
-  const PreparedInputs inputs(table, x.data(), 1, kCols);
+  PreparedInputs inputs(table, x.data(), 1, kCols);
   std::vector<CacheLine> scratch = cache_lines(matmul_scratch_bytes(kCols));
   float y = 0;
   table.matmul({.w = {TensorType::kQ8_0, 1, kCols, nullptr, packed.data()},
@@ -296,7 +296,7 @@ TEST_P(PackedProduct, TakesTheLargestWeightsAndInputsWithoutOverflow) {
 
 TEST_P(PackedProduct, RoundsInputsToTheNearestOf255Steps) {
   const auto x = gaussian(kCols, 3);
-  const PreparedInputs inputs(*GetParam(), x.data(), 1, kCols);
+  PreparedInputs inputs(*GetParam(), x.data(), 1, kCols);
   for (int first = 0; first < kCols; first += 16) {
     int sum = 0;
     for (int k = first; k < first + 16; ++k) {

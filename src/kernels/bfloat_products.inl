@@ -18,11 +18,12 @@ static std::size_t input_bytes(std::int64_t cols, int n_tokens) {
   return half_inputs_at(cols, n_tokens) + half_input_bytes(cols, n_tokens);
 }
 
-static void prepare_row(unsigned forms, const float* x, std::int64_t cols, int token, int n_tokens,
-                        std::byte* inputs) {
-  if ((forms & kInt8Inputs) != 0) prepare_int8(x, cols, token, n_tokens, inputs);
-  if ((forms & kBfloatInputs) != 0)
-    prepare_halves(x, cols, token, n_tokens, inputs + half_inputs_at(cols, n_tokens));
+static void prepare(unsigned forms, const float* x, std::int64_t cols, std::int64_t first,
+                    std::int64_t last, int token, int n_tokens, std::byte* inputs) {
+  if ((forms & kInt8Inputs) != 0) prepare_int8(x, cols, first, last, token, n_tokens, inputs);
+  if ((forms & kBfloatInputs) != 0) {
+    prepare_halves(x, cols, first, last, token, n_tokens, inputs + half_inputs_at(cols, n_tokens));
+  }
 }
 
 static void multiply_inputs(const Matmul& m, std::int64_t first_row, std::int64_t last_row,

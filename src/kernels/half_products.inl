@@ -73,10 +73,10 @@ RUNNEL_INLINE std::int64_t input_tile_at(std::int64_t tile, int token, int n_tok
   return (token * n_tiles(cols) + tile * of_half(0, n_tokens - token)) * 64;
 }
 
-static void prepare_halves(const float* x, std::int64_t cols, int token, int n_tokens,
-                           std::byte* inputs) {
+static void prepare_halves(const float* x, std::int64_t cols, std::int64_t first, std::int64_t last,
+                           int token, int n_tokens, std::byte* inputs) {
   const int in_group = token % kTileRows;
-  for (std::int64_t col = 0; col < cols; col += kTileDepth) {
+  for (std::int64_t col = first; col < last; col += kTileDepth) {
     const std::int64_t tile = input_tile_at(col / kTileDepth, token - in_group, n_tokens, cols);
     _mm512_storeu_si512(inputs + tile + in_group * 64, narrow_some(x + col, cols - col));
   }

@@ -9,7 +9,7 @@ constexpr auto kPackedBytes = kInt8GroupBytes;
 constexpr auto kPack = kPackInt8;
 constexpr auto input_bytes = int8_input_bytes;
 
-static void prepare_row(unsigned /*forms*/, const float* x, std::int64_t cols, int token,
-                        int n_tokens, std::byte* inputs) {
-  prepare_int8(x, cols, token, n_tokens, inputs);
+static void prepare(unsigned /*forms*/, const float* x, std::int64_t cols, std::int64_t first,
+                    std::int64_t last, int token, int n_tokens, std::byte* inputs) {
+  prepare_int8(x, cols, first, last, token, n_tokens, inputs);
 }

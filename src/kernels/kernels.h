@@ -32,7 +32,7 @@ struct Matmul {
   Matrix w;
   const float* x = nullptr;  // [n_tokens, x_stride], the first `cols` of each row
   std::int64_t x_stride = 0;
-  const std::byte* inputs = nullptr;  // of x, by prepare_row(); read instead of it where wanted
+  std::byte* inputs = nullptr;  // of x, by prepare(); read instead of it where wanted
   int n_tokens = 0;
   const float* bias = nullptr;  // [rows] or null
   float* y = nullptr;           // [n_tokens, y_stride]
@@ -126,12 +126,14 @@ struct Table {
   void (*matmul)(const Matmul& task, std::int64_t first_row, std::int64_t last_row,
                  std::byte* scratch);
   // Products with some weights read inputs in a form of their own, made once for all
-  // of them. `inputs`: input_bytes(), 64-byte aligned; prepare_row() fills in one
-  // token's, in all forms of the set `forms`, from `cols` floats.
+  // of them. `inputs`: input_bytes(), 64-byte aligned; prepare() fills in one token's
+  // columns from `first` on, in all forms of the set `forms`, from the `cols` floats
+  // at x. Two calls may meet at a multiple of input_columns.
   unsigned (*wanted_inputs)(const Matrix& w);  // 0: the floats themselves
   std::size_t (*input_bytes)(std::int64_t cols, int n_tokens);
-  void (*prepare_row)(unsigned forms, const float* x, std::int64_t cols, int token, int n_tokens,
-                      std::byte* inputs);
+  void (*prepare)(unsigned forms, const float* x, std::int64_t cols, std::int64_t first,
+                  std::int64_t last, int token, int n_tokens, std::byte* inputs);
+  std::int64_t input_columns;
   // How weights are rearranged: bytes of a group of kGroupRows rows, 0 for types that stay as
   // stored; and what writes a group (packed.h, spans.h, half_products.inl).
   std::size_t (*packed_bytes)(TensorType type, std::int64_t cols);

@@ -101,13 +101,15 @@ static std::size_t int8_input_bytes(std::int64_t cols, int n_tokens) {
   return sizeof(InputChunk) * static_cast<std::size_t>((cols + 31) / 32 * n_tokens);
 }
 
-static void prepare_int8(const float* x, std::int64_t cols, int token, int n_tokens,
-                         std::byte* inputs) {
+constexpr std::int64_t kInputColumns = 32;
+
+static void prepare_int8(const float* x, std::int64_t cols, std::int64_t first, std::int64_t last,
+                         int token, int n_tokens, std::byte* inputs) {
   const InputPlace place = input_place(token, n_tokens, cols);
-  InputChunk* out = reinterpret_cast<InputChunk*>(inputs) + place.first;
-  for (std::int64_t chunk = 0; chunk < cols / 32; ++chunk, x += 32, out += place.stride) {
-    const Vec a = load(x);
-    const Vec b = load(x + 16);
+  InputChunk* out = reinterpret_cast<InputChunk*>(inputs) + place.first + first / 32 * place.stride;
+  for (std::int64_t col = first; col + 32 <= last; col += 32, out += place.stride) {
+    const Vec a = load(x + col);
+    const Vec b = load(x + col + 16);
     const Int8Scale scale = int8_scale(max_lane(max(sizes(a), sizes(b))));
     const Vec rounded_a = round_times(a, scale.inverse);
     const Vec rounded_b = round_times(b, scale.inverse);

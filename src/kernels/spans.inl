@@ -95,10 +95,13 @@ static void span_rows(const Matmul& m, std::int64_t first_row, std::int64_t last
   }
 }
 
-static void prepare_spans(const float* x, std::int64_t cols, int token, int n_tokens,
-                          std::byte* inputs) {
+constexpr std::int64_t kInputColumns = kSpan;
+
+static void prepare_spans(const float* x, std::int64_t cols, std::int64_t first, std::int64_t last,
+                          int token, int n_tokens, std::byte* inputs) {
   const SpanInputs<std::byte> out = {inputs, n_tokens, n_spans(cols)};
-  for (std::int64_t span = 0; span * kSpan < cols; ++span, x += kSpan) {
+  x += first;
+  for (std::int64_t span = first / kSpan; span * kSpan < last; ++span, x += kSpan) {
     const std::int64_t left = cols - span * kSpan;
     const int n = static_cast<int>(left < kSpan ? left : kSpan);
     Vec largest = splat(0);

@@ -193,7 +193,7 @@ void Decoder::multiply(std::span<kernels::Matmul> products) {
       last -= n;
     }
   };
-  run_groups(n_groups, group_bytes(products.front().w), products.front().n_tokens, run);
+  run_groups(n_groups, 1, group_bytes(products.front().w), products.front().n_tokens, run);
 }
 
 // The groups of rows [first, last), or as many of them as there are.
@@ -203,8 +203,9 @@ void Decoder::multiply_groups(const kernels::Matmul& m, std::int64_t first, std:
                   buffers_->scratch_of(thread));
 }
 
-// What the kernels make of the inputs, once for all the products.
+// What the kernels make of the inputs, once for all the products, if it is not made yet.
 void Decoder::prepare_inputs(std::span<kernels::Matmul> products) {
+  if (products.front().inputs != nullptr) return;
   unsigned forms = 0;
   for (const kernels::Matmul& m : products) forms |= kernels_.wanted_inputs(m.w);
   if (forms == 0) return;
@@ -214,9 +215,26 @@ void Decoder::prepare_inputs(std::span<kernels::Matmul> products) {
   threads_.run((m.n_tokens + kTogether - 1) / kTogether, [&](int task, int) {
     const int end = std::min(m.n_tokens, (task + 1) * kTogether);
     for (int t = task * kTogether; t < end; ++t)
-      kernels_.prepare_row(forms, m.x + t * m.x_stride, m.w.cols, t, m.n_tokens, inputs);
+      kernels_.prepare(forms, m.x + t * m.x_stride, m.w.cols, 0, m.w.cols, t, m.n_tokens, inputs);
   });
   for (kernels::Matmul& product : products) product.inputs = inputs;
+}
+
+// The product with room for its inputs, if tasks that make some multiple of `n_columns` columns of
+// x can prepare them at once, while they are near, by prepare_part().
+kernels::Matmul Decoder::with_parts(kernels::Matmul product, std::int64_t n_columns,
+                                    std::byte* inputs) {
+  const bool wants_parts = kernels_.wanted_inputs(product.w) != 0;
+  if (wants_parts && n_columns % kernels_.input_columns == 0) product.inputs = inputs;
+  return product;
+}
+
+// The columns [first, last) of a row of x.
+void Decoder::prepare_part(const kernels::Matmul& m, int row, std::int64_t first,
+                           std::int64_t last) const {
+  if (m.inputs == nullptr) return;
+  kernels_.prepare(kernels_.wanted_inputs(m.w), m.x + row * m.x_stride, m.w.cols, first, last, row,
+                   m.n_tokens, m.inputs);
 }
 
 }  // namespace runnel

@@ -77,13 +77,14 @@ class Decoder {
   void layer(int index);
   void attention(int layer, const float* input, float* out);
   void rotate_and_store(int layer, int row);
-  void attend(const AttentionTask& task, int layer, int thread);
+  void attend(const AttentionTask& task, int layer, const kernels::Matmul& output, int thread);
   void report_attention(const AttentionTask& task, int layer,
                         std::span<const kernels::QueryRow> rows,
                         const kernels::Attention& attention) const;
   void feed_forward(const LayerWeights& weights, const float* input, float* out);
   void dense_ffn(const FeedForward& ffn, const float* input, int n_rows, float* out);
-  void gate_and_activate(const FeedForward& ffn, const float* input, int n_rows);
+  void gate_and_activate(const FeedForward& ffn, const float* input, int n_rows,
+                         const kernels::Matmul& down);
   void experts_ffn(const LayerWeights& weights, const float* input, float* out);
   void choose_experts(const LayerWeights& weights, const float* input);
   void logits(const LogitsVisitor& on_logits);
@@ -91,7 +92,8 @@ class Decoder {
   void normalize(const NormWeights& weights, const float* x, float* out);
   void add_to_residual(const NormWeights& post_norm, float* update);
   template <typename Run>
-  void run_groups(std::int64_t n_groups, std::int64_t group_bytes, int n_tokens, Run run);
+  void run_groups(std::int64_t n_groups, std::int64_t unit, std::int64_t group_bytes, int n_tokens,
+                  Run run);
   void multiply(std::span<kernels::Matmul> products);
   template <std::size_t kN>
   void multiply(std::array<kernels::Matmul, kN> products) {
@@ -100,6 +102,9 @@ class Decoder {
   void multiply_groups(const kernels::Matmul& product, std::int64_t first, std::int64_t last,
                        int thread);
   void prepare_inputs(std::span<kernels::Matmul> products);
+  kernels::Matmul with_parts(kernels::Matmul product, std::int64_t n_columns, std::byte* inputs);
+  void prepare_part(const kernels::Matmul& product, int row, std::int64_t first,
+                    std::int64_t last) const;
   int n_rows() const;
 
   const Config& config_;

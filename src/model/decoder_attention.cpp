@@ -23,9 +23,12 @@ void Decoder::attention(int index, const float* input, float* out) {
   threads_.run(n_rows(), [&](int row, int) { rotate_and_store(index, row); });
   if (index + 1 == config_.n_layers && !attention_visitor_) keep_wanted_rows();
   if (b.rows.empty()) return;
-  threads_.run(static_cast<int>(b.attention_tasks.size()),
-               [&](int i, int thread) { attend(b.attention_tasks[size(i)], index, thread); });
-  multiply(std::array{product_of(w.output, b.heads.data(), n_rows(), out)});
+  const kernels::Matmul output = with_parts(product_of(w.output, b.heads.data(), n_rows(), out),
+                                            config_.head_dim, b.inputs.get());
+  threads_.run(static_cast<int>(b.attention_tasks.size()), [&](int i, int thread) {
+    attend(b.attention_tasks[size(i)], index, output, thread);
+  });
+  multiply(std::array{output});
 }
 
 // Finishes one token's queries, key and value, and writes key and value to the cache.
@@ -66,7 +69,8 @@ void Decoder::rotate_and_store(int index, int row) {
   }
 }
 
-void Decoder::attend(const AttentionTask& task, int index, int thread) {
+void Decoder::attend(const AttentionTask& task, int index, const kernels::Matmul& output,
+                     int thread) {
   const Config& c = config_;
   Buffers& b = *buffers_;
   const LayerWeights& w = weights_.layers[size(index)];
@@ -114,6 +118,10 @@ void Decoder::attend(const AttentionTask& task, int index, int thread) {
     for (int i = 0; i < n; ++i) rows[i].weights = study.data() + attention.n_weights() * i;
   }
   kernels_.attend(attention, rows, n, b.scratch_of(thread));
+  for (int r = task.first_row; r < task.first_row + task.n_rows; ++r) {
+    prepare_part(output, r, std::int64_t{task.first_head} * c.head_dim,
+                 std::int64_t{task.first_head + task.n_heads} * c.head_dim);
+  }
   if (attention_visitor_) report_attention(task, index, {rows, size(n)}, attention);
 }
 

@@ -37,14 +37,16 @@ inline std::int64_t group_bytes(const kernels::Matrix& w) {
 }
 
 // run(first, last, thread) for n groups of rows of weights, of `group_bytes` each, in parallel
-// tasks: long streams of memory for a few tokens; for many a few equal tasks, for each reads all
-// inputs.
+// tasks of a multiple of `unit` groups: long streams of memory for a few tokens; for many a few
+// equal tasks, for each reads all inputs.
 template <typename Run>
-void Decoder::run_groups(std::int64_t n, std::int64_t group_bytes, int n_tokens, Run run) {
+void Decoder::run_groups(std::int64_t n, std::int64_t unit, std::int64_t group_bytes, int n_tokens,
+                         Run run) {
   constexpr std::int64_t kSmallestTaskBytes = 16 << 10;  // some 1 us
   const std::int64_t most_tasks = n_tokens < kManyTokens ? 1024 : 4 * threads_.size();
-  const std::int64_t of_task =
+  const std::int64_t least =
       std::max(kSmallestTaskBytes / group_bytes + 1, (n + most_tasks - 1) / most_tasks);
+  const std::int64_t of_task = (least + unit - 1) / unit * unit;
   threads_.run_ranges(static_cast<int>((n + of_task - 1) / of_task),
                       [&](int first, int end, int thread) {
                         run(first * of_task, std::min(n, end * of_task), thread);
@@ -106,7 +108,9 @@ struct Decoder::Buffers {
   Angles angles, local_angles;
   std::vector<float> alibi_slopes;  // [n_heads] or empty
   std::vector<std::size_t> logit_rows;
-  PageBuffer inputs;  // of products, as the kernels want them; only the forms in use are resident
+  // Of products, as the kernels want them; only the forms in use are resident. Those of `down` are
+  // made while those of gate and up are read.
+  PageBuffer inputs, down_inputs;
   std::vector<std::vector<CacheLine>> scratch;  // one for each thread
   std::vector<Vector> study;  // attention weights, while observed; one for each thread
   // Experts: router logits [n, n_experts], the chosen ones and their weights [n, n_experts_used].
@@ -128,6 +132,7 @@ struct Decoder::Buffers {
     for (Vector* buffer : {&gate, &up}) buffer->resize(size(n) * size(c.ffn_dim));
     logits.resize(size(std::min(n, kLogitRows)) * size(c.vocabulary_size));
     inputs = take_pages(kernels::best_table().input_bytes(largest_input(c), n));
+    down_inputs = take_pages(kernels::best_table().input_bytes(c.ffn_dim, n));
     scratch.assign(
         size(n_threads),
         cache_lines(std::max(kernels::matmul_scratch_bytes(largest_input(c)),

@@ -8,6 +8,12 @@
 #include "model/decoder_buffers.h"
 
 namespace runnel {
+namespace {
+
+constexpr std::int64_t kTaskGroups =
+    2;  // of rows of gate and up in a task: a chunk of `down`'s inputs
+
+}  // namespace
 
 void Decoder::feed_forward(const LayerWeights& w, const float* input, float* out) {
   if (w.experts.empty()) return dense_ffn(w.ffn, input, n_rows(), out);
@@ -15,14 +21,18 @@ void Decoder::feed_forward(const LayerWeights& w, const float* input, float* out
 }
 
 void Decoder::dense_ffn(const FeedForward& ffn, const float* input, int n, float* out) {
-  gate_and_activate(ffn, input, n);
-  multiply(std::array{product_of(ffn.down, buffers_->gate.data(), n, out)});
+  Buffers& b = *buffers_;
+  const kernels::Matmul down = with_parts(product_of(ffn.down, b.gate.data(), n, out),
+                                          kTaskGroups * kernels::kGroupRows, b.down_inputs.get());
+  gate_and_activate(ffn, input, n, down);
+  multiply(std::array{down});
 }
 
 // The rows of gate and up with the same number in one task, a few at a time where tokens are many,
-// so that the activation finds both in cache.
-void Decoder::gate_and_activate(const FeedForward& ffn, const float* input, int n) {
-  constexpr std::int64_t kGroupsInCache = 4;
+// so that the activation finds both in cache, and what prepares it for `down` the activation.
+void Decoder::gate_and_activate(const FeedForward& ffn, const float* input, int n,
+                                const kernels::Matmul& down) {
+  constexpr std::int64_t kGroupsInCache = 2 * kTaskGroups;
   Buffers& b = *buffers_;
   const auto activate = config_.activation == Activation::kSilu   ? kernels_.silu
                         : config_.activation == Activation::kGelu ? kernels_.gelu
@@ -37,17 +47,18 @@ void Decoder::gate_and_activate(const FeedForward& ffn, const float* input, int 
       const std::int64_t last = std::min(end, first + step);
       for (const kernels::Matmul& m : products) multiply_groups(m, first, last, thread);
       const std::int64_t row = first * kernels::kGroupRows;
-      const std::int64_t n_rows =
-          std::min<std::int64_t>(config_.ffn_dim, last * kernels::kGroupRows) - row;
+      const std::int64_t end_row =
+          std::min<std::int64_t>(config_.ffn_dim, last * kernels::kGroupRows);
       for (int t = 0; t < n; ++t) {
         const std::size_t at = size(t) * size(config_.ffn_dim) + size(row);
         activate(&b.gate[at], config_.is_gated ? &b.up[at] : nullptr, &b.gate[at],
-                 static_cast<int>(n_rows));
+                 static_cast<int>(end_row - row));
+        prepare_part(down, t, row, end_row);
       }
     }
   };
-  run_groups(kernels::n_groups(config_.ffn_dim), std::ssize(products) * group_bytes(both.back().w),
-             n, run);
+  run_groups(kernels::n_groups(config_.ffn_dim), kTaskGroups,
+             std::ssize(products) * group_bytes(both.back().w), n, run);
 }
 
 // Each expert runs once over the rows that chose it; a row's shares are added in order of expert,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "base/cache_line.h"
@@ -24,11 +25,15 @@ class PreparedInputs {
         cols_(cols),
         lines_(cache_lines(table.input_bytes(cols, n_tokens))) {
     for (int t = 0; t < n_tokens; ++t) {
-      table.prepare_row(kernels::kInt8Inputs | kernels::kBfloatInputs, x + t * cols, cols, t,
-                        n_tokens, lines_.front().bytes);
+      // In two parts, where there are two.
+      const std::int64_t half = cols / 2 / table.input_columns * table.input_columns;
+      for (const auto& [first, last] : {std::pair(half, cols), std::pair(std::int64_t{0}, half)})
+        table.prepare(kernels::kInt8Inputs | kernels::kBfloatInputs, x + t * cols, cols, first,
+                      last, t, n_tokens, lines_.front().bytes);
     }
   }
 
+  std::byte* data() { return lines_.front().bytes; }
   const std::byte* data() const { return lines_.front().bytes; }
   bool is_in_spans() const { return test::is_in_spans(table_); }
 
