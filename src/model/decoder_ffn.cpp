@@ -10,8 +10,8 @@
 namespace runnel {
 namespace {
 
-constexpr std::int64_t kTaskGroups =
-    2;  // of rows of gate and up in a task: a chunk of `down`'s inputs
+// Groups of rows of gate and up in a task at least: they make one chunk of `down`'s inputs.
+constexpr std::int64_t kTaskGroups = 2;
 
 }  // namespace
 
