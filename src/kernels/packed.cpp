@@ -223,11 +223,17 @@ std::size_t packed_bytes(TensorType type, std::int64_t cols) {
 
 void pack_group(TensorType type, const std::byte* data, std::int64_t rows, std::int64_t cols,
                 std::int64_t row, std::byte* out) {
+  pack_columns(type, data, rows, cols, row, 0, cols, out);
+}
+
+void pack_columns(TensorType type, const std::byte* data, std::int64_t rows, std::int64_t cols,
+                  std::int64_t row, std::int64_t first, std::int64_t last, std::byte* out) {
   const auto [format, read] = *packing_of(type);
   const std::size_t stored_block = traits(type).block_bytes;
   const std::size_t row_bytes = bytes_of(type, cols);
-  std::memset(out, 0, packed_group_bytes(format, cols));
-  for (std::int64_t block = 0; block < cols / format.block; ++block, out += format.block_bytes()) {
+  std::memset(out, 0, packed_group_bytes(format, last - first));
+  for (std::int64_t block = first / format.block; block < last / format.block;
+       ++block, out += format.block_bytes()) {
     for (int r = 0; r < kGroupRows && row + r < rows; ++r) {
       Fields fields;
       read(data + static_cast<std::size_t>(row + r) * row_bytes +

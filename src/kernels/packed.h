@@ -88,6 +88,9 @@ std::size_t packed_bytes(TensorType type, std::int64_t cols);  // 0 for types th
 // `data`.
 void pack_group(TensorType type, const std::byte* data, std::int64_t rows, std::int64_t cols,
                 std::int64_t row, std::byte* out);
+// The same for the columns [first, last), whole blocks.
+void pack_columns(TensorType type, const std::byte* data, std::int64_t rows, std::int64_t cols,
+                  std::int64_t row, std::int64_t first, std::int64_t last, std::byte* out);
 
 // 32 columns of one token as the integer kernels take them: int8 with a float scale, and the sums
 // of the int8 numbers (what offsets and minimums are multiplied with).

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <vector>
 
 #include "base/half.h"
 
@@ -11,6 +10,8 @@ namespace runnel::kernels {
 namespace {
 
 constexpr float kLargestWeight = 32767;
+// Bytes of a span as packed.h says, of any type: 8 bits, lists and heads of each chunk.
+constexpr std::size_t kMostPackedSpan = kSpanChunks * (64 * 8 + 4 * kGroupRows + 4 * kGroupRows);
 
 // What one row multiplies its numbers with in one span: w = d * s * (q - offset) - m * n.
 struct RowScales {
@@ -148,11 +149,11 @@ std::size_t span_group_bytes(TensorType type, std::int64_t cols) {
 void pack_spans(TensorType type, const std::byte* data, std::int64_t rows, std::int64_t cols,
                 std::int64_t row, std::byte* out) {
   const PackedFormat format = *packed_format(type);
-  std::vector<std::byte> packed(packed_group_bytes(format, cols));
-  pack_group(type, data, rows, cols, row, packed.data());
+  std::byte packed[kMostPackedSpan];
   for (std::int64_t col = 0; col < cols; col += kSpan) {
-    const int n_chunks = static_cast<int>(std::min<std::int64_t>(kSpan, cols - col) / 32);
-    put_span(format, packed.data() + packed_group_bytes(format, col), n_chunks,
+    const std::int64_t end = std::min(cols, col + kSpan);
+    pack_columns(type, data, rows, cols, row, col, end, packed);
+    put_span(format, packed, static_cast<int>((end - col) / 32),
              out + span_group_bytes_of(format, col));
   }
 }
