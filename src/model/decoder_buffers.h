@@ -44,12 +44,12 @@ void Decoder::run_groups(std::int64_t n, std::int64_t unit, std::int64_t group_b
                          Run run) {
   constexpr std::int64_t kSmallestTaskBytes = 16 << 10;  // some 1 us
   const std::int64_t most_tasks = n_tokens < kManyTokens ? 1024 : 4 * threads_.size();
-  const std::int64_t least =
-      std::max(kSmallestTaskBytes / group_bytes + 1, (n + most_tasks - 1) / most_tasks);
-  const std::int64_t of_task = (least + unit - 1) / unit * unit;
-  threads_.run_ranges(static_cast<int>((n + of_task - 1) / of_task),
+  const std::int64_t n_units = (n + unit - 1) / unit;
+  const std::int64_t of_task = std::max(kSmallestTaskBytes / (unit * group_bytes) + 1,
+                                        (n_units + most_tasks - 1) / most_tasks);
+  threads_.run_ranges(static_cast<int>((n_units + of_task - 1) / of_task),
                       [&](int first, int end, int thread) {
-                        run(first * of_task, std::min(n, end * of_task), thread);
+                        run(first * of_task * unit, std::min(n, end * of_task * unit), thread);
                       });
 }
 
