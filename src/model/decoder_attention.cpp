@@ -7,12 +7,6 @@
 #include "model/decoder_buffers.h"
 
 namespace runnel {
-namespace {
-
-// log(exp(a) + exp(b)); b itself where a is -inf.
-float log_add(float a, float b) { return std::max(a, b) + std::log1p(std::exp(-std::fabs(a - b))); }
-
-}  // namespace
 
 void Decoder::attention(int index, const float* input, float* out) {
   const LayerWeights& w = weights_.layers[size(index)];
@@ -101,15 +95,18 @@ void Decoder::attend(const AttentionTask& task, int index, const kernels::Matmul
         row.cache_position != row.position && c.rope.style != RopeStyle::kNone;
     for (int head = task.first_head; head < task.first_head + task.n_heads; ++head) {
       const std::size_t at = size(r) * size(c.q_dim()) + size(head) * size(c.head_dim);
+      float sink_logit = row.sink_logit;
+      if (!w.sink_logits.empty()) {  // -inf adds nothing to it
+        const float both[] = {sink_logit, w.sink_logits[size(head)]};
+        sink_logit = kernels_.log_sum_exp(both, 2);
+      }
       rows[n++] = {.query = &b.q[at],
                    .sink_query = is_rotated_twice ? &b.sink_q[at] : &b.q[at],
                    .out = &b.heads[at],
                    .position = row.position,
                    .cache_position = row.cache_position,
                    .bias_slope = b.alibi_slopes.empty() ? 0.0f : b.alibi_slopes[size(head)],
-                   .sink_logit = w.sink_logits.empty()
-                                     ? row.sink_logit
-                                     : log_add(row.sink_logit, w.sink_logits[size(head)])};
+                   .sink_logit = sink_logit};
     }
   }
   if (attention_visitor_) {
