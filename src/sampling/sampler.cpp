@@ -56,19 +56,17 @@ bool Sampler::needs_visible_tokens() const {
 }
 
 Token Sampler::pick(std::span<const float> logits, std::span<const Token> visible) {
-  const auto top_k = static_cast<std::size_t>(options_.top_k);
   const bool is_greedy = options_.temperature <= 0;
-  collect(logits, visible, is_greedy ? 1 : top_k > 0 ? top_k : logits.size());
+  const auto n_likeliest = static_cast<std::size_t>(is_greedy ? 1 : options_.top_k);  // 0: all
+  collect(logits, visible, n_likeliest > 0 ? n_likeliest : logits.size());
   if (candidates_.empty()) return 0;
-  if (is_greedy || top_k > 0) {
-    sort_first(is_greedy ? 1 : top_k);
+  if (n_likeliest > 0) {
+    sort_first(n_likeliest);
     candidates_.resize(n_sorted_);
   }
   if (is_greedy) return candidates_.front().token;
   const float largest =
-      std::max_element(candidates_.begin(), candidates_.end(),
-                       [](const Candidate& a, const Candidate& b) { return a.logit < b.logit; })
-          ->logit;
+      std::min_element(candidates_.begin(), candidates_.end(), is_likelier)->logit;
   keep_top_p(largest);
   keep_min_p(largest);
   return draw(largest);
