@@ -15,7 +15,7 @@ DEMO_MODEL := models/novella-7m-q8_0.gguf
 DEMO_PROMPT := It was a dark and stormy night, and the old man sat by the fire, listening to the wind.
 FORMATTED = $(shell git ls-files '*.cpp' '*.h' '*.inl' | grep -v '^build')
 
-.PHONY: all packages configure demo test test-portable test-aarch64 bench bench-kernels million install format lint clean
+.PHONY: all packages test-packages venv configure configure-tests demo test test-portable test-aarch64 bench bench-kernels million install format lint clean
 
 all: configure
 	@cmake --build $(BUILD)
@@ -23,16 +23,30 @@ all: configure
 packages:
 	@scripts/install-packages.sh
 
+test-packages:
+	@scripts/install-packages.sh --tests
+
+venv: test-packages
+	@scripts/python-venv.sh $(BUILD)/venv
+
+CONFIGURE = cmake -B $(BUILD) -DCMAKE_BUILD_TYPE=Release $(CMAKE_FLAGS) \
+  $$(command -v ninja >/dev/null && echo "-G Ninja") \
+  $$(command -v ccache >/dev/null && echo "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache")
+
+# The library and the program; tests and benchmarks join when they are first asked for.
 configure: packages
-	@[ -f $(BUILD)/build.ninja ] || [ -f $(BUILD)/Makefile ] || cmake -B $(BUILD) -DCMAKE_BUILD_TYPE=Release $(CMAKE_FLAGS) \
-	  $$(command -v ninja >/dev/null && echo "-G Ninja") \
-	  $$(command -v ccache >/dev/null && echo "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache")
+	@[ -f $(BUILD)/build.ninja ] || [ -f $(BUILD)/Makefile ] || $(CONFIGURE) -DRUNNEL_TESTS=OFF -DRUNNEL_BENCH=OFF
+
+configure-tests: test-packages
+	@grep -qs RUNNEL_TESTS:BOOL=ON $(BUILD)/CMakeCache.txt && { [ -f $(BUILD)/build.ninja ] || [ -f $(BUILD)/Makefile ]; } || \
+	  $(CONFIGURE) -DRUNNEL_TESTS=ON -DRUNNEL_BENCH=ON
 
 demo: configure
 	@cmake --build $(BUILD) --target runnel_cli
 	@$(BUILD)/runnel generate $(DEMO_MODEL) -p "$(DEMO_PROMPT)" $(if $(DEMO_TOKENS),-n $(DEMO_TOKENS))
 
-test: all
+test: configure-tests venv
+	@cmake --build $(BUILD)
 	@cd $(BUILD) && ctest --output-on-failure --progress -j "$$(nproc)"
 
 test-portable:
@@ -47,21 +61,21 @@ bench: configure
 	@cmake --build $(BUILD) --target runnel_cli
 	@$(BUILD)/runnel bench $(DEMO_MODEL)
 
-bench-kernels: configure
+bench-kernels: configure-tests
 	@cmake --build $(BUILD) --target bench_kernels
 	@$(BUILD)/bench/bench_kernels $(if $(FILTER),--benchmark_filter="$(FILTER)")
 
-million: configure
+million: configure-tests
 	@cmake --build $(BUILD) --target bench_million
 	@$(BUILD)/bench/bench_million $(or $(MODEL),$(DEMO_MODEL)) 1000000 $(TEXT)
 
 install: all
 	@DESTDIR="$(DESTDIR)" cmake --install $(BUILD) --prefix "$(PREFIX)"
 
-format: packages
+format: test-packages
 	@clang-format-14 -i $(FORMATTED)
 
-lint: configure
+lint: configure-tests
 	@clang-format-14 --dry-run -Werror $(FORMATTED)
 	@git ls-files 'src/*.cpp' | xargs -P "$$(nproc)" -n 4 clang-tidy-14 -p $(BUILD) --quiet
 

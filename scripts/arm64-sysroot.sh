@@ -4,6 +4,7 @@
 # root is needed. Quiet when FOLDER holds them already.
 set -euo pipefail
 source "$(dirname "$0")/packages.sh"
+libraries+=(libgtest-dev libbenchmark-dev)
 sysroot=${1:?the folder to unpack into}
 [[ "$(cat "$sysroot/packages" 2>/dev/null)" == "${libraries[*]}" ]] && exit 0
 

@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
-# install-packages.sh [PACKAGE...]: installs the Debian packages that the build and the tests need, and those named,
-# when any is missing. Quiet otherwise.
+# install-packages.sh [--tests] [PACKAGE...]: installs the Debian packages that the build needs, with --tests those of the
+# tests too, and those named, when any is missing. Quiet otherwise.
 set -euo pipefail
 source "$(dirname "$0")/packages.sh"
-packages=("${tools[@]}" "${libraries[@]}" "$@")
+packages=("${tools[@]}" "${libraries[@]}")
+if [[ ${1:-} == --tests ]]; then
+  packages+=("${test_packages[@]}")
+  shift
+fi
+packages+=("$@")
 
 if ! command -v dpkg-query >/dev/null; then
   echo "install-packages: not a Debian system; the build needs what these hold: ${packages[*]}" >&2
