@@ -20,6 +20,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "runnel/error.h"
@@ -28,6 +29,7 @@
 namespace runnel {
 
 class Stream;
+struct Snapshot;
 
 struct ModelOptions {
   int threads = 0;               // 0: one for each core this process may use
@@ -57,6 +59,8 @@ class Model {
   // A stream saved by Stream::save, continuing with exactly the tokens it would have produced.
   // Error: damaged file (checksum), another model (fingerprint), or an unknown version.
   Stream resume(const std::filesystem::path& path) const;
+  // The same from what Stream::save_bytes() gave, or from a saved file's bytes.
+  Stream resume(std::span<const std::byte> bytes) const;
 
   // The options with every default filled in, as open() will use them: window set, sinks covering
   // the pin.
@@ -69,6 +73,9 @@ class Model {
                               bool parse_special = false) const;
   std::string detokenize(std::span<const Token> tokens) const;
   std::string token_text(Token token) const;  // bytes of one token; may be half a UTF-8 character
+  std::optional<Token> bos() const;           // of the vocabulary, where it has one
+  std::optional<Token> eos() const;
+  bool is_end_of_generation(Token token) const;  // eos, eot, <|im_end|>, <end_of_turn>, ...
 
   const std::string& name() const;          // general.name, or the file's name
   const std::string& architecture() const;  // "llama"
@@ -85,6 +92,7 @@ class Model {
 
  private:
   explicit Model(std::unique_ptr<Internals> internals);
+  Stream resume(Snapshot snapshot, const std::string& name) const;
   std::unique_ptr<Internals> internals_;
 };
 
@@ -109,6 +117,13 @@ class Stream {
   // once for all. Each gets exactly what its own next() would have given. Error: streams of
   // different models, or one twice.
   static std::vector<Step> next(std::span<Stream* const> streams);
+  // A token of the caller's choice in place of a sampled one: otherwise as next(), whose errors it
+  // has. The sampler's random state stays. Error: not a token of the vocabulary.
+  Step push(Token token);
+
+  // A stream of its own that goes on exactly as this one would: cache, random state, guesses and
+  // the half-finished character are copied. Error: not enough memory.
+  Stream fork() const;
 
   // Ingests any amount of text or tokens in chunks; the first call begins the stream with BOS when
   // the model has one. `progress` is called after each chunk with the tokens ingested so far;
@@ -125,6 +140,24 @@ class Stream {
   // Logits for the next token, [vocabulary_size]; empty before anything was fed. Valid until the
   // next call.
   std::span<const float> logits() const;
+  // The n likeliest next tokens with their natural log probability under the model's own
+  // distribution, likeliest first, the smaller token first among equals. Empty before anything was
+  // fed; at most the whole vocabulary.
+  std::vector<std::pair<Token, float>> top_logprobs(int n) const;
+
+  // What the last tokens looked at. Weights of positions that a layer's token does not see are 0;
+  // a row sums to one, or to less with a zero or learned sink.
+  struct Attention {
+    int layers = 0;
+    int heads = 0;
+    std::vector<std::int64_t> queries;    // positions of the tokens, ascending
+    std::vector<std::int64_t> positions;  // of the keys, ascending: sinks, window, the tokens
+    std::vector<float> weights;           // [queries, layers, heads, positions]
+  };
+  // Of the last `n_last` tokens, which pass the model once more; the stream stays as it is. Error:
+  // tokens not fed or no longer visible, more than chunk less draft, more than 1 GiB of weights,
+  // or, once something is evicted, more than one with kRecompute.
+  Attention attention(int n_last = 1) const;
   // Text still waiting for the rest of a UTF-8 character.
   std::string flush_text();
 
@@ -145,10 +178,13 @@ class Stream {
   // character) to one file, atomically: the path holds either the old file or the new one, whole,
   // whenever the machine stops.
   void save(const std::filesystem::path& path) const;
+  // The bytes of that file.
+  std::vector<std::byte> save_bytes() const;
 
  private:
   friend class Model;
   struct State;
+  Snapshot snapshot() const;
   explicit Stream(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

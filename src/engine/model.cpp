@@ -178,6 +178,12 @@ std::string Model::token_text(Token token) const {
   return internals_->vocabulary().decode(token, true);
 }
 
+std::optional<Token> Model::bos() const { return internals_->vocabulary().bos(); }
+std::optional<Token> Model::eos() const { return internals_->vocabulary().eos(); }
+bool Model::is_end_of_generation(Token token) const {
+  return internals_->vocabulary().is_end_of_generation(token);
+}
+
 const std::string& Model::name() const { return internals_->name; }
 const std::string& Model::architecture() const { return internals_->config.architecture; }
 int Model::vocabulary_size() const {

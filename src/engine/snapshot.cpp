@@ -42,13 +42,15 @@ std::array<std::byte, kHashBytes> digest(const Hash& hash) {
   return bytes;
 }
 
+// Passes what it is given on to `sink`, and its hash at the end.
+template <typename Sink>
 class Writer {
  public:
-  explicit Writer(const std::filesystem::path& path) : file_(path), hash_(new_hash()) {}
+  explicit Writer(Sink& sink) : sink_(sink), hash_(new_hash()) {}
 
   void bytes(const void* data, std::size_t n) {
     XXH3_128bits_update(hash_.get(), data, n);
-    file_.write({static_cast<const char*>(data), n});
+    sink_.write({static_cast<const char*>(data), n});
   }
   template <typename T>
   void number(T value) {
@@ -60,22 +62,29 @@ class Writer {
     number(static_cast<std::uint64_t>(items.size()));
     bytes(items.data(), items.size_bytes());
   }
-  void commit() {
+  void end() {
     const auto hash = digest(hash_);
-    file_.write({reinterpret_cast<const char*>(hash.data()), hash.size()});
-    file_.commit();
+    sink_.write({reinterpret_cast<const char*>(hash.data()), hash.size()});
   }
 
  private:
-  ReplacedFile file_;
+  Sink& sink_;
   Hash hash_;
+};
+
+// Bytes in memory, as a Writer's sink.
+struct MemorySink {
+  std::vector<std::byte> bytes;
+  void write(std::string_view more) {
+    const auto* begin = reinterpret_cast<const std::byte*>(more.data());
+    bytes.insert(bytes.end(), begin, begin + more.size());
+  }
 };
 
 // Reads what Writer wrote, from bytes whose hash is right.
 class Reader {
  public:
-  Reader(const std::filesystem::path& path, std::span<const std::byte> bytes)
-      : path_(path), bytes_(bytes) {}
+  Reader(std::string_view name, std::span<const std::byte> bytes) : name_(name), bytes_(bytes) {}
 
   template <typename T>
   void number(T& value) {
@@ -93,7 +102,7 @@ class Reader {
   }
   bool at_end() const { return bytes_.empty(); }
   [[noreturn]] void fail_short() const {
-    throw Error(fmt::format("{}: the saved stream ends early", path_.string()));
+    throw Error(fmt::format("{}: the saved stream ends early", name_));
   }
 
  private:
@@ -104,7 +113,7 @@ class Reader {
     return taken;
   }
 
-  const std::filesystem::path& path_;
+  std::string_view name_;
   std::span<const std::byte> bytes_;
 };
 
@@ -134,15 +143,14 @@ std::vector<std::byte> read_all(const std::filesystem::path& path) {
 }
 
 // The bytes between magic and hash, both checked.
-std::span<const std::byte> checked_body(const std::filesystem::path& path,
-                                        std::span<const std::byte> bytes) {
+std::span<const std::byte> checked_body(std::string_view name, std::span<const std::byte> bytes) {
   if (bytes.size() < sizeof(kMagic) + kHashBytes ||
       std::memcmp(bytes.data(), kMagic, sizeof(kMagic) - 1) != 0) {
-    throw Error(fmt::format("{}: not a saved stream of runnel", path.string()));
+    throw Error(fmt::format("{}: not a saved stream of runnel", name));
   }
   if (const int version = static_cast<int>(bytes[sizeof(kMagic) - 1]);
       version != kMagic[sizeof(kMagic) - 1]) {
-    throw Error(fmt::format("{}: saved stream: want version {}, found {}", path.string(),
+    throw Error(fmt::format("{}: saved stream: want version {}, found {}", name,
                             int{kMagic[sizeof(kMagic) - 1]}, version));
   }
   const std::span<const std::byte> hashed = bytes.first(bytes.size() - kHashBytes);
@@ -151,7 +159,7 @@ std::span<const std::byte> checked_body(const std::filesystem::path& path,
   const auto found = digest(hash);
   if (!std::equal(found.begin(), found.end(), bytes.end() - kHashBytes)) {
     throw Error(fmt::format(
-        "{}: the saved stream is damaged: its checksum does not match its content", path.string()));
+        "{}: the saved stream is damaged: its checksum does not match its content", name));
   }
   return hashed.subspan(sizeof(kMagic));
 }
@@ -170,9 +178,11 @@ Fingerprint fingerprint(const gguf::File& file) {
   return digest(hash);
 }
 
-void write_snapshot(const std::filesystem::path& path, const Snapshot& s,
-                    std::span<const std::byte> cache) {
-  Writer out(path);
+namespace {
+
+template <typename Sink>
+void write_to(Sink& sink, const Snapshot& s, std::span<const std::byte> cache) {
+  Writer<Sink> out(sink);
   out.bytes(kMagic, sizeof(kMagic));
   out.bytes(s.model.data(), s.model.size());
   visit_options([&](const auto& value) { out.number(value); }, s.options);
@@ -185,12 +195,34 @@ void write_snapshot(const std::filesystem::path& path, const Snapshot& s,
   out.list(std::span<const float>(s.logits));
   out.list(cache);
   out.number(static_cast<std::uint64_t>(s.options.pin_tokens.size()));
-  out.commit();
+  out.end();
+}
+
+}  // namespace
+
+void write_snapshot(const std::filesystem::path& path, const Snapshot& snapshot,
+                    std::span<const std::byte> cache) {
+  ReplacedFile file(path);
+  write_to(file, snapshot, cache);
+  file.commit();
+}
+
+std::vector<std::byte> snapshot_bytes(const Snapshot& snapshot, std::span<const std::byte> cache) {
+  constexpr std::size_t kMostFields = 1024;  // bytes of all that is no list
+  MemorySink sink;
+  sink.bytes.reserve(kMostFields + snapshot.pending_text.size() +
+                     snapshot.visible.size() * sizeof(Token) +
+                     snapshot.logits.size() * sizeof(float) + cache.size());
+  write_to(sink, snapshot, cache);
+  return std::move(sink.bytes);
 }
 
 Snapshot read_snapshot(const std::filesystem::path& path) {
-  const std::vector<std::byte> bytes = read_all(path);
-  Reader in(path, checked_body(path, bytes));
+  return read_snapshot(read_all(path), path.string());
+}
+
+Snapshot read_snapshot(std::span<const std::byte> bytes, std::string_view name) {
+  Reader in(name, checked_body(name, bytes));
   Snapshot s;
   in.number(s.model);
   visit_options([&](auto& value) { in.number(value); }, s.options);

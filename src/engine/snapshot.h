@@ -1,4 +1,5 @@
-// A stream in a file. Everything that decides what the stream will produce next is in it.
+// A stream in a file or in memory. Everything that decides what the stream will produce next is in
+// it.
 //
 // Layout, little-endian: the magic "runnel\0\1" (the last byte is the version), the fields in the
 // order of Snapshot below, the number of pinned tokens (files of older programs end without it, and
@@ -11,6 +12,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "gguf/file.h"
@@ -43,7 +45,12 @@ struct Snapshot {
 void write_snapshot(const std::filesystem::path& path, const Snapshot& snapshot,
                     std::span<const std::byte> cache);
 
+// The content of such a file.
+std::vector<std::byte> snapshot_bytes(const Snapshot& snapshot, std::span<const std::byte> cache);
+
 // Error: not a stream file, a version this library does not read, truncated or damaged.
 Snapshot read_snapshot(const std::filesystem::path& path);
+// The same from the file's content; `name` stands for the path in errors.
+Snapshot read_snapshot(std::span<const std::byte> bytes, std::string_view name);
 
 }  // namespace runnel

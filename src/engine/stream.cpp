@@ -4,57 +4,15 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/draft.h"
-#include "engine/internals.h"
-#include "engine/snapshot.h"
-#include "engine/token_history.h"
-#include "sampling/sampler.h"
+#include "engine/stream_state.h"
 
 namespace runnel {
 
-struct Stream::State {
-  const Model::Internals& model;
-  StreamOptions options;  // resolved
-  KvCache cache;
-  TokenHistory history;
-  Sampler sampler;
-  std::optional<Detokenizer> detokenizer;  // absent for a file without a vocabulary
-  std::vector<float> logits;               // for the next token; empty before anything was fed
-  std::vector<Token> visible;              // room for the visible tokens, where a step needs them
-  std::vector<Token> tried;                // room for a token and the guesses behind it
-  // Guessed tokens that have passed the model already: in the cache beyond its position, with the
-  // logits after each.
-  DraftLength draft_length;
-  std::vector<Token> ahead;
-  std::size_t n_right = 0;          // of them, used
-  std::vector<float> ahead_logits;  // [ahead.size(), vocabulary]
-  std::int64_t all_guessed = 0;     // in the stream's life
-  std::int64_t all_right = 0;
-
-  State(const Model::Internals& internals, const StreamOptions& resolved, CacheShape shape);
-
-  Decoder& decoder() const { return model.decoder_for(options.chunk); }
-  void check(std::span<const Token> tokens) const;
-  void run(std::span<const Token> tokens, Segment::Logits wanted, const LogitsVisitor& on_logits);
-  void recompute(Token token, const LogitsVisitor& on_logits);
-  void keep(std::span<const float> next_logits) {
-    logits.assign(next_logits.begin(), next_logits.end());
-  }
-  void feed_chunk(std::span<const Token> tokens);
-  std::int64_t feed(std::span<const Token> tokens, const Progress& progress);
-  float nll(std::span<const float> scores, Token token) const;
-  void prepare_step();
-  Step sample();
-  void take(Token token);
-  bool take_ahead(Token token);
-  void guess_after(Token token);
-};
-
 Stream::State::State(const Model::Internals& internals, const StreamOptions& resolved,
-                     CacheShape shape)
+                     KvCache taken)
     : model(internals),
       options(resolved),
-      cache(std::move(shape)),
+      cache(std::move(taken)),
       history(cache_policy(resolved)),
       sampler(resolved.sampling, internals.config.vocabulary_size),
       draft_length(resolved.draft) {
@@ -68,6 +26,22 @@ Stream::State::State(const Model::Internals& internals, const StreamOptions& res
   ahead_logits.reserve(n_guesses * vocabulary);
   if (options.window)
     visible.reserve(static_cast<std::size_t>(options.sinks + *options.window + 1));
+}
+
+// A vector that is copied has no room to grow, so the copy is made as the constructor makes it.
+std::unique_ptr<Stream::State> Stream::State::fork() const {
+  auto copy = std::make_unique<State>(model, options, cache.clone());
+  copy->history = history;
+  copy->sampler.set_random_state(sampler.random_state());
+  copy->detokenizer = detokenizer;
+  copy->logits.assign(logits.begin(), logits.end());
+  copy->draft_length = draft_length;
+  copy->ahead.assign(ahead.begin(), ahead.end());
+  copy->n_right = n_right;
+  copy->ahead_logits.assign(ahead_logits.begin(), ahead_logits.end());
+  copy->all_guessed = all_guessed;
+  copy->all_right = all_right;
+  return copy;
 }
 
 void Stream::State::check(std::span<const Token> tokens) const {
@@ -146,8 +120,8 @@ float Stream::State::nll(std::span<const float> scores, Token token) const {
 
 Stream Model::open(const StreamOptions& options) const {
   const StreamOptions resolved = resolve(options);
-  Stream stream(std::make_unique<Stream::State>(*internals_, resolved,
-                                                cache_shape(internals_->config, resolved)));
+  Stream stream(std::make_unique<Stream::State>(
+      *internals_, resolved, KvCache(cache_shape(internals_->config, resolved))));
   if (!resolved.pin_tokens.empty()) stream.feed(resolved.pin_tokens);
   return stream;
 }
@@ -169,11 +143,13 @@ void Stream::State::prepare_step() {
   feed_chunk({&*bos, 1});
 }
 
-Stream::Step Stream::State::sample() {
+Token Stream::State::sample() {
   if (sampler.needs_visible_tokens()) history.visible(visible);
-  Step step;
-  step.token = sampler.pick(logits, visible);
-  step.log_probability = -nll(logits, step.token);
+  return sampler.pick(logits, visible);
+}
+
+Stream::Step Stream::State::step_of(Token token) {
+  Step step = {.token = token, .log_probability = -nll(logits, token)};
   if (detokenizer) {
     step.text = detokenizer->push(step.token);
     step.end_of_generation = model.tokenizer->is_end_of_generation(step.token);
@@ -229,10 +205,20 @@ void Stream::State::guess_after(Token token) {
 
 Stream::Step Stream::next() {
   state_->prepare_step();
-  Step step = state_->sample();
+  Step step = state_->step_of(state_->sample());
   state_->take(step.token);
   return step;
 }
+
+Stream::Step Stream::push(Token token) {
+  state_->check({&token, 1});
+  state_->prepare_step();
+  Step step = state_->step_of(token);
+  state_->take(token);
+  return step;
+}
+
+Stream Stream::fork() const { return Stream(state_->fork()); }
 
 std::vector<Stream::Step> Stream::next(std::span<Stream* const> streams) {
   std::vector<Step> steps;
@@ -253,7 +239,7 @@ std::vector<Stream::Step> Stream::next(std::span<Stream* const> streams) {
   }
   for (std::size_t i = 0; i < streams.size(); ++i) {
     State& s = *streams[i]->state_;
-    steps.push_back(s.sample());
+    steps.push_back(s.step_of(s.sample()));
     const bool is_plain = s.options.policy != Policy::kRecompute && !s.take_ahead(steps[i].token);
     if (is_plain) together.push_back(i);
     if (s.options.policy == Policy::kRecompute) s.take(steps[i].token);
@@ -334,81 +320,6 @@ std::vector<Token> Stream::visible_tokens() const {
 void Stream::set_sampling(const SamplingOptions& sampling) {
   state_->sampler.set_options(sampling);
   state_->options.sampling = sampling;
-}
-
-void Stream::save(const std::filesystem::path& path) const {
-  const State& s = *state_;
-  Snapshot snapshot = {.model = fingerprint(s.model.file),
-                       .options = s.options,
-                       .position = s.history.position(),
-                       .cache_position = s.cache.position(),
-                       .cache_capacity = s.cache.capacity(),
-                       .random_state = s.sampler.random_state(),
-                       .visible = visible_tokens(),
-                       .logits = s.logits};
-  if (s.detokenizer) {
-    snapshot.pending_text = s.detokenizer->state().pending;
-    snapshot.text_at_start = s.detokenizer->state().at_start;
-  }
-  write_snapshot(path, snapshot, s.cache.raw());
-}
-
-namespace {
-
-// A checksum is no signature: what a file says is checked before it is used.
-bool has_known_options(const Snapshot& s) {
-  const auto is_up_to = [](auto value, auto last) {
-    return static_cast<int>(value) >= 0 && value <= last;
-  };
-  return is_up_to(s.options.policy, Policy::kRecompute) &&
-         is_up_to(s.options.kv_type, KvType::kQ8_0) &&
-         is_up_to(s.options.softmax, Softmax::kOffByOne);
-}
-
-bool has_possible_positions(const Snapshot& s, const StreamOptions& resolved,
-                            const CacheShape& shape) {
-  if (s.position < 0 || std::ssize(s.visible) != cache_policy(resolved).cache_position(s.position))
-    return false;
-  if (resolved.policy == Policy::kRecompute)
-    return s.cache_position >= 0 && s.cache_position <= shape.capacity;
-  if (resolved.policy == Policy::kDense &&
-      (s.cache_position > s.cache_capacity || s.cache_capacity > std::ssize(s.cache)))
-    return false;
-  return s.cache_position == s.position;
-}
-
-}  // namespace
-
-Stream Model::resume(const std::filesystem::path& path) const {
-  Snapshot snapshot = read_snapshot(path);
-  if (snapshot.model != fingerprint(internals_->file)) {
-    throw Error(fmt::format("{}: the stream was saved with another model than {}", path.string(),
-                            internals_->file.name()));
-  }
-  const auto check_fit = [&](bool fits) {
-    if (!fits)
-      throw Error(fmt::format("{}: the saved stream does not fit its own options", path.string()));
-  };
-  check_fit(has_known_options(snapshot));
-  if (snapshot.options.policy == Policy::kDense) snapshot.options.window.reset();
-  const StreamOptions resolved = resolve(snapshot.options);
-  CacheShape shape = cache_shape(internals_->config, resolved);
-  check_fit(has_possible_positions(snapshot, resolved, shape));
-  if (resolved.policy == Policy::kDense) shape.capacity = snapshot.cache_capacity;
-  auto state = std::make_unique<Stream::State>(*internals_, resolved, std::move(shape));
-  check_fit(
-      state->cache.restore(snapshot.cache, snapshot.cache_position) &&
-      (snapshot.logits.empty() || static_cast<int>(snapshot.logits.size()) == vocabulary_size()));
-  state->check(snapshot.visible);
-  state->history =
-      TokenHistory::restore(cache_policy(resolved), snapshot.visible, snapshot.position);
-  state->logits = std::move(snapshot.logits);
-  state->sampler.set_random_state(snapshot.random_state);
-  if (state->detokenizer) {
-    state->detokenizer->restore(
-        {.pending = snapshot.pending_text, .at_start = snapshot.text_at_start});
-  }
-  return Stream(std::move(state));
 }
 
 }  // namespace runnel

@@ -165,6 +165,13 @@ void KvCache::grow(std::int64_t capacity) {
   n_bytes_ = n_bytes;
 }
 
+KvCache KvCache::clone() const {
+  KvCache copy(shape_);
+  copy.restore(raw(), position_);
+  copy.origin_ = origin_;
+  return copy;
+}
+
 bool KvCache::restore(std::span<const std::byte> raw, std::int64_t position) {
   if (raw.size() != n_bytes_) return false;
   std::memcpy(buffer_.get(), raw.data(), raw.size());

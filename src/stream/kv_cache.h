@@ -68,6 +68,10 @@ class KvCache {
   std::size_t bytes() const { return n_bytes_; }
   static std::size_t bytes_of(const CacheShape& shape);
 
+  // A cache of its own with the same content, guesses beyond position() included. Error: not enough
+  // memory.
+  KvCache clone() const;
+
   // For snapshots: all that is stored, as one block of bytes() bytes, and the position that goes
   // with it.
   std::span<const std::byte> raw() const { return {buffer_.get(), n_bytes_}; }

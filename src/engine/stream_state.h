@@ -1,0 +1,59 @@
+// What a Stream holds. Its functions are in three files: the endless loop (stream.cpp), saving and
+// resuming (saved_stream.cpp), and looking into it (stream_study.cpp).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "engine/draft.h"
+#include "engine/internals.h"
+#include "engine/token_history.h"
+#include "sampling/sampler.h"
+
+namespace runnel {
+
+struct Stream::State {
+  const Model::Internals& model;
+  StreamOptions options;  // resolved
+  KvCache cache;
+  TokenHistory history;
+  Sampler sampler;
+  std::optional<Detokenizer> detokenizer;  // absent for a file without a vocabulary
+  std::vector<float> logits;               // for the next token; empty before anything was fed
+  std::vector<Token> visible;              // room for the visible tokens, where a step needs them
+  std::vector<Token> tried;                // room for a token and the guesses behind it
+  // Guessed tokens that have passed the model already: in the cache beyond its position, with the
+  // logits after each.
+  DraftLength draft_length;
+  std::vector<Token> ahead;
+  std::size_t n_right = 0;          // of them, used
+  std::vector<float> ahead_logits;  // [ahead.size(), vocabulary]
+  std::int64_t all_guessed = 0;     // in the stream's life
+  std::int64_t all_right = 0;
+
+  // Borrows the model. `taken` is a cache of the shape that `resolved` asks for.
+  State(const Model::Internals& internals, const StreamOptions& resolved, KvCache taken);
+  std::unique_ptr<State> fork() const;
+
+  Decoder& decoder() const { return model.decoder_for(options.chunk); }
+  void check(std::span<const Token> tokens) const;
+  void run(std::span<const Token> tokens, Segment::Logits wanted, const LogitsVisitor& on_logits);
+  void recompute(Token token, const LogitsVisitor& on_logits);
+  void keep(std::span<const float> next_logits) {
+    logits.assign(next_logits.begin(), next_logits.end());
+  }
+  void feed_chunk(std::span<const Token> tokens);
+  std::int64_t feed(std::span<const Token> tokens, const Progress& progress);
+  float nll(std::span<const float> scores, Token token) const;
+  void prepare_step();
+  Token sample();
+  Step step_of(Token token);
+  void take(Token token);
+  bool take_ahead(Token token);
+  void guess_after(Token token);
+};
+
+}  // namespace runnel
