@@ -12,11 +12,12 @@ declare -A allowed=(
   [base]="" [kernels]="" [gguf]="" [sampling]=""
   [tokenizer]="gguf"
   [stream]="kernels"
-  [model]="kernels stream gguf"
-  [engine]="model kernels stream gguf tokenizer sampling"
-  [eval]="engine model kernels stream gguf tokenizer sampling"
-  [server]="engine model kernels stream gguf tokenizer sampling"
-  [cli]="eval server engine model kernels stream gguf tokenizer sampling"
+  [device]="kernels stream"
+  [model]="device kernels stream gguf"
+  [engine]="model device kernels stream gguf tokenizer sampling"
+  [eval]="engine model device kernels stream gguf tokenizer sampling"
+  [server]="engine model device kernels stream gguf tokenizer sampling"
+  [cli]="eval server engine model device kernels stream gguf tokenizer sampling"
 )
 for folder in src/*/; do
   name=$(basename "$folder")

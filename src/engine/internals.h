@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/thread_pool.h"
+#include "device/device.h"
 #include "gguf/file.h"
 #include "model/config.h"
 #include "model/decoder.h"
@@ -26,6 +27,7 @@ struct Model::Internals {
   Config config;                         // empty when only the vocabulary was loaded
   Weights weights;
   std::unique_ptr<ThreadPool> threads;
+  std::unique_ptr<Device> device;
   // One step at a time: whoever computes holds the mutex and asks for a decoder of at least so many
   // tokens.
   mutable std::mutex mutex;

@@ -48,7 +48,7 @@ Decoder& Model::Internals::decoder_for(int n_tokens) const {
   if (decoder != nullptr && decoder->max_tokens() >= n_tokens) return *decoder;
   decoder.reset();  // before the larger one takes its memory
   try {
-    decoder = std::make_unique<Decoder>(config, weights, *threads, n_tokens);
+    decoder = std::make_unique<Decoder>(config, weights, *threads, *device, n_tokens);
   } catch (const std::bad_alloc&) {
     throw Error(fmt::format("{}: not enough memory for steps of {} tokens", file.name(), n_tokens));
   }
@@ -97,6 +97,7 @@ std::unique_ptr<Model::Internals> Model::Internals::load(gguf::File opened,
   internals->weights = load_weights(file, internals->config);
   if (internals->made.data) internals->weights.stored = StoredPages::kGo;
   internals->threads = std::make_unique<ThreadPool>(options.threads);
+  internals->device = make_cpu_device(*internals->threads);
   try {
     pack_weights(internals->weights, *internals->threads);
   } catch (const std::bad_alloc&) {

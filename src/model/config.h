@@ -7,12 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "device/terms.h"
 #include "model/rope.h"
 
 namespace runnel {
-
-enum class Norm { kRms, kLayer };
-enum class Activation { kSilu, kGelu, kSwigluOai };
 
 struct Config {
   std::string architecture;  // "llama"

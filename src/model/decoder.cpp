@@ -1,30 +1,87 @@
-// One step of the model, from the batch to the logits. Attention and the feed-forward half have
-// files of their own.
+// One step of the model, from the batch to the logits.
+#include "model/decoder.h"
+
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 
-#include "kernels/dequantize.h"
-#include "model/decoder_buffers.h"
+#include "model/alibi.h"
 
 namespace runnel {
 namespace {
 
-constexpr int kDecodeQueryRows = 8;
+std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+constexpr int kAllAngles = 0;  // of layers that see all their stream's cache
+constexpr int kLocalAngles = 1;
+
+StepSizes step_sizes(const Config& c, int max_tokens) {
+  return {.max_tokens = max_tokens,
+          .dim = c.dim,
+          .largest_input = std::max({c.dim, c.q_dim(), c.ffn_dim}),
+          .ffn_dim = c.ffn_dim,
+          .q_dim = c.q_dim(),
+          .head_dim = c.head_dim,
+          .vocabulary_size = c.vocabulary_size,
+          .n_experts = c.n_experts,
+          .n_experts_used = c.n_experts_used};
+}
 
 }  // namespace
 
-Decoder::Decoder(const Config& config, const Weights& weights, ThreadPool& threads, int max_tokens)
+// Cosines and sines of the batch's rows for one Rope, at the position in the stream and at that in
+// the cache.
+struct Decoder::Angles {
+  std::vector<float> cosines, sines, sink_cosines, sink_sines;  // [max_tokens, n_pairs]
+
+  Angles(const Rope& rope, int max_tokens)
+      : cosines(size(rope.n_pairs()) * size(max_tokens)),
+        sines(cosines),
+        sink_cosines(cosines),
+        sink_sines(cosines) {}
+
+  void set(const Rope& rope, int row, std::int64_t position, std::int64_t cache_position) {
+    if (rope.n_pairs() == 0) return;  // no rotation
+    const std::size_t at = size(row) * size(rope.n_pairs());
+    rope_angles(rope, position, &cosines[at], &sines[at]);
+    if (cache_position != position)
+      rope_angles(rope, cache_position, &sink_cosines[at], &sink_sines[at]);
+  }
+  AngleTable table(const Rope& rope) const {
+    return {rope.n_pairs(), cosines.data(), sines.data(), sink_cosines.data(), sink_sines.data()};
+  }
+};
+
+Decoder::Decoder(const Config& config, const Weights& weights, ThreadPool& threads, Device& device,
+                 int max_tokens)
     : config_(config),
       weights_(weights),
       threads_(threads),
-      kernels_(kernels::best_table()),
       max_tokens_(max_tokens),
-      buffers_(std::make_unique<Buffers>(config, max_tokens, threads.size())) {}
+      operations_(device.operations(step_sizes(config, max_tokens))) {
+  x_ = operations_->rows(config.dim);
+  h_ = operations_->rows(config.is_parallel ? config.dim : 0);
+  ffn_h_ = operations_->rows(config.is_parallel ? config.dim : 0);
+  q_ = operations_->rows(config.q_dim());
+  k_ = operations_->rows(config.kv_dim());
+  v_ = operations_->rows(config.kv_dim());
+  rows_.reserve(size(max_tokens));
+  wanted_rows_.reserve(size(max_tokens));
+  for (const Rope* rope : {&config.rope, &config.local_rope}) {
+    angles_.emplace_back(*rope, max_tokens);
+    angle_tables_.push_back(angles_.back().table(*rope));
+  }
+  if (config.max_alibi_bias > 0)
+    alibi_slopes_ = alibi_slopes(config.n_heads, config.max_alibi_bias);
+}
 
 Decoder::~Decoder() = default;
 
-int Decoder::n_rows() const { return static_cast<int>(buffers_->rows.size()); }
+void Decoder::observe_attention(AttentionVisitor visitor) {
+  is_observed_ = static_cast<bool>(visitor);
+  operations_->observe_attention(std::move(visitor));
+}
 
 void Decoder::step(std::span<const Segment> batch, const LogitsVisitor& on_logits) {
   plan(batch);
@@ -35,29 +92,9 @@ void Decoder::step(std::span<const Segment> batch, const LogitsVisitor& on_logit
     segment.cache->advance(static_cast<int>(segment.tokens.size()));
 }
 
-void Decoder::layer(int index) {
-  const LayerWeights& w = weights_.layers[size(index)];
-  Buffers& b = *buffers_;
-  normalize(w.attention_norm, b.x.data(), b.h.data());
-  attention(index, b.h.data(), b.attended.data());
-  if (b.rows.empty()) return;
-  if (config_.is_parallel) {
-    if (w.ffn_norm) normalize(w.ffn_norm, b.x.data(), b.h.data());
-    feed_forward(w, b.h.data(), b.fed.data());
-    add_to_residual(w.attention_post_norm, b.attended.data());
-    add_to_residual(w.ffn_post_norm, b.fed.data());
-    return;
-  }
-  add_to_residual(w.attention_post_norm, b.attended.data());
-  normalize(w.ffn_norm, b.x.data(), b.h.data());
-  feed_forward(w, b.h.data(), b.fed.data());
-  add_to_residual(w.ffn_post_norm, b.fed.data());
-}
-
 void Decoder::plan(std::span<const Segment> batch) {
-  Buffers& b = *buffers_;
-  b.rows.clear();
-  b.logit_rows.clear();
+  rows_.clear();
+  wanted_rows_.clear();
   for (std::size_t s = 0; s < batch.size(); ++s) {
     KvCache& cache = *batch[s].cache;
     cache.reserve(static_cast<int>(batch[s].tokens.size()));
@@ -68,173 +105,103 @@ void Decoder::plan(std::span<const Segment> batch) {
       const bool is_wanted =
           batch[s].logits == Segment::Logits::kAll ||
           (batch[s].logits == Segment::Logits::kLast && t + 1 == batch[s].tokens.size());
-      if (is_wanted) b.logit_rows.push_back(b.rows.size());
-      b.rows.push_back({batch[s].tokens[t], s, &cache, position,
-                        cache.policy().cache_position(position), sink_logit});
+      if (is_wanted) wanted_rows_.push_back(rows_.size());
+      rows_.push_back({batch[s].tokens[t], s, &cache, position,
+                       cache.policy().cache_position(position), sink_logit});
     }
   }
-  threads_.run(n_rows(), [&](int i, int) {
-    const Row& row = b.rows[size(i)];
+  threads_.run(static_cast<int>(rows_.size()), [&](int i, int) {
+    const StepRow& row = rows_[size(i)];
     const std::int64_t origin = row.cache->origin();
-    b.angles.set(config_.rope, i, origin + row.position, origin + row.cache_position);
-    b.local_angles.set(config_.local_rope, i, origin + row.position, origin + row.cache_position);
+    angles_[kAllAngles].set(config_.rope, i, origin + row.position, origin + row.cache_position);
+    angles_[kLocalAngles].set(config_.local_rope, i, origin + row.position,
+                              origin + row.cache_position);
   });
-  plan_attention();
+  operations_->begin({rows_, angle_tables_});
 }
 
-// Cuts the queries of each segment and KV head into tasks of a few rows, so that a tile of keys
-// widened once serves them all.
-void Decoder::plan_attention() {
-  Buffers& b = *buffers_;
-  b.attention_tasks.clear();
-  for (int first = 0, n = 0; first < n_rows(); first += n) {
-    const auto begin = b.rows.begin() + first;
-    n = static_cast<int>(
-        std::find_if(begin, b.rows.end(),
-                     [&](const Row& row) { return row.segment != begin->segment; }) -
-        begin);
-    const int most = n == 1 ? kDecodeQueryRows : kernels_.query_rows;
-    const int heads = std::min(config_.group(), most);
-    const int tokens = std::max(1, most / heads);
-    for (int kv_head = 0; kv_head < config_.n_kv_heads; ++kv_head) {
-      for (int head = 0; head < config_.group(); head += heads) {
-        for (int t = 0; t < n; t += tokens) {
-          b.attention_tasks.push_back({first + t, std::min(tokens, n - t), kv_head,
-                                       kv_head * config_.group() + head,
-                                       std::min(heads, config_.group() - head)});
-        }
-      }
-    }
-  }
+void Decoder::embed() { operations_->embed(weights_.embeddings, config_.embedding_scale, x_); }
+
+void Decoder::layer(int index) {
+  if (config_.is_parallel) return parallel_layer(index);
+  const LayerWeights& w = weights_.layers[size(index)];
+  attention(index, {x_, norm(w.attention_norm)});
+  feed_forward(index, {x_, norm(w.ffn_norm)});
 }
 
-// The batch without the rows whose logits nobody wants: after the last layer's keys and values are
+// Both branches leave the residual stream where the layer begins.
+void Decoder::parallel_layer(int index) {
+  const LayerWeights& w = weights_.layers[size(index)];
+  operations_->normalize(norm(w.attention_norm), x_, h_);
+  if (w.ffn_norm) operations_->normalize(norm(w.ffn_norm), x_, ffn_h_);
+  attention(index, {h_, {}});
+  feed_forward(index, {w.ffn_norm ? ffn_h_ : h_, {}});
+}
+
+void Decoder::attention(int index, const Input& input) {
+  const LayerWeights& w = weights_.layers[size(index)];
+  const AttentionLayer layer = attention_layer(index);
+  operations_->multiply(input, std::array{Product{&w.q, q_}, Product{&w.k, k_}, Product{&w.v, v_}});
+  operations_->rotate_and_store(layer, q_, k_, v_);
+  if (index + 1 == config_.n_layers && !is_observed_) keep_wanted_rows();
+  if (!rows_.empty()) operations_->attend(layer, q_, {x_, norm(w.attention_post_norm)});
+}
+
+void Decoder::feed_forward(int index, const Input& input) {
+  if (rows_.empty()) return;
+  const LayerWeights& w = weights_.layers[size(index)];
+  const FfnLayer layer = {config_.activation, config_.is_gated};
+  const Residual residual = {x_, norm(w.ffn_post_norm)};
+  if (w.experts.empty()) return operations_->feed_forward(layer, w.ffn, input, residual);
+  operations_->experts({&w.router, w.experts, config_.n_experts_used, layer}, input, residual);
+}
+
+// The step without the rows whose logits nobody wants: after the last layer's keys and values are
 // stored, nothing depends on them.
 void Decoder::keep_wanted_rows() {
-  Buffers& b = *buffers_;
-  if (b.logit_rows.size() == b.rows.size()) return;
-  for (std::size_t to = 0; to < b.logit_rows.size(); ++to) {
-    const std::size_t from = b.logit_rows[to];
-    b.rows[to] = b.rows[from];
-    for (Vector* v : {&b.x, &b.h})
-      std::copy_n(&(*v)[from * size(config_.dim)], config_.dim, &(*v)[to * size(config_.dim)]);
-    for (Vector* v : {&b.q, &b.sink_q})
-      std::copy_n(&(*v)[from * size(config_.q_dim())], config_.q_dim(),
-                  &(*v)[to * size(config_.q_dim())]);
-    b.logit_rows[to] = to;
-  }
-  b.rows.resize(b.logit_rows.size());
-  plan_attention();
-}
-
-void Decoder::embed() {
-  Buffers& b = *buffers_;
-  threads_.run(n_rows(), [&](int i, int) {
-    const Matrix& table = weights_.embeddings;
-    float* x = &b.x[size(i) * size(config_.dim)];
-    const std::byte* row = table.data + size(b.rows[size(i)].token) * table.row_bytes();
-    kernels::dequantize_row(table.type, row, x, config_.dim);
-    if (config_.embedding_scale == 1) return;
-    for (int d = 0; d < config_.dim; ++d) x[d] *= config_.embedding_scale;
-  });
+  if (wanted_rows_.size() == rows_.size()) return;
+  for (std::size_t to = 0; to < wanted_rows_.size(); ++to) rows_[to] = rows_[wanted_rows_[to]];
+  rows_.resize(wanted_rows_.size());
+  operations_->keep(wanted_rows_, rows_);
+  for (std::size_t i = 0; i < wanted_rows_.size(); ++i) wanted_rows_[i] = i;
 }
 
 void Decoder::logits(const LogitsVisitor& on_logits) {
-  Buffers& b = *buffers_;
-  const std::size_t dim = size(config_.dim);
-  const std::size_t vocabulary = size(config_.vocabulary_size);
   keep_wanted_rows();
-  normalize(weights_.output_norm, b.x.data(), b.h.data());
-  for (std::size_t first = 0; first < b.rows.size(); first += kLogitRows) {
-    const std::size_t n = std::min<std::size_t>(kLogitRows, b.rows.size() - first);
-    multiply(std::array{
-        product_of(weights_.output, &b.h[first * dim], static_cast<int>(n), b.logits.data())});
-    for (std::size_t i = 0; i < n; ++i) {
-      float* row = &b.logits[i * vocabulary];
-      if (config_.final_softcap > 0)
-        kernels_.softcap(row, config_.final_softcap, config_.vocabulary_size);
-      const Row& token = b.rows[first + i];
-      on_logits(token.segment, size(token.position - token.cache->position()), {row, vocabulary});
-    }
-  }
+  if (rows_.empty()) return;
+  const Input input = {x_, norm(weights_.output_norm)};
+  operations_->logits(input, weights_.output, config_.final_softcap,
+                      [&](std::size_t i, std::span<const float> logits) {
+                        const StepRow& row = rows_[i];
+                        on_logits(row.segment, size(row.position - row.cache->position()), logits);
+                      });
 }
 
-void Decoder::normalize(const NormWeights& w, const float* x, float* out) {
-  const float* weight = w.weight.data();
-  const float* bias = w.bias.empty() ? nullptr : w.bias.data();
-  threads_.run(n_rows(), [&](int row, int) {
-    const std::size_t at = size(row) * size(config_.dim);
-    if (config_.norm == Norm::kRms) {
-      kernels_.rms_norm(x + at, weight, config_.norm_epsilon, out + at, config_.dim);
-    } else {
-      kernels_.layer_norm(x + at, weight, bias, config_.norm_epsilon, out + at, config_.dim);
-    }
-  });
+Normalization Decoder::norm(const NormWeights& weights) const {
+  return {weights ? &weights : nullptr, config_.norm, config_.norm_epsilon};
 }
 
-void Decoder::add_to_residual(const NormWeights& post_norm, float* update) {
-  if (post_norm) normalize(post_norm, update, update);
-  threads_.run(n_rows(), [&](int row, int) {
-    const std::size_t at = size(row) * size(config_.dim);
-    kernels_.add(update + at, &buffers_->x[at], config_.dim);
-  });
-}
-
-// Several products of the same inputs in one parallel run, each cut into groups of rows.
-void Decoder::multiply(std::span<kernels::Matmul> products) {
-  prepare_inputs(products);
-  std::int64_t n_groups = 0;
-  for (const kernels::Matmul& m : products) n_groups += kernels::n_groups(m.w.rows);
-  const auto run = [&](std::int64_t first, std::int64_t last, int thread) {
-    for (const kernels::Matmul& m : products) {
-      const std::int64_t n = kernels::n_groups(m.w.rows);
-      if (first < n && last > 0) multiply_groups(m, std::max<std::int64_t>(first, 0), last, thread);
-      first -= n;
-      last -= n;
-    }
-  };
-  run_groups(n_groups, 1, group_bytes(products.front().w), products.front().n_tokens, run);
-}
-
-// The groups of rows [first, last), or as many of them as there are.
-void Decoder::multiply_groups(const kernels::Matmul& m, std::int64_t first, std::int64_t last,
-                              int thread) {
-  kernels_.matmul(m, first * kernels::kGroupRows, std::min(m.w.rows, last * kernels::kGroupRows),
-                  buffers_->scratch_of(thread));
-}
-
-// What the kernels make of the inputs, once for all the products, if it is not made yet.
-void Decoder::prepare_inputs(std::span<kernels::Matmul> products) {
-  if (products.front().inputs != nullptr) return;
-  unsigned forms = 0;
-  for (const kernels::Matmul& m : products) forms |= kernels_.wanted_inputs(m.w);
-  if (forms == 0) return;
-  const kernels::Matmul& m = products.front();
-  std::byte* inputs = buffers_->inputs.get();
-  constexpr int kTogether = kernels::kInputGroup;  // tokens that share cache lines of inputs
-  threads_.run((m.n_tokens + kTogether - 1) / kTogether, [&](int task, int) {
-    const int end = std::min(m.n_tokens, (task + 1) * kTogether);
-    for (int t = task * kTogether; t < end; ++t)
-      kernels_.prepare(forms, m.x + t * m.x_stride, m.w.cols, 0, m.w.cols, t, m.n_tokens, inputs);
-  });
-  for (kernels::Matmul& product : products) product.inputs = inputs;
-}
-
-// The product with room for its inputs, if tasks that make some multiple of `n_columns` columns of
-// x can prepare them at once, while they are near, by prepare_part().
-kernels::Matmul Decoder::with_parts(kernels::Matmul product, std::int64_t n_columns,
-                                    std::byte* inputs) {
-  const bool wants_parts = kernels_.wanted_inputs(product.w) != 0;
-  if (wants_parts && n_columns % kernels_.input_columns == 0) product.inputs = inputs;
-  return product;
-}
-
-// The columns [first, last) of a row of x.
-void Decoder::prepare_part(const kernels::Matmul& m, int row, std::int64_t first,
-                           std::int64_t last) const {
-  if (m.inputs == nullptr) return;
-  kernels_.prepare(kernels_.wanted_inputs(m.w), m.x + row * m.x_stride, m.w.cols, first, last, row,
-                   m.n_tokens, m.inputs);
+AttentionLayer Decoder::attention_layer(int index) const {
+  const Config& c = config_;
+  const LayerWeights& w = weights_.layers[size(index)];
+  const bool is_local = c.local_window(index) > 0;
+  return {.layer = index,
+          .cache_layer = index,
+          .n_heads = c.n_heads,
+          .n_kv_heads = c.n_kv_heads,
+          .head_dim = c.head_dim,
+          .rope = is_local ? c.local_rope.style : c.rope.style,
+          .angles = is_local ? kLocalAngles : kAllAngles,
+          .q_norm = w.q_norm ? &w.q_norm : nullptr,
+          .k_norm = w.k_norm ? &w.k_norm : nullptr,
+          .norm_epsilon = c.norm_epsilon,
+          .clamp = c.qkv_clamp,
+          .scale = c.attention_scale > 0 ? c.attention_scale
+                                         : 1.0f / std::sqrt(static_cast<float>(c.head_dim)),
+          .softcap = c.attention_softcap,
+          .alibi_slopes = alibi_slopes_,
+          .sink_logits = w.sink_logits,
+          .output = &w.output};
 }
 
 }  // namespace runnel

@@ -29,18 +29,6 @@ std::vector<double> yarn_kept(int dims, double base, const RopeScaling& s) {
   return kept;
 }
 
-// Pairs (first[i * kStep], second[i * kStep]). What is said not to overlap fills vectors.
-template <int kStep>
-void rotate_pairs(int n_pairs, const float* __restrict cosines, const float* __restrict sines,
-                  float* __restrict first, float* __restrict second) {
-  for (int i = 0; i < n_pairs; ++i) {
-    const float x = first[i * kStep];
-    const float y = second[i * kStep];
-    first[i * kStep] = x * cosines[i] - y * sines[i];
-    second[i * kStep] = x * sines[i] + y * cosines[i];
-  }
-}
-
 }  // namespace
 
 Rope make_rope(RopeStyle style, int dims, double base, const RopeScaling& scaling,
@@ -75,13 +63,6 @@ void rope_angles(const Rope& rope, std::int64_t position, float* cosines, float*
     cosines[i] = static_cast<float>(cosine - error * sine) * rope.magnitude;
     sines[i] = static_cast<float>(sine + error * cosine) * rope.magnitude;
   }
-}
-
-void rotate(const Rope& rope, const float* cosines, const float* sines, float* head) {
-  const int n_pairs = rope.n_pairs();
-  rope.style == RopeStyle::kInterleaved
-      ? rotate_pairs<2>(n_pairs, cosines, sines, head, head + 1)
-      : rotate_pairs<1>(n_pairs, cosines, sines, head, head + n_pairs);
 }
 
 }  // namespace runnel

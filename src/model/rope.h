@@ -6,13 +6,9 @@
 #include <span>
 #include <vector>
 
-namespace runnel {
+#include "device/terms.h"
 
-enum class RopeStyle {
-  kNone,
-  kInterleaved,  // pairs (2i, 2i + 1): Llama's GGUF files
-  kHalves,       // pairs (i, i + dims / 2): GPT-NeoX and most others
-};
+namespace runnel {
 
 struct Rope {
   RopeStyle style = RopeStyle::kNone;
@@ -39,8 +35,5 @@ Rope make_rope(RopeStyle style, int dims, double base, const RopeScaling& scalin
 // Cosines and sines of a position, [n_pairs] each. Angles are formed in double, product error
 // included, so that a position of 10^10 is as exact as one of 10.
 void rope_angles(const Rope& rope, std::int64_t position, float* cosines, float* sines);
-
-// Rotates one head in place: in [head_dim], of which the first 2 * n_pairs are rotated.
-void rotate(const Rope& rope, const float* cosines, const float* sines, float* head);
 
 }  // namespace runnel

@@ -8,32 +8,11 @@
 
 #include "base/large_pages.h"
 #include "base/thread_pool.h"
+#include "device/weights.h"
 #include "gguf/file.h"
-#include "kernels/kernels.h"
 #include "model/config.h"
 
 namespace runnel {
-
-using kernels::Matrix;
-using Vector = std::vector<float>;  // empty: absent
-
-struct Linear {
-  Matrix weight;  // [out, in]; null: absent
-  Vector bias;    // [out] or absent
-};
-
-struct NormWeights {
-  Vector weight;  // absent: no normalisation here
-  Vector bias;
-  explicit operator bool() const { return !weight.empty(); }
-};
-
-// One gated ffn, or one expert.
-struct FeedForward {
-  Linear gate;  // absent where the ffn is not gated
-  Linear up;
-  Linear down;
-};
 
 struct LayerWeights {
   NormWeights attention_norm;

@@ -46,7 +46,8 @@ class LoadedDecoder {
         config_(read_config(file_)),
         weights_(load_weights(file_, config_)),
         threads_(threads),
-        decoder_(config_, weights_, threads_, max_tokens) {}
+        device_(make_cpu_device(threads_)),
+        decoder_(config_, weights_, threads_, *device_, max_tokens) {}
 
   // From here on as Model::load() leaves it: quantised weights packed for the integer kernels.
   void pack() { pack_weights(weights_, threads_); }
@@ -105,6 +106,7 @@ class LoadedDecoder {
   Config config_;
   Weights weights_;
   ThreadPool threads_;
+  std::unique_ptr<Device> device_;
   Decoder decoder_;
 };
 

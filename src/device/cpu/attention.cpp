@@ -1,0 +1,174 @@
+// Attention: rotation, the cache, and the tasks of the kernel.
+#include <algorithm>
+
+#include "device/cpu/cpu_operations.h"
+#include "device/cpu/rotate.h"
+
+namespace runnel::cpu {
+
+// Cuts the queries of each segment and KV head into tasks of a few rows, so that a tile of keys
+// widened once serves them all.
+void CpuOperations::cut_attention(const AttentionLayer& layer) {
+  constexpr int kDecodeQueryRows = 8;
+  const AttentionCut cut = {layer.n_heads, layer.n_kv_heads};
+  if (cut == attention_cut_) return;
+  attention_cut_ = cut;
+  attention_tasks_.clear();
+  const int group = layer.n_heads / layer.n_kv_heads;
+  for (int first = 0, n = 0; first < n_rows(); first += n) {
+    const auto begin = step_.rows.begin() + first;
+    n = static_cast<int>(
+        std::find_if(begin, step_.rows.end(),
+                     [&](const StepRow& row) { return row.segment != begin->segment; }) -
+        begin);
+    const int most = n == 1 ? kDecodeQueryRows : kernels_.query_rows;
+    const int heads = std::min(group, most);
+    const int tokens = std::max(1, most / heads);
+    for (int kv_head = 0; kv_head < layer.n_kv_heads; ++kv_head) {
+      for (int head = 0; head < group; head += heads) {
+        for (int t = 0; t < n; t += tokens) {
+          attention_tasks_.push_back({first + t, std::min(tokens, n - t), kv_head,
+                                      kv_head * group + head, std::min(heads, group - head)});
+        }
+      }
+    }
+  }
+}
+
+void CpuOperations::rotate_and_store(const AttentionLayer& layer, Rows q, Rows k, Rows v) {
+  threads_.run(n_rows(), [&](int row, int) { finish_row(layer, row, q, k, v); });
+}
+
+// Finishes one token's queries, key and value, and writes key and value to the cache.
+void CpuOperations::finish_row(const AttentionLayer& layer, int row, Rows q_rows, Rows k_rows,
+                               Rows v_rows) {
+  const AngleTable& angles = step_.angles[size(layer.angles)];
+  const std::size_t angle = size(row) * size(angles.n_pairs);
+  const StepRow& token = step_.rows[size(row)];
+  const int head_dim = layer.head_dim;
+  float* q = at(q_rows, row);
+  float* sink_q = &sink_q_[size(row) * size(sizes_.q_dim)];
+  float* k = at(k_rows, row);
+  float* v = at(v_rows, row);
+  const auto norm_head = [&](const NormWeights* norm, float* head) {
+    if (norm != nullptr)
+      kernels_.rms_norm(head, norm->weight.data(), layer.norm_epsilon, head, head_dim);
+  };
+  if (layer.clamp > 0) {
+    const auto clamp = [&](float* x, int n) {
+      for (int i = 0; i < n; ++i) x[i] = std::clamp(x[i], -layer.clamp, layer.clamp);
+    };
+    clamp(q, q_rows.width), clamp(k, k_rows.width), clamp(v, v_rows.width);
+  }
+  for (int head = 0; head < layer.n_heads; ++head) {
+    float* query = q + head * head_dim;
+    norm_head(layer.q_norm, query);
+    if (layer.rope == RopeStyle::kNone) continue;
+    if (token.cache_position != token.position) {
+      float* sink_query = sink_q + head * head_dim;
+      std::copy_n(query, head_dim, sink_query);
+      rotate(layer.rope, angles.n_pairs, angles.sink_cosines + angle, angles.sink_sines + angle,
+             sink_query);
+    }
+    rotate(layer.rope, angles.n_pairs, angles.cosines + angle, angles.sines + angle, query);
+  }
+  for (int head = 0; head < layer.n_kv_heads; ++head) {
+    float* key = k + head * head_dim;
+    norm_head(layer.k_norm, key);
+    if (layer.rope != RopeStyle::kNone)
+      rotate(layer.rope, angles.n_pairs, angles.cosines + angle, angles.sines + angle, key);
+    token.cache->store(layer.cache_layer, head, token.position, key, v + head * head_dim);
+  }
+}
+
+void CpuOperations::attend(const AttentionLayer& layer, Rows q, const Residual& residual) {
+  cut_attention(layer);
+  const kernels::Matmul output =
+      with_parts(product_of(*layer.output, heads_.data(), n_rows(), update_.data()), layer.head_dim,
+                 inputs_.get());
+  threads_.run(static_cast<int>(attention_tasks_.size()), [&](int i, int thread) {
+    attend_task(layer, attention_tasks_[size(i)], q, output, thread);
+  });
+  multiply(std::array{output});
+  add(residual, update_.data());
+}
+
+void CpuOperations::attend_task(const AttentionLayer& layer, const AttentionTask& task, Rows q,
+                                const kernels::Matmul& output, int thread) {
+  const StepRow& first = step_.rows[size(task.first_row)];
+  const StepRow& last = step_.rows[size(task.first_row + task.n_rows - 1)];
+  const LayerSight& sight = first.cache->sight(layer.cache_layer);
+  const std::int64_t oldest_tile = sight.oldest(first.position) / kernels::kTile;
+  const kernels::Attention attention = {
+      .format = first.cache->format(),
+      .head_dim = layer.head_dim,
+      .sinks = first.cache->sinks(layer.cache_layer, task.kv_head),
+      .ring = first.cache->ring(layer.cache_layer, task.kv_head),
+      .n_sinks = static_cast<int>(std::min<std::int64_t>(sight.sinks, last.position + 1)),
+      .window = sight.window,
+      .sink_reach = sight.sink_reach,
+      .first = sight.sinks,
+      .oldest_tile = oldest_tile,
+      // While all rows are sinks the ring holds nothing.
+      .newest_tile = std::max(last.position / kernels::kTile, oldest_tile - 1),
+      .scale = layer.scale,
+      .softcap = layer.softcap};
+  kernels::QueryRow rows[kernels::kMaxQueryRows];
+  int n = 0;
+  for (int r = task.first_row; r < task.first_row + task.n_rows; ++r) {
+    const StepRow& row = step_.rows[size(r)];
+    const bool is_rotated_twice =
+        row.cache_position != row.position && layer.rope != RopeStyle::kNone;
+    for (int head = task.first_head; head < task.first_head + task.n_heads; ++head) {
+      const std::int64_t of_head = std::int64_t{head} * layer.head_dim;
+      float sink_logit = row.sink_logit;
+      if (!layer.sink_logits.empty()) {  // -inf adds nothing to it
+        const float both[] = {sink_logit, layer.sink_logits[size(head)]};
+        sink_logit = kernels_.log_sum_exp(both, 2);
+      }
+      const float* query = at(q, r) + of_head;
+      rows[n++] = {.query = query,
+                   .sink_query = is_rotated_twice
+                                     ? &sink_q_[size(r) * size(sizes_.q_dim) + size(of_head)]
+                                     : query,
+                   .out = &heads_[size(r) * size(q.width) + size(of_head)],
+                   .position = row.position,
+                   .cache_position = row.cache_position,
+                   .bias_slope = layer.alibi_slopes.empty() ? 0.0f : layer.alibi_slopes[size(head)],
+                   .sink_logit = sink_logit};
+    }
+  }
+  if (visitor_) {
+    Vector& study = study_[size(thread)];
+    study.resize(size(attention.n_weights() * n));
+    for (int i = 0; i < n; ++i) rows[i].weights = study.data() + attention.n_weights() * i;
+  }
+  kernels_.attend(attention, rows, n, scratch_of(thread));
+  for (int r = task.first_row; r < task.first_row + task.n_rows; ++r) {
+    prepare_part(output, r, std::int64_t{task.first_head} * layer.head_dim,
+                 std::int64_t{task.first_head + task.n_heads} * layer.head_dim);
+  }
+  if (visitor_) report_attention(layer, task, {rows, size(n)}, attention);
+}
+
+void CpuOperations::report_attention(const AttentionLayer& layer, const AttentionTask& task,
+                                     std::span<const kernels::QueryRow> rows,
+                                     const kernels::Attention& attention) const {
+  const std::int64_t n_sink_weights = attention.n_sink_tiles() * kernels::kTile;
+  const std::size_t n_window_weights = size(attention.n_window_tiles() * kernels::kTile);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const StepRow& row = step_.rows[size(task.first_row) + i / size(task.n_heads)];
+    const StepRow& first_of_segment =
+        *std::find_if(step_.rows.begin(), step_.rows.end(),
+                      [&](const StepRow& r) { return r.segment == row.segment; });
+    visitor_({.segment = row.segment,
+              .token = size(row.position - first_of_segment.position),
+              .layer = layer.layer,
+              .head = task.first_head + static_cast<int>(i) % task.n_heads,
+              .sinks = {rows[i].weights, size(attention.n_sinks)},
+              .first_position = attention.oldest_tile * kernels::kTile,
+              .window = {rows[i].weights + n_sink_weights, n_window_weights}});
+  }
+}
+
+}  // namespace runnel::cpu

@@ -1,0 +1,114 @@
+// Rows, norms, the residual stream, embeddings and logits.
+#include "device/cpu/cpu_operations.h"
+
+#include <algorithm>
+
+#include "kernels/dequantize.h"
+
+namespace runnel::cpu {
+namespace {
+
+constexpr int kLogitRows = 32;  // rows of logits computed together
+
+}  // namespace
+
+CpuOperations::CpuOperations(const StepSizes& s, ThreadPool& threads)
+    : sizes_(s), threads_(threads), kernels_(kernels::best_table()) {
+  const std::size_t n = size(s.max_tokens);
+  normalised_.resize(n * size(s.dim));
+  update_.resize(n * size(s.dim));
+  for (Vector* buffer : {&sink_q_, &heads_}) buffer->resize(n * size(s.q_dim));
+  for (Vector* buffer : {&gate_, &up_}) buffer->resize(n * size(s.ffn_dim));
+  logits_.resize(size(std::min(s.max_tokens, kLogitRows)) * size(s.vocabulary_size));
+  inputs_ = take_pages(kernels_.input_bytes(s.largest_input, s.max_tokens));
+  down_inputs_ = take_pages(kernels_.input_bytes(s.ffn_dim, s.max_tokens));
+  scratch_.assign(size(threads.size()),
+                  cache_lines(std::max(kernels::matmul_scratch_bytes(s.largest_input),
+                                       kernels_.attention_scratch_bytes(s.head_dim))));
+  study_.resize(size(threads.size()));
+  if (s.n_experts == 0) return;
+  router_.resize(n * size(s.n_experts));
+  chosen_.resize(n * size(s.n_experts_used));
+  chosen_weight_.resize(chosen_.size());
+  choices_.reserve(n);
+  for (Vector* buffer : {&expert_in_, &expert_out_}) buffer->resize(n * size(s.dim));
+}
+
+Rows CpuOperations::rows(int width) {
+  rows_.emplace_back(size(sizes_.max_tokens) * size(width));
+  return {static_cast<int>(rows_.size()) - 1, width};
+}
+
+void CpuOperations::begin(const Step& step) {
+  step_ = step;
+  attention_cut_ = {};
+}
+
+void CpuOperations::keep(std::span<const std::size_t> kept, std::span<const StepRow> rows) {
+  const auto move_rows = [&](Vector& v, std::size_t width) {
+    for (std::size_t to = 0; to < kept.size(); ++to)
+      std::copy_n(&v[kept[to] * width], width, &v[to * width]);
+  };
+  for (Vector& v : rows_) move_rows(v, v.size() / size(sizes_.max_tokens));
+  move_rows(sink_q_, size(sizes_.q_dim));
+  step_.rows = rows;
+  attention_cut_ = {};
+}
+
+void CpuOperations::embed(const Matrix& table, float scale, Rows x) {
+  threads_.run(n_rows(), [&](int i, int) {
+    const std::byte* row = table.data + size(step_.rows[size(i)].token) * table.row_bytes();
+    kernels::dequantize_row(table.type, row, at(x, i), x.width);
+    if (scale == 1) return;
+    for (int d = 0; d < x.width; ++d) at(x, i)[d] *= scale;
+  });
+}
+
+void CpuOperations::logits(const Input& input, const Linear& output, float softcap,
+                           const RowVisitor& on_row) {
+  const float* x = input_of(input);
+  const std::size_t vocabulary = size(output.weight.rows);
+  for (std::size_t first = 0; first < step_.rows.size(); first += kLogitRows) {
+    const std::size_t n = std::min<std::size_t>(kLogitRows, step_.rows.size() - first);
+    multiply(std::array{
+        product_of(output, x + first * size(input.x.width), static_cast<int>(n), logits_.data())});
+    for (std::size_t i = 0; i < n; ++i) {
+      float* row = &logits_[i * vocabulary];
+      if (softcap > 0) kernels_.softcap(row, softcap, static_cast<int>(vocabulary));
+      on_row(first + i, {row, vocabulary});
+    }
+  }
+}
+
+void CpuOperations::normalize(const Normalization& norm, Rows x, Rows out) {
+  normalize(norm, at(x), at(out), x.width);
+}
+
+void CpuOperations::normalize(const Normalization& norm, const float* x, float* out, int width) {
+  const float* weight = norm.weights->weight.data();
+  const float* bias = norm.weights->bias.empty() ? nullptr : norm.weights->bias.data();
+  threads_.run(n_rows(), [&](int row, int) {
+    const std::size_t begin = size(row) * size(width);
+    if (norm.kind == Norm::kRms) {
+      kernels_.rms_norm(x + begin, weight, norm.epsilon, out + begin, width);
+    } else {
+      kernels_.layer_norm(x + begin, weight, bias, norm.epsilon, out + begin, width);
+    }
+  });
+}
+
+const float* CpuOperations::input_of(const Input& input) {
+  if (input.norm.weights == nullptr) return at(input.x);
+  normalize(input.norm, at(input.x), normalised_.data(), input.x.width);
+  return normalised_.data();
+}
+
+void CpuOperations::add(const Residual& residual, float* update) {
+  const int width = residual.x.width;
+  if (residual.norm.weights != nullptr) normalize(residual.norm, update, update, width);
+  threads_.run(n_rows(), [&](int row, int) {
+    kernels_.add(update + size(row) * size(width), at(residual.x, row), width);
+  });
+}
+
+}  // namespace runnel::cpu

@@ -1,0 +1,174 @@
+// The seam to a processor: one step of a model as whole operations over rows that the processor
+// owns.
+//
+// The decoder (src/model) says what a layer is; policy, positions and snapshots are none of a
+// device's business, and how operations are cut into tasks, fused or kept in flight none of the
+// decoder's. So operations are large enough to be fused: a product normalises its input and a
+// branch adds itself to the residual stream. Whatever a device does, a row's numbers depend on that
+// row's stream only and are summed in an order that neither the number of rows nor threads change.
+// An operation may still be running when its call returns; what comes back to the host (read,
+// logits, observed attention) has waited for it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "device/terms.h"
+#include "device/weights.h"
+#include "runnel/options.h"
+#include "stream/kv_cache.h"
+
+namespace runnel {
+
+// Room on the device for `width` floats of each token of a step.
+struct Rows {
+  int id = -1;
+  int width = 0;
+};
+
+// One token of a step. Tokens of a segment follow one another.
+struct StepRow {
+  Token token;
+  std::size_t segment;
+  KvCache* cache;
+  std::int64_t position;
+  std::int64_t cache_position;
+  float sink_logit;  // of its softmax: exp of it joins the denominator
+};
+
+// Cosines and sines of the rows' positions in the stream and, where these differ, in the cache:
+// [rows, n_pairs] each.
+struct AngleTable {
+  int n_pairs = 0;
+  const float* cosines = nullptr;
+  const float* sines = nullptr;
+  const float* sink_cosines = nullptr;
+  const float* sink_sines = nullptr;
+};
+
+struct Step {
+  std::span<const StepRow> rows;
+  std::span<const AngleTable> angles;  // of the model's rotations
+};
+
+struct Normalization {
+  const NormWeights* weights = nullptr;  // null: none
+  Norm kind = Norm::kRms;
+  float epsilon = 0;
+};
+
+// What a product takes: rows, normalised first where a norm is given.
+struct Input {
+  Rows x;
+  Normalization norm;
+};
+
+// Where a branch ends: x += norm(update).
+struct Residual {
+  Rows x;
+  Normalization norm;
+};
+
+struct Product {
+  const Linear* linear;  // [y.width, x.width]
+  Rows y;
+};
+
+struct AttentionLayer {
+  int layer = 0;
+  int cache_layer = 0;  // whose keys and values in the streams' caches
+  int n_heads = 0;
+  int n_kv_heads = 0;
+  int head_dim = 0;
+  RopeStyle rope = RopeStyle::kNone;
+  int angles = 0;                                          // which of the step's
+  const NormWeights *q_norm = nullptr, *k_norm = nullptr;  // over each head (RMS); null: none
+  float norm_epsilon = 0;
+  float clamp = 0;                      // of q, k and v, before all else; 0: none
+  float scale = 1;                      // of scores
+  float softcap = 0;                    // of scores; 0: none
+  std::span<const float> alibi_slopes;  // [n_heads] or empty
+  std::span<const float> sink_logits;   // learned, [n_heads] or empty
+  const Linear* output = nullptr;       // [dim, n_heads * head_dim]
+};
+
+struct FfnLayer {
+  Activation activation = Activation::kSilu;
+  bool is_gated = true;  // down(act(gate x) * up x), or down(act(up x))
+};
+
+// Each row takes the `n_used` experts with the largest router logits, weighted by their softmax.
+struct ExpertsLayer {
+  const Linear* router;  // [n_experts, dim]
+  std::span<const FeedForward> experts;
+  int n_used;
+  FfnLayer ffn;
+};
+
+// The attention weights of one token's head, for study: the sinks, then the positions from
+// `first_position` on. Entries that the token does not see are 0. They sum to one, or to less with
+// a zero or learned sink.
+struct AttentionWeights {
+  std::size_t segment;
+  std::size_t token;  // in the segment
+  int layer;
+  int head;
+  std::span<const float> sinks;
+  std::int64_t first_position;
+  std::span<const float> window;
+};
+// Called on worker threads, for one (layer, head) never at the same time.
+using AttentionVisitor = std::function<void(const AttentionWeights&)>;
+
+// Receives the logits [vocabulary_size] of a row, valid during the call; rows in order.
+using RowVisitor = std::function<void(std::size_t row, std::span<const float> logits)>;
+
+// What a step needs room for.
+struct StepSizes {
+  int max_tokens = 0;
+  int dim = 0;            // of the residual stream
+  int largest_input = 0;  // of any product
+  int ffn_dim = 0;        // the largest
+  int q_dim = 0;          // the largest
+  int head_dim = 0;       // the largest
+  int vocabulary_size = 0;
+  int n_experts = 0;
+  int n_experts_used = 0;
+};
+
+class Operations {
+ public:
+  virtual ~Operations() = default;
+
+  // Room for the tokens of a step, for as long as the operations live.
+  virtual Rows rows(int width) = 0;
+
+  // A step begins. What it names stays as it is until the next one, or keep().
+  virtual void begin(const Step& step) = 0;
+  // Goes on with some rows, `kept` in rising order, now `rows`.
+  virtual void keep(std::span<const std::size_t> kept, std::span<const StepRow> rows) = 0;
+
+  // x = scale * the rows' tokens' rows of the table
+  virtual void embed(const Matrix& table, float scale, Rows x) = 0;
+  virtual void normalize(const Normalization& norm, Rows x, Rows out) = 0;
+  // Several products of the same input.
+  virtual void multiply(const Input& input, std::span<const Product> products) = 0;
+  // Finishes queries, keys and values: clamp, norm over heads, rotation; and writes keys and values
+  // to the caches.
+  virtual void rotate_and_store(const AttentionLayer& layer, Rows q, Rows k, Rows v) = 0;
+  // Softmax attention of the rotated queries over each row's cache, and the output product.
+  virtual void attend(const AttentionLayer& layer, Rows q, const Residual& residual) = 0;
+  virtual void feed_forward(const FfnLayer& layer, const FeedForward& weights, const Input& input,
+                            const Residual& residual) = 0;
+  virtual void experts(const ExpertsLayer& layer, const Input& input, const Residual& residual) = 0;
+  // Of all rows; softcap 0: none.
+  virtual void logits(const Input& input, const Linear& output, float softcap,
+                      const RowVisitor& on_row) = 0;
+
+  // Until called with an empty function, attend() reports.
+  virtual void observe_attention(AttentionVisitor visitor) = 0;
+};
+
+}  // namespace runnel
