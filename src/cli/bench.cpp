@@ -129,7 +129,7 @@ class Bench final : public Command {
 Bench::Bench(CLI::App& program)
     : app_(program.add_subcommand("bench", "Measure speed and memory past the window")) {
   app_->footer(kFooter);
-  model_.add_to(*app_, false);
+  model_.add_to(*app_);
   app_->add_option("--shape", shape_, "Instead of MODEL: random weights of a real model's shape")
       ->type_name("NAME");
   app_->add_option("--type", type_, "How the matrices of --shape are stored")->type_name("TYPE");
@@ -155,7 +155,8 @@ Bench::Bench(CLI::App& program)
 
 void Bench::run() {
   Measured measured;
-  if (model_.path().empty() == shape_.empty()) throw CLI::RequiredError("MODEL or --shape");
+  if (model_.is_given() && !shape_.empty())
+    throw CLI::ValidationError("--shape", "want MODEL or --shape, found both");
   const Stopwatch load;
   const Model model = load_model();
   measured.load_seconds = load.seconds();

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -15,7 +16,9 @@
 #include "cli/dialogue.h"
 #include "cli/files.h"
 #include "cli/line_reader.h"
+#include "cli/model_cache.h"
 #include "cli/numbers.h"
+#include "cli/pull.h"
 #include "cli/signals.h"
 #include "cli/stream_report.h"
 #include "cli/terminal.h"
@@ -25,6 +28,7 @@ namespace runnel::cli {
 namespace {
 
 constexpr const char* kFooter = R"(Examples:
+  runnel chat                                             with SmolLM2, fetched the first time
   runnel chat model.gguf
   runnel chat model.gguf --system "You answer in one sentence."
   runnel chat model.gguf --save talk.state                keep the dialogue,
@@ -48,6 +52,7 @@ class Chat final : public Command {
   void run() override;
 
  private:
+  void fetch_default_model() const;
   std::unique_ptr<Dialogue> open_dialogue(const Model& model) const;
   void talk(Dialogue& dialogue, StopSignals& stop);
   // A command that fails says so, and the dialogue goes on. False: leave.
@@ -103,11 +108,23 @@ Chat::Chat(CLI::App& program)
 
 void Chat::run() {
   if (!save_path_.empty()) check_replaceable(save_path_);
+  fetch_default_model();
   const Model model = model_.load();
   const std::unique_ptr<Dialogue> dialogue = open_dialogue(model);
   StopSignals stop;
   talk(*dialogue, stop);
   if (!save_path_.empty()) save(*dialogue, save_path_);
+}
+
+// `runnel chat` alone works at a terminal, where the fetching is seen and can be stopped.
+void Chat::fetch_default_model() const {
+  const KnownModel* model = find_known_model(kDefaultModel);
+  const char* chosen = std::getenv("RUNNEL_MODEL");
+  const bool is_chosen = model_.is_given() || (chosen != nullptr && *chosen != '\0');
+  if (is_chosen || !stderr_is_terminal() || is_pulled(*model)) return;
+  tell(dim(fmt::format("No model is named: fetching {} ({} MB, {}), once.", model->about,
+                       model->bytes / 1'000'000, model->licence)));
+  pull(*model);
 }
 
 std::unique_ptr<Dialogue> Chat::open_dialogue(const Model& model) const {

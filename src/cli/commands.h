@@ -22,6 +22,7 @@ std::unique_ptr<Command> add_generate(CLI::App& program);
 std::unique_ptr<Command> add_chat(CLI::App& program);
 std::unique_ptr<Command> add_tokenize(CLI::App& program);
 std::unique_ptr<Command> add_detokenize(CLI::App& program);
+std::unique_ptr<Command> add_pull(CLI::App& program);
 std::unique_ptr<Command> add_info(CLI::App& program);
 std::unique_ptr<Command> add_ppl(CLI::App& program);
 std::unique_ptr<Command> add_bench(CLI::App& program);

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "cli/files.h"
+#include "cli/model_cache.h"
 #include "cli/validators.h"
 
 namespace runnel::cli {
@@ -86,16 +87,28 @@ std::string policy_text(Policy policy) { return name_of(kPolicies, policy); }
 std::string kv_type_text(KvType type) { return name_of(kKvTypes, type); }
 std::string softmax_text(Softmax softmax) { return name_of(kSoftmaxes, softmax); }
 
-void ModelArguments::add_to(CLI::App& app, bool is_model_required) {
-  app.add_option("MODEL", path_, "The model, a GGUF file")
-      ->required(is_model_required)
-      ->type_name("FILE");
-  app.add_option("--threads", threads_, "Worker threads; 0: one for each core")
+void ModelArguments::add_to(CLI::App& app) {
+  add_file_to(app);
+  app.add_option("-t,--threads", threads_, "Worker threads; 0: one for each core")
       ->type_name("N")
       ->check(whole_within(0, 1024));
 }
 
-Model ModelArguments::load() const { return Model::load(path_, {.threads = threads_}); }
+void ModelArguments::add_file_to(CLI::App& app) {
+  app.add_option("-m,--model,MODEL", given_,
+                 "The model: a GGUF file, or a name of 'runnel pull' (default: RUNNEL_MODEL, or "
+                 "smollm2 when it was pulled)")
+      ->type_name("FILE");
+}
+
+std::string ModelArguments::path() const {
+  if (is_given()) return model_file(given_);
+  if (const std::optional<std::string> path = default_model_file()) return *path;
+  throw CLI::RequiredError(
+      "MODEL (a GGUF file; or 'runnel pull smollm2' first, and no model need be named)");
+}
+
+Model ModelArguments::load() const { return Model::load(path(), {.threads = threads_}); }
 
 void StreamArguments::add_to(CLI::App& app, const char* default_policy) {
   policy_ = default_policy;

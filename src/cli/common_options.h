@@ -18,13 +18,16 @@ namespace runnel::cli {
 // MODEL and --threads.
 class ModelArguments {
  public:
-  void add_to(CLI::App& app, bool is_model_required = true);
+  void add_to(CLI::App& app);
+  void add_file_to(CLI::App& app);  // MODEL alone
   Model load() const;
-  const std::string& path() const { return path_; }
+  bool is_given() const { return !given_.empty(); }
+  // The file, as model_file() finds it.
+  std::string path() const;
   int threads() const { return threads_; }
 
  private:
-  std::string path_;
+  std::string given_;
   int threads_ = 0;
 };
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/common_options.h"
 #include "cli/files.h"
 #include "gguf/file.h"
 #include "runnel/error.h"
@@ -48,9 +49,7 @@ class Detokenize final : public Command {
   explicit Detokenize(CLI::App& program)
       : app_(program.add_subcommand("detokenize", "Turn token ids back into text")) {
     app_->footer(kFooter);
-    app_->add_option("MODEL", model_, "The model, a GGUF file; one with a vocabulary only will do")
-        ->required()
-        ->type_name("FILE");
+    model_.add_file_to(*app_);
     CLI::Option* ids =
         app_->add_option("ID", ids_, "Token ids (default: from standard input)")->default_str("");
     app_->add_option("-f,--file", file_, "Token ids from a file; -: standard input")
@@ -63,14 +62,14 @@ class Detokenize final : public Command {
 
  private:
   CLI::App* app_;
-  std::string model_;
+  ModelArguments model_;
   std::vector<std::string> ids_;
   std::string file_ = "-";
   bool special_ = false;
 };
 
 void Detokenize::run() {
-  const auto tokenizer = Tokenizer::from(gguf::File::open(model_));
+  const auto tokenizer = Tokenizer::from(gguf::File::open(model_.path()));
   const bool is_dash = ids_.size() == 1 && ids_.front() == "-";
   const std::string text =
       ids_.empty() || is_dash ? read_file(file_) : fmt::format("{}", fmt::join(ids_, " "));

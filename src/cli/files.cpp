@@ -25,6 +25,8 @@ int write_all(int fd, std::string_view bytes) {
   return 0;
 }
 
+}  // namespace
+
 std::string without_controls(std::string_view text) {
   std::string safe;
   safe.reserve(text.size());
@@ -39,8 +41,6 @@ std::string without_controls(std::string_view text) {
   }
   return safe;
 }
-
-}  // namespace
 
 std::string read_file(const std::string& path) {
   const bool is_stdin = path == "-";

@@ -12,6 +12,10 @@ namespace runnel::cli {
 // The whole file, or standard input for "-". Error names the path.
 std::string read_file(const std::string& path);
 
+// The text with control characters other than newline and tab as U+FFFD, so that it cannot drive a
+// terminal.
+std::string without_controls(std::string_view text);
+
 // Standard output, unbuffered. A reader that has gone (`runnel ... | head`, a closed terminal) is
 // no failure: write() returns false from then on. On a terminal, control characters other than
 // newline and tab show as U+FFFD, so that no text can drive the terminal. Error: other failures, a

@@ -28,10 +28,12 @@ std::string wrapped(const std::string& text) {
 class HelpFormat final : public CLI::Formatter {
  public:
   std::string make_option(const CLI::Option* option, bool is_positional) const override {
-    std::string name = "  " + option->get_name(is_positional, true);
+    std::string name = "  " + option->get_name(is_positional, !is_positional);
     if (!is_positional && option->get_type_size() != 0) name += " " + option->get_type_name();
     if (is_positional && !option->get_required()) name += " (optional)";
-    std::string description = option->get_description();
+    const bool is_repeated = !is_positional && option->get_positional();
+    std::string description =
+        is_repeated ? "The same as " + option->get_name(true, false) : option->get_description();
     const std::string fallback = option->get_default_str();
     if (!fallback.empty()) description += fmt::format(" (default {})", fallback);
     // A name that fills its column has a line of its own.

@@ -1,4 +1,5 @@
-// runnel: the command line. Exit codes: 0 done, 1 failure, 2 wrong usage.
+// runnel: the command line. Exit codes: 0 done, 1 failure, 2 wrong usage, 128 and the signal's
+// number when one stopped work that was not done.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -14,6 +15,7 @@
 #include "cli/commands.h"
 #include "cli/files.h"
 #include "cli/help_format.h"
+#include "cli/signals.h"
 
 namespace {
 
@@ -24,12 +26,15 @@ constexpr const char* kDescription =
 
 constexpr const char* kFooter = R"(Examples:
   runnel generate models/novella-7m-q8_0.gguf -p "It was a dark night"
+  runnel chat                       talk with a real model, fetched when it is first wanted
   runnel info models/novella-7m-q8_0.gguf
   runnel generate --help
 
 Environment:
-  RUNNEL_ISA  the instruction set to use instead of the best: portable, avx2, avx512, avx512_bf16, amx
-  NO_COLOR    when set, no colours)";
+  RUNNEL_MODEL  the model of commands that are given none: a file, or a name of 'runnel pull'
+  RUNNEL_CACHE  the folder of pulled models (default: runnel in XDG_CACHE_HOME or ~/.cache)
+  RUNNEL_ISA    the instruction set to use instead of the best: portable, avx2, avx512, avx512_bf16, amx
+  NO_COLOR      when set, no colours)";
 
 std::string usage_message(const CLI::App* app, const CLI::Error& error) {
   const std::vector<CLI::App*> chosen = app->get_subcommands();
@@ -66,6 +71,7 @@ int run(int argc, char** argv) {
   commands.push_back(cli::add_chat(program));
   commands.push_back(cli::add_tokenize(program));
   commands.push_back(cli::add_detokenize(program));
+  commands.push_back(cli::add_pull(program));
   commands.push_back(cli::add_info(program));
   commands.push_back(cli::add_ppl(program));
   commands.push_back(cli::add_bench(program));
@@ -92,6 +98,9 @@ int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // and so does a file that would grow too large
   try {
     return run(argc, argv);
+  } catch (const runnel::cli::Stopped& stopped) {
+    fmt::print(stderr, "runnel: {}\n", stopped.what());
+    return stopped.exit_code();
   } catch (const std::exception& error) {
     fmt::print(stderr, "runnel: {}\n", error.what());
     return 1;

@@ -14,7 +14,7 @@ constexpr int kStopSignals[] = {SIGINT, SIGTERM, SIGHUP};
 
 // A handler can reach nothing else.
 volatile std::sig_atomic_t has_interrupt = 0;
-volatile std::sig_atomic_t has_end = 0;
+volatile std::sig_atomic_t has_end = 0;  // the signal's number
 std::atomic<const char*> last_words = nullptr;
 static_assert(std::atomic<const char*>::is_always_lock_free);
 
@@ -22,7 +22,7 @@ static_assert(std::atomic<const char*>::is_always_lock_free);
 void request_stop(int signal) {
   volatile std::sig_atomic_t& request = signal == SIGINT ? has_interrupt : has_end;
   if (request == 0 && has_end == 0) {
-    request = 1;
+    request = signal;
     return;
   }
   if (signal == SIGHUP) return;
@@ -62,6 +62,11 @@ bool StopSignals::requested() const { return has_interrupt != 0 || has_end != 0;
 
 bool StopSignals::end_requested() const { return has_end != 0; }
 
+int StopSignals::exit_code() const {
+  if (!requested()) return 0;
+  return 128 + (has_end != 0 ? has_end : has_interrupt);
+}
+
 void StopSignals::forget_interrupt() { has_interrupt = 0; }
 
 // The timeout bounds the wait of a request that comes just before poll.
@@ -74,5 +79,9 @@ bool StopSignals::wait_to_read(int fd) const {
 }
 
 void StopSignals::set_last_words(const char* text) { last_words = text; }
+
+Stopped::Stopped(const StopSignals& stop, const std::string& what_is_left)
+    : Error(what_is_left.empty() ? "stopped before it was done" : "stopped; " + what_is_left),
+      exit_code_(stop.exit_code()) {}
 
 }  // namespace runnel::cli

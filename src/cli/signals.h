@@ -2,6 +2,10 @@
 // (SIGINT) interrupts, SIGTERM and SIGHUP end the program.
 #pragma once
 
+#include <string>
+
+#include "runnel/error.h"
+
 namespace runnel::cli {
 
 // While one lives, the first signal of a kind only sets the request; SIGINT or SIGTERM after a
@@ -18,11 +22,22 @@ class StopSignals {
   bool requested() const;           // either
   bool end_requested() const;       // SIGTERM or SIGHUP
   void forget_interrupt();          // ready for the next one; a request to end stays
+  int exit_code() const;            // 128 and the signal's number, as shells count; 0: none came
   bool wait_to_read(int fd) const;  // true: a read will not block; false: a request came first
 
   // What the second signal writes to standard error before it ends the process: it puts the
   // terminal right. Borrowed; nullptr: nothing.
   static void set_last_words(const char* text);
+};
+
+// Work that was not finished because a signal asked to stop: the program's exit code says so.
+class Stopped : public Error {
+ public:
+  explicit Stopped(const StopSignals& stop, const std::string& what_is_left = "");
+  int exit_code() const { return exit_code_; }
+
+ private:
+  int exit_code_;
 };
 
 }  // namespace runnel::cli

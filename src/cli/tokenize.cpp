@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cli/commands.h"
+#include "cli/common_options.h"
 #include "cli/files.h"
 #include "cli/signals.h"
 #include "cli/text_source.h"
@@ -44,9 +45,7 @@ class Tokenize final : public Command {
   explicit Tokenize(CLI::App& program)
       : app_(program.add_subcommand("tokenize", "Turn text into token ids")) {
     app_->footer(kFooter);
-    app_->add_option("MODEL", model_, "The model, a GGUF file; one with a vocabulary only will do")
-        ->required()
-        ->type_name("FILE");
+    model_.add_file_to(*app_);
     app_->add_option("TEXT", text_, "The text, a file of any length; -: standard input")
         ->type_name("FILE");
     app_->add_flag("--no-bos", no_bos_, "Without the token that begins a text");
@@ -61,7 +60,7 @@ class Tokenize final : public Command {
   std::string lines_of(const Tokenizer& tokenizer, const std::vector<Token>& tokens);
 
   CLI::App* app_;
-  std::string model_;
+  ModelArguments model_;
   std::string text_ = "-";
   bool no_bos_ = false;
   bool special_ = false;
@@ -71,7 +70,7 @@ class Tokenize final : public Command {
 
 void Tokenize::run() {
   const StopSignals stop;
-  const auto tokenizer = Tokenizer::from(gguf::File::open(model_));
+  const auto tokenizer = Tokenizer::from(gguf::File::open(model_.path()));
   TextSource source = TextSource::from_file(text_);
   Output output;
   EncodeOptions options{.add_bos = !no_bos_, .parse_special = special_, .space_prefix = true};

@@ -1,0 +1,26 @@
+// Where pulled models lie, and what a model on the command line means: a file, or one of their
+// names.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "cli/model_catalogue.h"
+
+namespace runnel::cli {
+
+// $RUNNEL_CACHE, $XDG_CACHE_HOME/runnel, or ~/.cache/runnel. Error: none of them is set.
+std::filesystem::path cache_folder();
+
+std::filesystem::path cached_file(const KnownModel& model);
+bool is_pulled(const KnownModel& model);  // a file of the right size; pull checks the content
+
+// The file that `given` names: itself, or where a known model lies that was pulled. Error: a known
+// model that was not pulled.
+std::string model_file(const std::string& given);
+
+// What RUNNEL_MODEL names, or the default model when it was pulled. Error as above.
+std::optional<std::string> default_model_file();
+
+}  // namespace runnel::cli
