@@ -1,7 +1,8 @@
-// The one exception type of the library.
+// The exceptions of the library.
 #pragma once
 
 #include <stdexcept>
+#include <string>
 
 namespace runnel {
 
@@ -10,6 +11,16 @@ namespace runnel {
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
+};
+
+// Of these, a file that cannot be opened, read or written; the system's reason is in the message.
+class FileError : public Error {
+ public:
+  FileError(const std::string& message, int code) : Error(message), code_(code) {}
+  int code() const { return code_; }  // errno
+
+ private:
+  int code_;
 };
 
 }  // namespace runnel

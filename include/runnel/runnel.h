@@ -34,6 +34,9 @@ struct Snapshot;
 struct ModelOptions {
   int threads = 0;               // 0: one for each core this process may use
   bool vocabulary_only = false;  // load the tokenizer alone; such a model opens no streams
+  // Called while weights are packed, with the bytes that are done and those of all; false ends the
+  // load with an Error.
+  std::function<bool(std::size_t done, std::size_t all)> progress;
 };
 
 class Model {
@@ -132,6 +135,9 @@ class Stream {
   using Progress = std::function<bool(std::int64_t)>;
   std::int64_t feed(std::string_view text, const Progress& progress = {});
   std::int64_t feed(std::span<const Token> tokens, const Progress& progress = {});
+
+  // The tokens that feed(text) would ingest now.
+  std::vector<Token> tokenize(std::string_view text) const;
 
   // Ingests tokens and returns for each its negative log-likelihood (natural log) given all before
   // it; the stream's very first token has none, so a fresh stream returns tokens.size() - 1 values.

@@ -36,6 +36,14 @@ std::int64_t default_window(const Config& config, int sinks) {
   return window;
 }
 
+PackingProgress packing_progress(const gguf::File& file, const ModelOptions& options) {
+  if (!options.progress) return {};
+  return [&](std::size_t done, std::size_t all) {
+    if (!options.progress(done, all))
+      throw Error(fmt::format("{}: loading was stopped at {} of {} bytes", file.name(), done, all));
+  };
+}
+
 }  // namespace
 
 const Tokenizer& Model::Internals::vocabulary() const {
@@ -99,7 +107,7 @@ std::unique_ptr<Model::Internals> Model::Internals::load(gguf::File opened,
   internals->threads = std::make_unique<ThreadPool>(options.threads);
   internals->device = make_cpu_device(*internals->threads);
   try {
-    pack_weights(internals->weights, *internals->threads);
+    pack_weights(internals->weights, *internals->threads, packing_progress(file, options));
   } catch (const std::bad_alloc&) {
     throw Error(fmt::format("{}: want {} bytes of memory for its weights, and there is not so much",
                             file.name(), internals->weights.bytes));

@@ -46,7 +46,8 @@ ReplacedFile::ReplacedFile(fs::path path) : path_(std::move(path)) {
   std::error_code error;
   const fs::file_status status = fs::status(path_, error);  // an error for links in a circle, too
   if (status.type() == fs::file_type::none)
-    throw Error(fmt::format("{}: cannot create the file: {}", path_.string(), error.message()));
+    throw FileError(fmt::format("{}: cannot create the file: {}", path_.string(), error.message()),
+                    error.value());
   if (fs::exists(status) && !fs::is_regular_file(status)) {
     throw Error(fmt::format("{}: want a regular file or a new one to write, found {}",
                             path_.string(), type_text(status.type())));
@@ -93,8 +94,10 @@ void ReplacedFile::commit() {
 }
 
 void ReplacedFile::fail(const char* doing) const {
-  throw Error(fmt::format("{}: cannot {}: {}", path_.string(), doing,
-                          std::generic_category().message(errno)));
+  const int code = errno;
+  throw FileError(fmt::format("{}: cannot {}: {}", path_.string(), doing,
+                              std::generic_category().message(code)),
+                  code);
 }
 
 }  // namespace runnel

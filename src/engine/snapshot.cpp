@@ -132,13 +132,17 @@ std::vector<std::byte> read_all(const std::filesystem::path& path) {
   std::error_code error;
   const auto n = std::filesystem::file_size(path, error);
   if (error)
-    throw Error(
-        fmt::format("{}: cannot read the saved stream: {}", path.string(), error.message()));
+    throw FileError(
+        fmt::format("{}: cannot read the saved stream: {}", path.string(), error.message()),
+        error.value());
   std::vector<std::byte> bytes(static_cast<std::size_t>(n));
   std::ifstream in(path, std::ios::binary);
-  if (!in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(n)))
-    throw Error(
-        fmt::format("{}: cannot read: {}", path.string(), std::generic_category().message(errno)));
+  if (!in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(n))) {
+    const int code = errno;
+    throw FileError(
+        fmt::format("{}: cannot read: {}", path.string(), std::generic_category().message(code)),
+        code);
+  }
   return bytes;
 }
 

@@ -259,11 +259,13 @@ std::vector<Stream::Step> Stream::next(std::span<Stream* const> streams) {
   return steps;
 }
 
-std::int64_t Stream::feed(std::string_view text, const Progress& progress) {
+std::vector<Token> Stream::tokenize(std::string_view text) const {
   const bool is_first = position() == options().start_position;
-  const std::vector<Token> tokens =
-      state_->model.vocabulary().encode(text, {.add_bos = is_first, .space_prefix = is_first});
-  return state_->feed(tokens, progress);
+  return state_->model.vocabulary().encode(text, {.add_bos = is_first, .space_prefix = is_first});
+}
+
+std::int64_t Stream::feed(std::string_view text, const Progress& progress) {
+  return state_->feed(tokenize(text), progress);
 }
 
 std::int64_t Stream::feed(std::span<const Token> tokens, const Progress& progress) {

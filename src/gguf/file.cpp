@@ -16,7 +16,8 @@ namespace runnel::gguf {
 namespace {
 
 [[noreturn]] void fail_with_errno(const std::string& name, std::string_view action) {
-  throw Error(fmt::format("{}: cannot {}: {}", name, action, std::strerror(errno)));
+  const int code = errno;
+  throw FileError(fmt::format("{}: cannot {}: {}", name, action, std::strerror(code)), code);
 }
 
 class Descriptor {

@@ -65,11 +65,16 @@ void pack(Matrix& matrix, Weights& weights, ThreadPool& threads) {
 
 }  // namespace
 
-void pack_weights(Weights& weights, ThreadPool& threads) {
+void pack_weights(Weights& weights, ThreadPool& threads, const PackingProgress& progress) {
   std::size_t n_bytes = 0;  // each matrix begins at a multiple of 64
   for_each_matrix(weights, [&](const Matrix& matrix) { n_bytes += packed_bytes(matrix) + 63; });
   if (n_bytes > 0) weights.packed.reserve(n_bytes);
-  for_each_matrix(weights, [&](Matrix& matrix) { pack(matrix, weights, threads); });
+  std::size_t n_done = 0;
+  for_each_matrix(weights, [&](Matrix& matrix) {
+    pack(matrix, weights, threads);
+    n_done += packed_bytes(matrix) + 63;
+    if (progress) progress(n_done, n_bytes);
+  });
 }
 
 }  // namespace runnel

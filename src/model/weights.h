@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <vector>
 
 #include "base/large_pages.h"
@@ -53,6 +54,8 @@ Weights load_weights(const gguf::File& file, const Config& config);
 // Rearranges every matrix that the kernels have a form of their own for (Table::pack), reading each
 // once, and gives back the memory of what was stored, as weights.stored says. Afterwards products
 // with these matrices take inputs in forms of their own (Table::wanted_inputs).
-void pack_weights(Weights& weights, ThreadPool& threads);
+// `progress` is told after each matrix and may throw, which ends it.
+using PackingProgress = std::function<void(std::size_t done_bytes, std::size_t all_bytes)>;
+void pack_weights(Weights& weights, ThreadPool& threads, const PackingProgress& progress = {});
 
 }  // namespace runnel
