@@ -15,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 
 resident_kib() { awk '/^VmRSS/ {print $2}' "/proc/$1/status"; }
 
-printf '%-10s %12s %12s %10s %20s %10s\n' architecture "KiB at $early" "KiB at $late" growth log-probability tokens/s
+printf '%-14s %12s %12s %10s %20s %10s\n' architecture "KiB at $early" "KiB at $late" growth log-probability tokens/s
 while read -r architecture _; do
   "$runnel" make-model --arch "$architecture" --shape tiny --type f32 "$work/tiny.gguf" >"$work/log"
   exec 3< <(exec "$runnel" generate "$work/tiny.gguf" -n "$n" --json --quiet --sinks 4 --window 60 --threads 1)
@@ -34,6 +34,6 @@ while read -r architecture _; do
   [[ $range != none ]] || { echo "$architecture: a log-probability is not a number" >&2; exit 1; }
   [[ $(wc -l <"$work/tokens") -eq $n ]] || { echo "$architecture: not $n tokens" >&2; exit 1; }
   [[ $((after - before)) -lt 1024 ]] || { echo "$architecture: memory grew from $before to $after KiB" >&2; exit 1; }
-  printf '%-10s %12d %12d %10d %9.3f %10.3f %10.0f\n' "$architecture" "$before" "$after" $((after - before)) $range \
+  printf '%-14s %12d %12d %10d %9.3f %10.3f %10.0f\n' "$architecture" "$before" "$after" $((after - before)) $range \
     "$(awk -v n="$late" -v s="$seconds" 'BEGIN {print n / s}')"
 done < <("$runnel" info --list-architectures)

@@ -58,8 +58,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Published{"mixtral-8x7b", 46702792704}, Published{"mpt-7b", 6649286656},
                     Published{"falcon-7b", 6921720704 + 65024 * 4544},
                     Published{"pythia-6.9b", 6857302016}, Published{"qwen2.5-0.5b", 494032768},
-                    Published{"qwen3-0.6b", 596049920}, Published{"gemma-2-2b", 2614341888},
-                    Published{"gemma-3-1b", 999885952}, Published{"gpt-oss-20b", 20914757184}),
+                    Published{"qwen3-0.6b", 596049920}, Published{"smollm3-3b", 3075098624},
+                    Published{"gemma-2-2b", 2614341888}, Published{"gemma-3-1b", 999885952},
+                    Published{"gpt-oss-20b", 20914757184}),
     [](const auto& parameter) { return test::test_name(parameter.param.shape); });
 
 TEST(StorageType, MixesGiveMoreBitsToSensitiveMatrices) {

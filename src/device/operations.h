@@ -35,7 +35,8 @@ struct StepRow {
   KvCache* cache;
   std::int64_t position;
   std::int64_t cache_position;
-  float sink_logit;  // of its softmax: exp of it joins the denominator
+  float sink_logit;       // of its softmax: exp of it joins the denominator
+  float query_scale = 1;  // its queries are multiplied with it
 };
 
 // Cosines and sines of the rows' positions in the stream and, where these differ, in the cache:
@@ -46,6 +47,10 @@ struct AngleTable {
   const float* sines = nullptr;
   const float* sink_cosines = nullptr;
   const float* sink_sines = nullptr;
+  // For norms behind the rotation: of twice the position in the cache less that in the stream,
+  // where the two differ. Else null.
+  const float* mirror_cosines = nullptr;
+  const float* mirror_sines = nullptr;
 };
 
 struct Step {
@@ -65,10 +70,11 @@ struct Input {
   Normalization norm;
 };
 
-// Where a branch ends: x += norm(update).
+// Where a branch ends: x += scale * norm(update).
 struct Residual {
   Rows x;
   Normalization norm;
+  float scale = 1;
 };
 
 struct Product {
@@ -85,6 +91,10 @@ struct AttentionLayer {
   RopeStyle rope = RopeStyle::kNone;
   int angles = 0;                                          // which of the step's
   const NormWeights *q_norm = nullptr, *k_norm = nullptr;  // over each head (RMS); null: none
+  bool normalizes_all_heads = false;                       // the norms are over all heads together
+  // Not empty: the norms follow the rotation. They have no weights then, and these [head_dim] are
+  // those of q times those of k.
+  std::span<const float> rotated_weights;
   float norm_epsilon = 0;
   float clamp = 0;                      // of q, k and v, before all else; 0: none
   float scale = 1;                      // of scores
@@ -105,6 +115,7 @@ struct ExpertsLayer {
   std::span<const FeedForward> experts;
   int n_used;
   FfnLayer ffn;
+  const FeedForward* shared = nullptr;  // the expert that every row takes; null: none
 };
 
 // The attention weights of one token's head, for study: the sinks, then the positions from

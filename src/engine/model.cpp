@@ -75,6 +75,7 @@ CacheShape cache_shape(const Config& config, const StreamOptions& resolved) {
                       .type = resolved.kv_type,
                       .chunk = resolved.chunk,
                       .capacity = is_recomputed ? resolved.sinks + *resolved.window + 1 : 1024};
+  if (resolved.window) shape.context = resolved.sinks + *resolved.window + 1;
   for (int layer = 0; layer < config.n_layers; ++layer) {
     shape.layers.push_back(LayerSight::of(policy, config.local_window(layer)));
   }

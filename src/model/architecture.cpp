@@ -20,6 +20,20 @@ constexpr Architecture kArchitectures[] = {
     {"gemma2", "Gemma 2", arch::gemma2},
     {"gemma3", "Gemma 3 (text)", arch::gemma3},
     {"gpt-oss", "gpt-oss 20B and 120B", arch::gpt_oss},
+    {"mistral3", "Mistral Small 3.x, Ministral 3", arch::mistral3},
+    {"smollm3", "SmolLM3", arch::smollm3},
+    {"granite", "Granite 3", arch::granite},
+    {"granitemoe", "Granite 3 with experts", arch::granite},
+    {"minicpm", "MiniCPM 1 and 2", arch::minicpm},
+    {"phi3", "Phi 3, 3.5 and 4", arch::phi3},
+    {"olmo2", "OLMo 2 and 3", arch::olmo2},
+    {"exaone4", "EXAONE 4", arch::exaone4},
+    {"seed_oss", "Seed-OSS 36B", arch::seed_oss},
+    {"hunyuan-dense", "Hunyuan 0.5B to 7B", arch::hunyuan_dense},
+    {"ernie4_5", "ERNIE 4.5 0.3B", arch::llama},
+    {"glm4", "GLM 4 (0414)", arch::glm4},
+    {"starcoder2", "StarCoder 2", arch::starcoder2},
+    {"internlm2", "InternLM 2 and 2.5", arch::llama},
 };
 
 [[noreturn]] void fail_range(const gguf::File& file, std::string_view key, std::int64_t found) {
@@ -71,6 +85,8 @@ RopeScaling read_scaling(const Metadata& metadata, const Config& config) {
       metadata.number("rope.scaling.factor", metadata.number("rope.scale_linear", 1)));
   check_range(metadata, "rope.scaling.factor", scaling.factor >= 1e-3 && scaling.factor <= 1e6,
               "0.001 to 1000000", scaling.factor);
+  const float multiplier = metadata.number("rope.scaling.yarn_log_multiplier", 0);
+  if (multiplier > 0) scaling.log_multiplier = static_cast<double>(multiplier);
   if (type == "yarn") {
     scaling.kind = RopeScaling::Kind::kYarn;
     scaling.original_context =
@@ -80,19 +96,21 @@ RopeScaling read_scaling(const Metadata& metadata, const Config& config) {
     scaling.beta_slow = static_cast<double>(metadata.number("rope.scaling.yarn_beta_slow", 1));
   } else if (type == "linear" || (type == "none" && scaling.factor != 1)) {
     scaling.kind = RopeScaling::Kind::kLinear;
-  } else if (type != "none") {
-    throw Error(fmt::format("{}: metadata rope.scaling.type: want none, linear or yarn, found {}",
-                            metadata.file().name(), type));
+  } else if (type != "none" && type != "longrope") {
+    throw Error(
+        fmt::format("{}: metadata rope.scaling.type: want none, linear, yarn or longrope, found {}",
+                    metadata.file().name(), type));
   }
   return scaling;
 }
 
-std::vector<float> read_frequency_factors(const Metadata& metadata, int n_pairs) {
-  const gguf::Tensor* tensor = metadata.file().find_tensor("rope_freqs.weight");
+std::vector<float> read_frequency_factors(const Metadata& metadata, std::string_view name,
+                                          int n_pairs) {
+  const gguf::Tensor* tensor = metadata.file().find_tensor(name);
   if (tensor == nullptr) return {};
   if (tensor->type != TensorType::kF32 || tensor->n_elements() != n_pairs) {
-    throw Error(fmt::format("{}: tensor rope_freqs.weight: want F32 [{}], found {} {}",
-                            metadata.file().name(), n_pairs, traits(tensor->type).name,
+    throw Error(fmt::format("{}: tensor {}: want F32 [{}], found {} {}", metadata.file().name(),
+                            name, n_pairs, traits(tensor->type).name,
                             gguf::shape_text({tensor->shape.data(), 1})));
   }
   std::vector<float> factors(static_cast<std::size_t>(n_pairs));
@@ -173,6 +191,8 @@ void read_experts(const Metadata& metadata, Config& config) {
   check_range(metadata, "expert_used_count", config.n_experts_used <= config.n_experts,
               fmt::format("at most the {} experts", config.n_experts), config.n_experts_used);
   config.ffn_dim = metadata.count("expert_feed_forward_length", config.ffn_dim);
+  if (metadata.file().get_int(config.architecture + ".expert_shared_feed_forward_length", 0) > 0)
+    config.shared_ffn_dim = metadata.count("expert_shared_feed_forward_length");
 }
 
 Rope read_rope(const Metadata& metadata, const Config& config, RopeStyle style,
@@ -183,7 +203,28 @@ Rope read_rope(const Metadata& metadata, const Config& config, RopeStyle style,
   const double base = static_cast<double>(metadata.number("rope.freq_base", default_base));
   check_range(metadata, "rope.freq_base", base > 1 && base < 1e12, "above 1", base);
   return make_rope(style, dims, base, read_scaling(metadata, config),
-                   read_frequency_factors(metadata, dims / 2));
+                   read_frequency_factors(metadata, "rope_freqs.weight", dims / 2));
+}
+
+void read_long_rope(const Metadata& metadata, Config& config) {
+  const int n_pairs = config.rope.n_pairs();
+  const auto factors = [&](const char* name) {
+    return read_frequency_factors(metadata, name, n_pairs);
+  };
+  const std::vector<float> long_factors = factors("rope_factors_long.weight");
+  const std::vector<float> short_factors = factors("rope_factors_short.weight");
+  if (long_factors.empty() && short_factors.empty()) return;
+  check_range(metadata, "rope.scaling.type", !long_factors.empty() && !short_factors.empty(),
+              "both tensors rope_factors_long.weight and rope_factors_short.weight", 1);
+  config.short_context =
+      metadata.count("rope.scaling.original_context_length", config.trained_context);
+  config.rope.magnitude = metadata.number("rope.scaling.attn_factor", 1);
+  config.long_rope = config.rope;
+  for (std::size_t i = 0; i < long_factors.size(); ++i) {
+    config.rope.frequencies[i] /= static_cast<double>(short_factors[i]);
+    config.long_rope.frequencies[i] /= static_cast<double>(long_factors[i]);
+  }
+  config.local_rope = config.rope;
 }
 
 std::vector<int> alternate_local(int n_layers, int window, int period) {

@@ -51,20 +51,34 @@ void read_experts(const Metadata& metadata, Config& config);
 // rope_freqs.weight).
 Rope read_rope(const Metadata& metadata, const Config& config, RopeStyle style,
                double default_base = 10000);
+// LongRoPE: `rope` gets the factors of short contexts, `long_rope` those of long ones. Without the
+// tensors rope_factors_long/short nothing changes.
+void read_long_rope(const Metadata& metadata, Config& config);
 // Layer l is local unless (l + 1) is a multiple of `period`.
 std::vector<int> alternate_local(int n_layers, int window, int period);
 
 // Each in src/model/arch.
 namespace arch {
+Config exaone4(const gguf::File& file);
 Config falcon(const gguf::File& file);
 Config gemma2(const gguf::File& file);
 Config gemma3(const gguf::File& file);
+Config glm4(const gguf::File& file);
 Config gpt_oss(const gguf::File& file);
 Config gptneox(const gguf::File& file);
+Config granite(const gguf::File& file);
+Config hunyuan_dense(const gguf::File& file);
 Config llama(const gguf::File& file);
+Config minicpm(const gguf::File& file);
+Config mistral3(const gguf::File& file);
 Config mpt(const gguf::File& file);
+Config olmo2(const gguf::File& file);
+Config phi3(const gguf::File& file);
 Config qwen2(const gguf::File& file);
 Config qwen3(const gguf::File& file);
+Config seed_oss(const gguf::File& file);
+Config smollm3(const gguf::File& file);
+Config starcoder2(const gguf::File& file);
 }  // namespace arch
 
 }  // namespace runnel

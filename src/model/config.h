@@ -29,25 +29,44 @@ struct Config {
   bool is_gated = true;      // ffn: down(act(gate x) * up x), or down(act(up x))
   bool is_parallel = false;  // x + attention(norm x) + ffn(norm x) instead of one after the other
   float embedding_scale = 1;
+  float residual_scale = 1;     // of what attention and ffn add to the residual stream
+  float logit_scale = 1;        // of logits; the last norm's weights take it
   float attention_scale = 0;    // of scores; 0: 1 / sqrt(head_dim)
   float attention_softcap = 0;  // 0: none
   float final_softcap = 0;      // of logits; 0: none
   float qkv_clamp = 0;          // q, k and v are clamped to [-qkv_clamp, qkv_clamp]; 0: not
   float max_alibi_bias = 0;     // 0: no ALiBi
+  // Queries grow with their place c inside the cache, by 1 + scale * ln(1 + floor(c / length)).
+  float temperature_scale = 0;
+  int temperature_length = 0;
+  bool has_pre_norms = true;          // false: attention and ffn take the residual stream as it is
+  bool normalizes_all_heads = false;  // norms of q and k are over all heads together, not over each
+  bool normalizes_rotated = false;    // and are taken after the rotation, not before (Hunyuan)
+  bool is_gate_up_fused = false;      // the tensor ffn_up holds the rows of the gate, then its own
   // Where the file's tensor names differ from the standard ones. Falcon: with a second norm, the
   // first is the ffn's; gpt-oss: the norm named after attention is the ffn's.
   const char* attention_norm_name = "attn_norm";
   const char* ffn_norm_name = "ffn_norm";
   int n_experts = 0;  // 0: a dense ffn
   int n_experts_used = 0;
+  int shared_ffn_dim = 0;  // of the expert that every token takes; 0: none
 
   Rope rope;
   Rope local_rope;  // of layers with local attention; as `rope` unless the model says otherwise
+  // LongRoPE (arXiv 2402.13753) has other frequencies where more than `short_context` places of the
+  // cache may be taken; 0: not used.
+  Rope long_rope;
+  std::int64_t short_context = 0;
+  std::vector<bool> unrotated;     // by layer: no positions there (NoPE). Empty: none
   std::vector<int> local_windows;  // by layer: tokens a layer sees, itself included; 0: all. Empty:
                                    // all layers see all
 
   int local_window(int layer) const {
     return local_windows.empty() ? 0 : local_windows[static_cast<std::size_t>(layer)];
+  }
+  bool is_rotated(int layer) const {
+    return rope.style != RopeStyle::kNone &&
+           (unrotated.empty() || !unrotated[static_cast<std::size_t>(layer)]);
   }
   int q_dim() const { return n_heads * head_dim; }
   int kv_dim() const { return n_kv_heads * head_dim; }

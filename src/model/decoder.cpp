@@ -19,8 +19,8 @@ constexpr int kLocalAngles = 1;
 StepSizes step_sizes(const Config& c, int max_tokens) {
   return {.max_tokens = max_tokens,
           .dim = c.dim,
-          .largest_input = std::max({c.dim, c.q_dim(), c.ffn_dim}),
-          .ffn_dim = c.ffn_dim,
+          .largest_input = std::max({c.dim, c.q_dim(), c.ffn_dim, c.shared_ffn_dim}),
+          .ffn_dim = std::max(c.ffn_dim, c.shared_ffn_dim),
           .q_dim = c.q_dim(),
           .head_dim = c.head_dim,
           .vocabulary_size = c.vocabulary_size,
@@ -34,22 +34,28 @@ StepSizes step_sizes(const Config& c, int max_tokens) {
 // the cache.
 struct Decoder::Angles {
   std::vector<float> cosines, sines, sink_cosines, sink_sines;  // [max_tokens, n_pairs]
+  std::vector<float> mirror_cosines, mirror_sines;              // or empty; see AngleTable
 
-  Angles(const Rope& rope, int max_tokens)
+  Angles(const Rope& rope, int max_tokens, bool has_mirror)
       : cosines(size(rope.n_pairs()) * size(max_tokens)),
         sines(cosines),
         sink_cosines(cosines),
-        sink_sines(cosines) {}
+        sink_sines(cosines),
+        mirror_cosines(has_mirror ? cosines : std::vector<float>()),
+        mirror_sines(mirror_cosines) {}
 
   void set(const Rope& rope, int row, std::int64_t position, std::int64_t cache_position) {
     if (rope.n_pairs() == 0) return;  // no rotation
     const std::size_t at = size(row) * size(rope.n_pairs());
     rope_angles(rope, position, &cosines[at], &sines[at]);
-    if (cache_position != position)
-      rope_angles(rope, cache_position, &sink_cosines[at], &sink_sines[at]);
+    if (cache_position == position) return;
+    rope_angles(rope, cache_position, &sink_cosines[at], &sink_sines[at]);
+    if (!mirror_cosines.empty())
+      rope_angles(rope, 2 * cache_position - position, &mirror_cosines[at], &mirror_sines[at]);
   }
   AngleTable table(const Rope& rope) const {
-    return {rope.n_pairs(), cosines.data(), sines.data(), sink_cosines.data(), sink_sines.data()};
+    return {rope.n_pairs(),    cosines.data(),        sines.data(),       sink_cosines.data(),
+            sink_sines.data(), mirror_cosines.data(), mirror_sines.data()};
   }
 };
 
@@ -69,7 +75,7 @@ Decoder::Decoder(const Config& config, const Weights& weights, ThreadPool& threa
   rows_.reserve(size(max_tokens));
   wanted_rows_.reserve(size(max_tokens));
   for (const Rope* rope : {&config.rope, &config.local_rope}) {
-    angles_.emplace_back(*rope, max_tokens);
+    angles_.emplace_back(*rope, max_tokens, config.normalizes_rotated);
     angle_tables_.push_back(angles_.back().table(*rope));
   }
   if (config.max_alibi_bias > 0)
@@ -106,18 +112,28 @@ void Decoder::plan(std::span<const Segment> batch) {
           batch[s].logits == Segment::Logits::kAll ||
           (batch[s].logits == Segment::Logits::kLast && t + 1 == batch[s].tokens.size());
       if (is_wanted) wanted_rows_.push_back(rows_.size());
-      rows_.push_back({batch[s].tokens[t], s, &cache, position,
-                       cache.policy().cache_position(position), sink_logit});
+      const std::int64_t cache_position = cache.policy().cache_position(position);
+      rows_.push_back({batch[s].tokens[t], s, &cache, position, cache_position, sink_logit,
+                       query_scale(cache_position)});
     }
   }
   threads_.run(static_cast<int>(rows_.size()), [&](int i, int) {
     const StepRow& row = rows_[size(i)];
     const std::int64_t origin = row.cache->origin();
-    angles_[kAllAngles].set(config_.rope, i, origin + row.position, origin + row.cache_position);
+    const bool is_long = row.cache->context() > config_.short_context;
+    const Rope& rope = config_.short_context > 0 && is_long ? config_.long_rope : config_.rope;
+    angles_[kAllAngles].set(rope, i, origin + row.position, origin + row.cache_position);
     angles_[kLocalAngles].set(config_.local_rope, i, origin + row.position,
                               origin + row.cache_position);
   });
   operations_->begin({rows_, angle_tables_});
+}
+
+float Decoder::query_scale(std::int64_t cache_position) const {
+  if (config_.temperature_scale == 0) return 1;
+  const auto lengths = static_cast<double>(cache_position / config_.temperature_length);
+  return static_cast<float>(1 +
+                            static_cast<double>(config_.temperature_scale) * std::log1p(lengths));
 }
 
 void Decoder::embed() { operations_->embed(weights_.embeddings, config_.embedding_scale, x_); }
@@ -144,16 +160,18 @@ void Decoder::attention(int index, const Input& input) {
   operations_->multiply(input, std::array{Product{&w.q, q_}, Product{&w.k, k_}, Product{&w.v, v_}});
   operations_->rotate_and_store(layer, q_, k_, v_);
   if (index + 1 == config_.n_layers && !is_observed_) keep_wanted_rows();
-  if (!rows_.empty()) operations_->attend(layer, q_, {x_, norm(w.attention_post_norm)});
+  if (!rows_.empty()) operations_->attend(layer, q_, residual(w.attention_post_norm));
 }
 
 void Decoder::feed_forward(int index, const Input& input) {
   if (rows_.empty()) return;
   const LayerWeights& w = weights_.layers[size(index)];
   const FfnLayer layer = {config_.activation, config_.is_gated};
-  const Residual residual = {x_, norm(w.ffn_post_norm)};
-  if (w.experts.empty()) return operations_->feed_forward(layer, w.ffn, input, residual);
-  operations_->experts({&w.router, w.experts, config_.n_experts_used, layer}, input, residual);
+  const Residual out = residual(w.ffn_post_norm);
+  if (w.experts.empty()) return operations_->feed_forward(layer, w.ffn, input, out);
+  operations_->experts({&w.router, w.experts, config_.n_experts_used, layer,
+                        w.shared.up.weight ? &w.shared : nullptr},
+                       input, out);
 }
 
 // The step without the rows whose logits nobody wants: after the last layer's keys and values are
@@ -181,6 +199,10 @@ Normalization Decoder::norm(const NormWeights& weights) const {
   return {weights ? &weights : nullptr, config_.norm, config_.norm_epsilon};
 }
 
+Residual Decoder::residual(const NormWeights& post_norm) const {
+  return {x_, norm(post_norm), config_.residual_scale};
+}
+
 AttentionLayer Decoder::attention_layer(int index) const {
   const Config& c = config_;
   const LayerWeights& w = weights_.layers[size(index)];
@@ -190,10 +212,12 @@ AttentionLayer Decoder::attention_layer(int index) const {
           .n_heads = c.n_heads,
           .n_kv_heads = c.n_kv_heads,
           .head_dim = c.head_dim,
-          .rope = is_local ? c.local_rope.style : c.rope.style,
+          .rope = c.is_rotated(index) ? c.rope.style : RopeStyle::kNone,
           .angles = is_local ? kLocalAngles : kAllAngles,
           .q_norm = w.q_norm ? &w.q_norm : nullptr,
           .k_norm = w.k_norm ? &w.k_norm : nullptr,
+          .normalizes_all_heads = c.normalizes_all_heads,
+          .rotated_weights = w.rotated_weights,
           .norm_epsilon = c.norm_epsilon,
           .clamp = c.qkv_clamp,
           .scale = c.attention_scale > 0 ? c.attention_scale

@@ -64,6 +64,8 @@ class Decoder {
   void keep_wanted_rows();
   void logits(const LogitsVisitor& on_logits);
 
+  float query_scale(std::int64_t cache_position) const;
+  Residual residual(const NormWeights& post_norm) const;
   Normalization norm(const NormWeights& weights) const;
   AttentionLayer attention_layer(int index) const;
 

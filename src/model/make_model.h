@@ -45,6 +45,14 @@ struct ModelShape {
   bool has_second_norm = false;  // falcon
   bool is_parallel = true;       // gptneox
   bool has_biases = false;       // llama: on q, k, v and the output projection
+  int shared_ffn_dim = 0;        // of the expert that every token takes; 0: none
+  bool has_long_rope = false;    // factors of frequencies for short and for long contexts
+  // granite, minicpm; 0: not in the file
+  float embedding_scale = 0;
+  float residual_scale = 0;
+  float attention_scale = 0;
+  float logit_scale = 0;
+  float temperature_scale = 0;  // mistral3: of queries
 };
 
 // Every named shape; "tiny" is there for each architecture.

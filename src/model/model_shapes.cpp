@@ -11,6 +11,9 @@ namespace {
 
 constexpr RopeScaling kYarn32 = {
     .kind = RopeScaling::Kind::kYarn, .factor = 32, .original_context = 4096};
+constexpr RopeScaling kShort24 = {.original_context = 24};
+constexpr RopeScaling kYarn16 = {
+    .kind = RopeScaling::Kind::kYarn, .factor = 8, .original_context = 16};
 constexpr RopeScaling kTinyYarn = {
     .kind = RopeScaling::Kind::kYarn, .factor = 8, .original_context = 64};
 
@@ -49,6 +52,9 @@ constexpr ModelShape kShapes[] = {
     {.name = "qwen3-0.6b", .architecture = "qwen3", .dim = 1024, .n_layers = 28, .n_heads = 16,
      .n_kv_heads = 8, .head_dim = 128, .ffn_dim = 3072, .vocabulary_size = 151936,
      .trained_context = 40960, .is_tied = true, .rope_base = 1000000},
+    {.name = "smollm3-3b", .architecture = "smollm3", .dim = 2048, .n_layers = 36, .n_heads = 16,
+     .n_kv_heads = 4, .head_dim = 128, .ffn_dim = 11008, .vocabulary_size = 128256,
+     .trained_context = 65536, .is_tied = true, .rope_base = 5000000},
     {.name = "gemma-2-2b", .architecture = "gemma2", .dim = 2304, .n_layers = 26, .n_heads = 8,
      .n_kv_heads = 4, .head_dim = 256, .ffn_dim = 9216, .vocabulary_size = 256000,
      .trained_context = 8192, .is_tied = true, .local_window = 4096},
@@ -91,6 +97,53 @@ constexpr ModelShape kShapes[] = {
      .n_kv_heads = 2, .head_dim = 32, .ffn_dim = 96, .vocabulary_size = 512, .trained_context = 512,
      .rope_base = 150000, .scaling = kTinyYarn, .local_window = 8, .n_experts = 4,
      .n_experts_used = 2},
+    {.name = "tiny", .architecture = "mistral3", .dim = 64, .n_layers = 2, .n_heads = 4,
+     .n_kv_heads = 2, .head_dim = 32, .ffn_dim = 160, .vocabulary_size = 512,
+     .trained_context = 512, .rope_base = 1000000, .scaling = kYarn16,
+     .temperature_scale = 0.1f},
+    {.name = "tiny", .architecture = "smollm3", .dim = 64, .n_layers = 4, .n_heads = 4,
+     .n_kv_heads = 2, .head_dim = 16, .ffn_dim = 160, .vocabulary_size = 512,
+     .trained_context = 512, .is_tied = true, .rope_base = 5000000},
+    {.name = "tiny", .architecture = "granite", .dim = 64, .n_layers = 2, .n_heads = 4,
+     .n_kv_heads = 2, .head_dim = 16, .ffn_dim = 160, .vocabulary_size = 512,
+     .trained_context = 512, .is_tied = true, .embedding_scale = 12,
+     .residual_scale = 0.22f, .attention_scale = 0.15f, .logit_scale = 8},
+    {.name = "tiny", .architecture = "granitemoe", .dim = 64, .n_layers = 2, .n_heads = 4,
+     .n_kv_heads = 2, .head_dim = 16, .ffn_dim = 64, .vocabulary_size = 512,
+     .trained_context = 512, .is_tied = true, .n_experts = 8, .n_experts_used = 3,
+     .shared_ffn_dim = 96, .embedding_scale = 12, .residual_scale = 0.22f, .attention_scale = 0.15f,
+     .logit_scale = 6},
+    {.name = "tiny", .architecture = "minicpm", .dim = 64, .n_layers = 2, .n_heads = 4,
+     .n_kv_heads = 4, .head_dim = 16, .ffn_dim = 160, .vocabulary_size = 512,
+     .trained_context = 512, .is_tied = true, .embedding_scale = 12,
+     .residual_scale = 0.9f, .logit_scale = 2},
+    {.name = "tiny", .architecture = "phi3", .dim = 64, .n_layers = 2, .n_heads = 4,
+     .n_kv_heads = 2, .head_dim = 16, .ffn_dim = 160, .vocabulary_size = 512,
+     .trained_context = 512, .is_tied = true, .rope_dims = 12, .scaling = kShort24, .has_long_rope = true},
+    {.name = "tiny", .architecture = "olmo2", .dim = 64, .n_layers = 2, .n_heads = 4,
+     .n_kv_heads = 4, .head_dim = 16, .ffn_dim = 160, .vocabulary_size = 512,
+     .trained_context = 512, .rope_base = 500000},
+    {.name = "tiny", .architecture = "exaone4", .dim = 64, .n_layers = 4, .n_heads = 4,
+     .n_kv_heads = 2, .head_dim = 16, .ffn_dim = 160, .vocabulary_size = 512,
+     .trained_context = 512, .rope_base = 1000000, .local_window = 8},
+    {.name = "tiny", .architecture = "seed_oss", .dim = 64, .n_layers = 2, .n_heads = 4,
+     .n_kv_heads = 2, .head_dim = 32, .ffn_dim = 160, .vocabulary_size = 512,
+     .trained_context = 512, .rope_base = 10000000},
+    {.name = "tiny", .architecture = "hunyuan-dense", .dim = 64, .n_layers = 2, .n_heads = 4,
+     .n_kv_heads = 2, .head_dim = 32, .ffn_dim = 160, .vocabulary_size = 512,
+     .trained_context = 512, .is_tied = true},
+    {.name = "tiny", .architecture = "ernie4_5", .dim = 64, .n_layers = 2, .n_heads = 4,
+     .n_kv_heads = 2, .head_dim = 16, .ffn_dim = 160, .vocabulary_size = 512,
+     .trained_context = 512, .is_tied = true, .rope_base = 500000},
+    {.name = "tiny", .architecture = "glm4", .dim = 64, .n_layers = 2, .n_heads = 4,
+     .n_kv_heads = 2, .head_dim = 16, .ffn_dim = 160, .vocabulary_size = 512,
+     .trained_context = 512, .rope_dims = 8},
+    {.name = "tiny", .architecture = "starcoder2", .dim = 64, .n_layers = 2, .n_heads = 4,
+     .n_kv_heads = 2, .head_dim = 16, .ffn_dim = 256, .vocabulary_size = 512,
+     .trained_context = 512, .is_tied = true, .rope_base = 100000},
+    {.name = "tiny", .architecture = "internlm2", .dim = 64, .n_layers = 2, .n_heads = 4,
+     .n_kv_heads = 2, .head_dim = 16, .ffn_dim = 160, .vocabulary_size = 512,
+     .trained_context = 512, .rope_base = 1000000},
 };
 // clang-format on
 

@@ -19,6 +19,7 @@ void for_each_matrix(Weights& weights, Visit visit) {
     for (Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.output, &layer.router})
       visit(linear->weight);
     visit_ffn(layer.ffn);
+    visit_ffn(layer.shared);
     for (FeedForward& expert : layer.experts) visit_ffn(expert);
   }
   visit(weights.output.weight);

@@ -46,8 +46,9 @@ Rope make_rope(RopeStyle style, int dims, double base, const RopeScaling& scalin
     for (std::size_t i = 0; i < kept.size(); ++i) {
       rope.frequencies[i] *= kept[i] + (1 - kept[i]) / scaling.factor;
     }
-    rope.magnitude =
-        static_cast<float>(scaling.attention_factor * (1 + 0.1 * std::log(scaling.factor)));
+    const double growth = 0.1 * std::log(scaling.factor);
+    rope.magnitude = static_cast<float>(scaling.attention_factor * (1 + growth) /
+                                        (1 + scaling.log_multiplier * growth));
   }
   return rope;
 }

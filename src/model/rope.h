@@ -26,6 +26,7 @@ struct RopeScaling {
   double attention_factor = 1;  // YaRN
   double beta_fast = 32;  // YaRN: rotations within the original context above which nothing changes
   double beta_slow = 1;   // and below which positions are interpolated
+  double log_multiplier = 0;  // YaRN: the attention factor is divided by that of this multiplier
 };
 
 // `factors`, when not empty, divides each frequency (size dims / 2).

@@ -24,6 +24,9 @@ struct Family {
   bool is_gated = true;
   bool has_head_norms = false;  // of q and k
   bool has_post_norms = false;
+  bool has_pre_norms = true;
+  bool normalizes_all_heads = false;  // of q and k together
+  bool is_gate_up_fused = false;
   bool has_learned_sinks = false;
   std::string_view ffn_norm = "ffn_norm";  // empty: none
 };
@@ -54,6 +57,35 @@ constexpr Family kFamilies[] = {
      .has_other_biases = true,
      .has_learned_sinks = true,
      .ffn_norm = "post_attention_norm"},
+    {.architecture = "mistral3"},
+    {.architecture = "smollm3"},
+    {.architecture = "granite"},
+    {.architecture = "granitemoe"},
+    {.architecture = "minicpm"},
+    {.architecture = "phi3", .is_qkv_fused = true, .is_gate_up_fused = true},
+    {.architecture = "olmo2",
+     .has_head_norms = true,
+     .has_post_norms = true,
+     .has_pre_norms = false,
+     .normalizes_all_heads = true},
+    {.architecture = "exaone4",
+     .has_head_norms = true,
+     .has_post_norms = true,
+     .has_pre_norms = false},
+    {.architecture = "seed_oss", .has_qkv_biases = true, .ffn_norm = "post_attention_norm"},
+    {.architecture = "hunyuan-dense", .has_head_norms = true},
+    {.architecture = "ernie4_5"},
+    {.architecture = "glm4",
+     .has_qkv_biases = true,
+     .has_post_norms = true,
+     .is_gate_up_fused = true},
+    {.architecture = "starcoder2",
+     .norm = Norm::kLayer,
+     .has_norm_biases = true,
+     .has_qkv_biases = true,
+     .has_other_biases = true,
+     .is_gated = false},
+    {.architecture = "internlm2"},
 };
 
 const Family& family_of(const ModelShape& shape) {
@@ -65,13 +97,17 @@ const Family& family_of(const ModelShape& shape) {
 }
 
 // ---- metadata
-// ----------------------------------------------------------------------------------------------------
 
 void add_rope(gguf::Header& header, const std::string& prefix, const ModelShape& s) {
   if (s.architecture == "mpt") return;
   header.add(prefix + "rope.dimension_count",
              static_cast<std::uint32_t>(s.rope_dims > 0 ? s.rope_dims : s.head_dim));
   header.add(prefix + "rope.freq_base", static_cast<float>(s.rope_base));
+  if (s.has_long_rope) {
+    header.add(prefix + "rope.scaling.attn_factor", 1.1f);
+    header.add(prefix + "rope.scaling.original_context_length",
+               static_cast<std::uint32_t>(s.scaling.original_context));
+  }
   if (s.scaling.kind == RopeScaling::Kind::kNone) return;
   const bool is_yarn = s.scaling.kind == RopeScaling::Kind::kYarn;
   header.add(prefix + "rope.scaling.type", is_yarn ? "yarn" : "linear");
@@ -106,6 +142,14 @@ void add_attention(gguf::Header& header, const std::string& prefix, const ModelS
     if (s.qkv_clamp > 0) header.add(prefix + "attention.clamp_kqv", s.qkv_clamp);
   }
   if (s.architecture == "gptneox") header.add(prefix + "use_parallel_residual", s.is_parallel);
+  const auto add_scale = [&](const char* key, float scale) {
+    if (scale != 0) header.add(prefix + key, scale);
+  };
+  add_scale("embedding_scale", s.embedding_scale);
+  add_scale("residual_scale", s.residual_scale);
+  add_scale("attention.scale", s.attention_scale);
+  add_scale("logit_scale", s.logit_scale);
+  add_scale("attention.temperature_scale", s.temperature_scale);
 }
 
 void add_metadata(gguf::Header& header, const ModelShape& s, const Family& family) {
@@ -124,6 +168,7 @@ void add_metadata(gguf::Header& header, const ModelShape& s, const Family& famil
     add_count("expert_count", s.n_experts);
     add_count("expert_used_count", s.n_experts_used);
     add_count("expert_feed_forward_length", s.ffn_dim);
+    if (s.shared_ffn_dim > 0) add_count("expert_shared_feed_forward_length", s.shared_ffn_dim);
   }
   add_attention(header, prefix, s, family);
   add_rope(header, prefix, s);
@@ -131,7 +176,6 @@ void add_metadata(gguf::Header& header, const ModelShape& s, const Family& famil
 }
 
 // ---- tensors
-// -----------------------------------------------------------------------------------------------------
 
 using Role = StorageType::Role;
 
@@ -150,12 +194,19 @@ class Planner {
       attention();
       if (shape_.n_experts > 0) {
         experts();
+        if (shape_.shared_ffn_dim > 0) ffn("_shexp", shape_.shared_ffn_dim);
       } else {
-        ffn();
+        ffn("", shape_.ffn_dim);
       }
+      if (family_.has_post_norms) norm("post_ffw_norm", shape_.dim);
     }
     block_.clear();
     norm("output_norm", shape_.dim);
+    if (shape_.has_long_rope) {
+      const int n_pairs = (shape_.rope_dims > 0 ? shape_.rope_dims : shape_.head_dim) / 2;
+      vector("rope_factors_long.weight", {n_pairs}, 4, 0.5f);
+      vector("rope_factors_short.weight", {n_pairs}, 1, kNormDeviation);
+    }
     if (!shape_.is_tied) linear(Role::kOutput, "output", shape_.dim, shape_.vocabulary_size, false);
     return std::move(tensors_);
   }
@@ -166,7 +217,7 @@ class Planner {
     const int q_dim = s.n_heads * s.head_dim;
     const int kv_dim = s.n_kv_heads * s.head_dim;
     const bool has_biases = family_.has_qkv_biases || s.has_biases;
-    norm("attn_norm", s.dim);
+    if (family_.has_pre_norms) norm("attn_norm", s.dim);
     if (s.has_second_norm) norm("attn_norm_2", s.dim);
     if (family_.is_qkv_fused) {
       linear(Role::kQkv, "attn_qkv", s.dim, q_dim + 2 * kv_dim, has_biases);
@@ -176,21 +227,23 @@ class Planner {
       linear(Role::kValue, "attn_v", s.dim, kv_dim, has_biases);
     }
     if (family_.has_head_norms) {
-      norm("attn_q_norm", s.head_dim);
-      norm("attn_k_norm", s.head_dim);
+      norm("attn_q_norm", family_.normalizes_all_heads ? q_dim : s.head_dim);
+      norm("attn_k_norm", family_.normalizes_all_heads ? kv_dim : s.head_dim);
     }
     linear(Role::kMatrix, "attn_output", q_dim, s.dim, family_.has_other_biases || s.has_biases);
     if (family_.has_learned_sinks) vector("attn_sinks.weight", {s.n_heads}, 0, 1);
     if (family_.has_post_norms) norm("post_attention_norm", s.dim);
-    if (!family_.ffn_norm.empty()) norm(family_.ffn_norm, s.dim);
+    if (family_.has_pre_norms && !family_.ffn_norm.empty()) norm(family_.ffn_norm, s.dim);
   }
 
-  void ffn() {
-    const ModelShape& s = shape_;
-    if (family_.is_gated) linear(Role::kMatrix, "ffn_gate", s.dim, s.ffn_dim, false);
-    linear(Role::kMatrix, "ffn_up", s.dim, s.ffn_dim, family_.has_other_biases);
-    linear(Role::kFfnDown, "ffn_down", s.ffn_dim, s.dim, family_.has_other_biases);
-    if (family_.has_post_norms) norm("post_ffw_norm", s.dim);
+  void ffn(const std::string& suffix, int ffn_dim) {
+    const int dim = shape_.dim;
+    const bool has_biases = family_.has_other_biases;
+    const bool is_fused = family_.is_gate_up_fused;
+    if (family_.is_gated && !is_fused)
+      linear(Role::kMatrix, "ffn_gate" + suffix, dim, ffn_dim, false);
+    linear(Role::kMatrix, "ffn_up" + suffix, dim, is_fused ? 2 * ffn_dim : ffn_dim, has_biases);
+    linear(Role::kFfnDown, "ffn_down" + suffix, ffn_dim, dim, has_biases);
   }
 
   void experts() {

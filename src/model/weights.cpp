@@ -137,17 +137,42 @@ void load_experts(Loader& load, const std::string& block, const Config& c, Layer
   spread("ffn_down_exps", &FeedForward::down, c.dim, c.ffn_dim);
 }
 
+FeedForward load_ffn(Loader& load, const std::string& block, const std::string& suffix,
+                     std::int64_t ffn_dim, const Config& c) {
+  FeedForward ffn;
+  if (c.is_gate_up_fused) {
+    const Linear fused = load.linear(block + "ffn_up" + suffix, 2 * ffn_dim, c.dim);
+    ffn.gate = rows_of(fused, 0, ffn_dim);
+    ffn.up = rows_of(fused, ffn_dim, ffn_dim);
+  } else {
+    if (c.is_gated) ffn.gate = load.linear(block + "ffn_gate" + suffix, ffn_dim, c.dim);
+    ffn.up = load.linear(block + "ffn_up" + suffix, ffn_dim, c.dim);
+  }
+  ffn.down = load.linear(block + "ffn_down" + suffix, c.dim, ffn_dim);
+  return ffn;
+}
+
+void load_head_norms(Loader& load, const std::string& block, const Config& c, LayerWeights& layer) {
+  const bool is_required = c.normalizes_all_heads || c.normalizes_rotated;
+  if (!is_required && !load.has(block + "attn_q_norm.weight")) return;
+  layer.q_norm = load.norm(block + "attn_q_norm", c.normalizes_all_heads ? c.q_dim() : c.head_dim);
+  layer.k_norm = load.norm(block + "attn_k_norm", c.normalizes_all_heads ? c.kv_dim() : c.head_dim);
+  if (!c.normalizes_rotated) return;
+  layer.rotated_weights = layer.q_norm.weight;
+  for (std::size_t i = 0; i < layer.rotated_weights.size(); ++i)
+    layer.rotated_weights[i] *= layer.k_norm.weight[i];
+}
+
 LayerWeights load_layer(Loader& load, const std::string& block, const Config& c) {
   LayerWeights layer;
-  layer.attention_norm = load.norm(block + c.attention_norm_name, c.dim);
+  if (c.has_pre_norms) layer.attention_norm = load.norm(block + c.attention_norm_name, c.dim);
   load_qkv(load, block, c, layer);
   layer.output = load.linear(block + "attn_output", c.dim, c.q_dim());
-  layer.q_norm = load.optional_norm(block + "attn_q_norm", c.head_dim);
-  layer.k_norm = load.optional_norm(block + "attn_k_norm", c.head_dim);
+  load_head_norms(load, block, c, layer);
   layer.sink_logits = load.optional_vector(block + "attn_sinks.weight", {c.n_heads});
   if (c.is_parallel) {
     layer.ffn_norm = load.optional_norm(block + c.ffn_norm_name, c.dim);
-  } else {
+  } else if (c.has_pre_norms) {
     layer.ffn_norm = load.norm(block + c.ffn_norm_name, c.dim);
   }
   if (c.ffn_norm_name != std::string_view("post_attention_norm")) {
@@ -156,10 +181,9 @@ LayerWeights load_layer(Loader& load, const std::string& block, const Config& c)
   layer.ffn_post_norm = load.optional_norm(block + "post_ffw_norm", c.dim);
   if (c.n_experts > 0) {
     load_experts(load, block, c, layer);
+    if (c.shared_ffn_dim > 0) layer.shared = load_ffn(load, block, "_shexp", c.shared_ffn_dim, c);
   } else {
-    if (c.is_gated) layer.ffn.gate = load.linear(block + "ffn_gate", c.ffn_dim, c.dim);
-    layer.ffn.up = load.linear(block + "ffn_up", c.ffn_dim, c.dim);
-    layer.ffn.down = load.linear(block + "ffn_down", c.dim, c.ffn_dim);
+    layer.ffn = load_ffn(load, block, "", c.ffn_dim, c);
   }
   // Rotary frequencies that old converters wrote beside what the metadata already says.
   load.ignore(block + "attn_rot_embd.weight");
@@ -176,9 +200,13 @@ Weights load_weights(const gguf::File& file, const Config& config) {
   for (int i = 0; i < config.n_layers; ++i)
     weights.layers.push_back(load_layer(load, fmt::format("blk.{}.", i), config));
   weights.output_norm = load.norm("output_norm", config.dim);
+  for (float& weight : weights.output_norm.weight) weight *= config.logit_scale;
+  for (float& bias : weights.output_norm.bias) bias *= config.logit_scale;
   weights.output = load.optional_linear("output", config.vocabulary_size, config.dim);
   if (!weights.output.weight) weights.output.weight = weights.embeddings;
-  load.ignore("rope_freqs.weight");
+  for (const char* factors :
+       {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
+    load.ignore(factors);  // read with the Config
   load.check_all_taken(config.architecture);
   weights.bytes = load.bytes();
   weights.stored = file.is_mapped() ? StoredPages::kComeBack : StoredPages::kStay;

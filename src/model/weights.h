@@ -16,15 +16,18 @@
 namespace runnel {
 
 struct LayerWeights {
-  NormWeights attention_norm;
+  NormWeights attention_norm;  // absent: attention takes the residual stream itself
   Linear q, k, v, output;
-  NormWeights q_norm, k_norm;  // over each head: [head_dim]
+  NormWeights q_norm, k_norm;  // over each head: [head_dim], or over all: [q_dim] and [kv_dim]
+  Vector rotated_weights;      // [head_dim]: of both, where they follow the rotation; else absent
   Vector sink_logits;          // [n_heads]: learned, one a head (gpt-oss)
   NormWeights attention_post_norm;
-  NormWeights ffn_norm;  // absent in a parallel layer: the ffn takes what attention takes
-  FeedForward ffn;       // absent where there are experts
-  Linear router;         // [n_experts, dim]
+  // Absent in a parallel layer: the ffn takes what attention takes; else: the residual stream.
+  NormWeights ffn_norm;
+  FeedForward ffn;  // absent where there are experts
+  Linear router;    // [n_experts, dim]
   std::vector<FeedForward> experts;
+  FeedForward shared;  // the expert that every token takes; absent: none
   NormWeights ffn_post_norm;
 };
 

@@ -28,6 +28,7 @@ struct CacheShape {
   int chunk = 1;  // the most tokens stored at once
   std::int64_t capacity =
       0;  // of rings without a window (dense): tokens to begin with; they double when full
+  std::int64_t context = kUnbounded;  // the most tokens that one sees, itself included
 };
 
 class KvCache {
@@ -45,6 +46,7 @@ class KvCache {
     return shape_.capacity;
   }  // see CacheShape; for snapshots of dense streams
 
+  std::int64_t context() const { return shape_.context; }
   std::int64_t position() const { return position_; }  // tokens stored so far
   std::int64_t origin() const { return origin_; }  // added to positions where they become angles
   void set_origin(std::int64_t origin) { origin_ = origin; }

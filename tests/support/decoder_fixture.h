@@ -59,6 +59,7 @@ class LoadedDecoder {
                         .head_dim = config_.head_dim,
                         .type = type,
                         .chunk = chunk};
+    if (policy.window < kUnbounded) shape.context = policy.sinks + policy.window + 1;
     for (int layer = 0; layer < config_.n_layers; ++layer) {
       shape.layers.push_back(LayerSight::of(policy, config_.local_window(layer)));
     }

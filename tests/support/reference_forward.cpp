@@ -22,7 +22,12 @@ struct Description {
   bool parallel = false;
   bool adjacent_pairs = false;  // rotary pairs (2i, 2i + 1), else (i, i + half)
   bool scales_embeddings = false;
-  int local_period = 0;  // every period-th layer sees everything, the others a local window
+  bool takes_residual = false;   // no norms before attention and ffn, only after
+  bool norms_all_heads = false;  // of q and k together
+  bool norms_after_rotation = false;
+  bool divides_logits = false;  // by logit_scale
+  int unrotated_period = 0;     // every period-th layer has no positions
+  int local_period = 0;         // every period-th layer sees everything, the others a local window
   int layers_of_27b = 0;
 };
 
@@ -37,6 +42,20 @@ const std::map<std::string, Description> kDescriptions = {
     {"gemma2", {.gelu = true, .scales_embeddings = true, .local_period = 2, .layers_of_27b = 46}},
     {"gemma3", {.gelu = true, .scales_embeddings = true, .local_period = 6, .layers_of_27b = 62}},
     {"gpt-oss", {.local_period = 2}},
+    {"mistral3", {.adjacent_pairs = true}},
+    {"smollm3", {.adjacent_pairs = true, .unrotated_period = 4}},
+    {"granite", {.adjacent_pairs = true, .divides_logits = true}},
+    {"granitemoe", {.adjacent_pairs = true, .divides_logits = true}},
+    {"minicpm", {.adjacent_pairs = true, .divides_logits = true}},
+    {"phi3", {}},
+    {"olmo2", {.takes_residual = true, .norms_all_heads = true, .local_period = 4}},
+    {"exaone4", {.takes_residual = true, .unrotated_period = 4, .local_period = 4}},
+    {"seed_oss", {}},
+    {"hunyuan-dense", {.norms_after_rotation = true}},
+    {"ernie4_5", {.adjacent_pairs = true}},
+    {"glm4", {.adjacent_pairs = true}},
+    {"starcoder2", {.layer_norm = true, .gelu = true, .gated = false}},
+    {"internlm2", {.adjacent_pairs = true}},
 };
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
@@ -84,6 +103,15 @@ Frequencies yarn(std::size_t dims, double base, double factor, double original_c
   return f;
 }
 
+Frequencies plain(std::size_t dims, double base, double factor) {
+  Frequencies f;
+  for (std::size_t i = 0; i < dims / 2; ++i) {
+    const double exponent = -2 * static_cast<double>(i) / static_cast<double>(dims);
+    f.of_pair.push_back(std::pow(base, exponent) / factor);
+  }
+  return f;
+}
+
 class Reference {
  public:
   Reference(const gguf::File& file, const CachePolicy& policy, Softmax softmax)
@@ -98,6 +126,8 @@ class Reference {
         n_kv_heads_(size(count("attention.head_count_kv"))),
         head_dim_(size(count("attention.key_length", static_cast<int>(dim_ / n_heads_)))),
         layers_(n_layers_) {
+    if (is_.local_period > 0 && count("attention.sliding_window", 0) == 0)  // OLMo 2, EXAONE 1.2B
+      is_.local_period = is_.unrotated_period = 0;
     if (name_ == "gptneox") is_.parallel = file.get_bool("gptneox.use_parallel_residual");
     if (name_ == "mpt") slopes_ = slopes(n_heads_, number("attention.max_alibi_bias", 8));
   }
@@ -109,10 +139,14 @@ class Reference {
     if (is_.scales_embeddings) {
       for (double& value : x) value *= std::sqrt(static_cast<double>(dim_));
     }
+    for (double& value : x) value *= number("embedding_scale", 1);
     for (std::size_t i = 0; i < n_layers_; ++i) layer(i, position, x);
     const Doubles h = norm("output_norm", x);
     Doubles result = multiply(has("output.weight") ? "output" : "token_embd", h);
     const double cap = number("final_logit_softcapping", 0);
+    if (is_.divides_logits) {
+      for (double& logit : result) logit /= number("logit_scale", 1);
+    }
     for (double& logit : result) logit = cap > 0 ? cap * std::tanh(logit / cap) : logit;
     return result;
   }
@@ -188,28 +222,35 @@ class Reference {
     return is_local ? count("attention.sliding_window") : 0;
   }
 
-  Frequencies frequencies(std::size_t layer) const {
+  Frequencies frequencies(std::size_t layer) {
     const auto dims = size(count("rope.dimension_count", static_cast<int>(head_dim_)));
     const std::string scaling(file_.get_string(name_ + ".rope.scaling.type", "none"));
     double base = number("rope.freq_base", 10000);
     double factor = number("rope.scaling.factor", 1);
-    if (name_ == "gemma3" && local_window(layer) > 0) {  // local layers: as they were trained first
-      base = 10000;
-      factor = 1;
+    if ((name_ == "gemma3" || name_ == "olmo2") &&
+        local_window(layer) > 0) {  // local layers: as they were trained first
+      if (name_ == "gemma3") base = 10000;
+      return plain(dims, base, 1);
     }
     if (scaling == "yarn")
       return yarn(dims, base, factor, number("rope.scaling.original_context_length", 0));
-    Frequencies f;
-    for (std::size_t i = 0; i < dims / 2; ++i) {
-      const double exponent = -2 * static_cast<double>(i) / static_cast<double>(dims);
-      f.of_pair.push_back(std::pow(base, exponent) / factor);
-    }
+    Frequencies f = plain(dims, base, factor);
+    if (!has("rope_factors_long.weight")) return f;
+    // LongRoPE: which factors it is depends on how far the cache reaches
+    const bool is_long =
+        policy_.sinks + policy_.window + 1 > count("rope.scaling.original_context_length");
+    const Doubles& divisors =
+        tensor(is_long ? "rope_factors_long.weight" : "rope_factors_short.weight");
+    for (std::size_t i = 0; i < dims / 2; ++i) f.of_pair[i] /= divisors[i];
+    f.magnitude = number("rope.scaling.attn_factor", 1);
     return f;
   }
 
-  Doubles rotated(const double* head, const Frequencies& f, std::int64_t position) const {
+  Doubles rotated(std::size_t layer, const double* head, const Frequencies& f,
+                  std::int64_t position) const {
     Doubles x(head, head + head_dim_);
     if (name_ == "mpt") return x;
+    if (is_.unrotated_period > 0 && (layer + 1) % size(is_.unrotated_period) == 0) return x;
     const std::size_t n = f.of_pair.size();
     for (std::size_t i = 0; i < n; ++i) {
       const std::size_t a = is_.adjacent_pairs ? 2 * i : i;
@@ -227,10 +268,12 @@ class Reference {
   void layer(std::size_t index, std::int64_t position, Doubles& x) {
     const std::string block = "blk." + std::to_string(index) + ".";
     const bool has_two_norms = has(block + "attn_norm_2.weight");  // Falcon 40B
-    const Doubles h = norm(block + (has_two_norms ? "attn_norm_2" : "attn_norm"), x);
+    const Doubles h =
+        is_.takes_residual ? x : norm(block + (has_two_norms ? "attn_norm_2" : "attn_norm"), x);
     Doubles attended = attention(block, index, position, h);
-    const bool is_gpt_oss = name_ == "gpt-oss";  // its ffn norm has the name of a post norm
-    if (!is_gpt_oss && has(block + "post_attention_norm.weight"))
+    // the ffn norm has the name of a post norm
+    const bool is_renamed = name_ == "gpt-oss" || name_ == "seed_oss";
+    if (!is_renamed && has(block + "post_attention_norm.weight"))
       attended = norm(block + "post_attention_norm", attended);
     if (is_.parallel) {
       const bool has_ffn_norm = has(block + "ffn_norm.weight");
@@ -241,9 +284,12 @@ class Reference {
       add(x, attended);
       return;
     }
+    for (double& value : attended) value *= number("residual_scale", 1);
     add(x, attended);
-    Doubles fed = ffn(block, norm(block + (is_gpt_oss ? "post_attention_norm" : "ffn_norm"), x));
+    const std::string ffn_norm = block + (is_renamed ? "post_attention_norm" : "ffn_norm");
+    Doubles fed = ffn(block, is_.takes_residual ? x : norm(ffn_norm, x));
     if (has(block + "post_ffw_norm.weight")) fed = norm(block + "post_ffw_norm", fed);
+    for (double& value : fed) value *= number("residual_scale", 1);
     add(x, fed);
   }
 
@@ -266,8 +312,13 @@ class Reference {
     for (Doubles* part : {&p.q, &p.k, &p.v}) {
       for (double& value : *part) value = clamp > 0 ? std::clamp(value, -clamp, clamp) : value;
     }
-    norm_heads(block + "attn_q_norm", p.q);
-    norm_heads(block + "attn_k_norm", p.k);
+    if (is_.norms_all_heads) {
+      p.q = norm(block + "attn_q_norm", p.q);
+      p.k = norm(block + "attn_k_norm", p.k);
+    } else if (!is_.norms_after_rotation) {
+      norm_heads(block + "attn_q_norm", p.q);
+      norm_heads(block + "attn_k_norm", p.k);
+    }
     return p;
   }
 
@@ -291,6 +342,7 @@ class Reference {
 
   double score_scale() const {
     const bool is_27b = is_.layers_of_27b == static_cast<int>(n_layers_);
+    if (number("attention.scale", 0) > 0) return number("attention.scale", 0);
     return 1 / std::sqrt(static_cast<double>(is_27b ? dim_ / n_heads_ : head_dim_));
   }
 
@@ -299,7 +351,12 @@ class Reference {
                  const std::vector<const Entry*>& cache) {
     const Frequencies f = frequencies(index);
     const auto c = static_cast<std::int64_t>(cache.size()) - 1;
-    const Doubles q = rotated(query, f, c);
+    Doubles q = rotated(index, query, f, c);
+    if (is_.norms_after_rotation) norm_heads(block + "attn_q_norm", q);
+    if (number("attention.temperature_scale", 0) > 0) {
+      const auto lengths = static_cast<double>(c / count("rope.scaling.original_context_length"));
+      for (double& x : q) x *= 1 + number("attention.temperature_scale", 0) * std::log(1 + lengths);
+    }
     const std::size_t kv_at = head / (n_heads_ / n_kv_heads_) * head_dim_;
     const double cap = name_ == "gemma2" ? number("attn_logit_softcapping", 50) : 0;
     const std::int64_t local = local_window(index);
@@ -309,7 +366,8 @@ class Reference {
     Doubles out(head_dim_);
     for (std::int64_t j = 0; j <= c; ++j) {
       if (local > 0 && c - j >= local) continue;
-      const Doubles k = rotated(&cache[size(j)]->key[kv_at], f, j);
+      Doubles k = rotated(index, &cache[size(j)]->key[kv_at], f, j);
+      if (is_.norms_after_rotation) norm_heads(block + "attn_k_norm", k);
       double score = dot(q.data(), k.data(), head_dim_) * score_scale();
       if (cap > 0) score = cap * std::tanh(score / cap);
       if (!slopes_.empty()) score -= slopes_[head] * static_cast<double>(c - j);
@@ -343,6 +401,7 @@ class Reference {
       for (double& value : part) value *= std::exp(router[order[i]]) / sum;
       add(result, part);
     }
+    if (has(block + "ffn_up_shexp.weight")) add(result, one_ffn(block, "_shexp", 0, h));
     return result;
   }
 
@@ -350,7 +409,14 @@ class Reference {
                   const Doubles& h) {
     Doubles hidden = multiply(block + "ffn_up" + suffix, h, expert);
     if (is_.gated) {
-      const Doubles gate = multiply(block + "ffn_gate" + suffix, h, expert);
+      Doubles gate;
+      if (has(block + "ffn_gate" + suffix + ".weight")) {
+        gate = multiply(block + "ffn_gate" + suffix, h, expert);
+      } else {  // in one tensor, the gate first
+        const auto half = hidden.begin() + static_cast<std::ptrdiff_t>(hidden.size() / 2);
+        gate.assign(hidden.begin(), half);
+        hidden.erase(hidden.begin(), half);
+      }
       for (std::size_t i = 0; i < hidden.size(); ++i) {
         if (name_ == "gpt-oss") {
           const double g = std::min(gate[i], 7.0);

@@ -50,35 +50,54 @@ void CpuOperations::finish_row(const AttentionLayer& layer, int row, Rows q_rows
   float* sink_q = &sink_q_[size(row) * size(sizes_.q_dim)];
   float* k = at(k_rows, row);
   float* v = at(v_rows, row);
-  const auto norm_head = [&](const NormWeights* norm, float* head) {
-    if (norm != nullptr)
-      kernels_.rms_norm(head, norm->weight.data(), layer.norm_epsilon, head, head_dim);
-  };
   if (layer.clamp > 0) {
     const auto clamp = [&](float* x, int n) {
       for (int i = 0; i < n; ++i) x[i] = std::clamp(x[i], -layer.clamp, layer.clamp);
     };
     clamp(q, q_rows.width), clamp(k, k_rows.width), clamp(v, v_rows.width);
   }
+  const auto normalize_with = [&](const NormWeights* norm, float* x, int n) {
+    if (norm == nullptr) return;
+    const float* weight = layer.rotated_weights.empty() ? norm->weight.data() : nullptr;
+    kernels_.rms_norm(x, weight, layer.norm_epsilon, x, n);
+  };
+  if (layer.normalizes_all_heads) {
+    normalize_with(layer.q_norm, q, q_rows.width);
+    normalize_with(layer.k_norm, k, k_rows.width);
+  }
   for (int head = 0; head < layer.n_heads; ++head) {
-    float* query = q + head * head_dim;
-    norm_head(layer.q_norm, query);
-    if (layer.rope == RopeStyle::kNone) continue;
-    if (token.cache_position != token.position) {
-      float* sink_query = sink_q + head * head_dim;
-      std::copy_n(query, head_dim, sink_query);
-      rotate(layer.rope, angles.n_pairs, angles.sink_cosines + angle, angles.sink_sines + angle,
-             sink_query);
-    }
-    rotate(layer.rope, angles.n_pairs, angles.cosines + angle, angles.sines + angle, query);
+    if (!layer.normalizes_all_heads) normalize_with(layer.q_norm, q + head * head_dim, head_dim);
+    finish_query(layer, row, q + head * head_dim, sink_q + head * head_dim);
   }
   for (int head = 0; head < layer.n_kv_heads; ++head) {
     float* key = k + head * head_dim;
-    norm_head(layer.k_norm, key);
+    if (!layer.normalizes_all_heads) normalize_with(layer.k_norm, key, head_dim);
     if (layer.rope != RopeStyle::kNone)
       rotate(layer.rope, angles.n_pairs, angles.cosines + angle, angles.sines + angle, key);
     token.cache->store(layer.cache_layer, head, token.position, key, v + head * head_dim);
   }
+}
+
+// Rotates a normalised query, for the window and, where that is another rotation, for the sinks.
+void CpuOperations::finish_query(const AttentionLayer& layer, int row, float* query,
+                                 float* sink_query) const {
+  const AngleTable& angles = step_.angles[size(layer.angles)];
+  const std::size_t angle = size(row) * size(angles.n_pairs);
+  const StepRow& token = step_.rows[size(row)];
+  const bool is_shifted = token.cache_position != token.position;
+  if (token.query_scale != 1)
+    for (int i = 0; i < layer.head_dim; ++i) query[i] *= token.query_scale;
+  if (layer.rope == RopeStyle::kNone) return;
+  if (is_shifted) std::copy_n(query, layer.head_dim, sink_query);
+  if (!layer.rotated_weights.empty()) {
+    rotate_with_weights(layer, angles, angle, is_shifted, query, sink_query);
+    return;
+  }
+  if (is_shifted) {
+    rotate(layer.rope, angles.n_pairs, angles.sink_cosines + angle, angles.sink_sines + angle,
+           sink_query);
+  }
+  rotate(layer.rope, angles.n_pairs, angles.cosines + angle, angles.sines + angle, query);
 }
 
 void CpuOperations::attend(const AttentionLayer& layer, Rows q, const Residual& residual) {

@@ -107,7 +107,10 @@ void CpuOperations::add(const Residual& residual, float* update) {
   const int width = residual.x.width;
   if (residual.norm.weights != nullptr) normalize(residual.norm, update, update, width);
   threads_.run(n_rows(), [&](int row, int) {
-    kernels_.add(update + size(row) * size(width), at(residual.x, row), width);
+    float* of_row = update + size(row) * size(width);
+    if (residual.scale != 1)
+      for (int d = 0; d < width; ++d) of_row[d] *= residual.scale;
+    kernels_.add(of_row, at(residual.x, row), width);
   });
 }
 

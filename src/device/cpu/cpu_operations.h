@@ -66,6 +66,7 @@ class CpuOperations final : public Operations {
   void add(const Residual& residual, float* update);
 
   void cut_attention(const AttentionLayer& layer);
+  void finish_query(const AttentionLayer& layer, int row, float* query, float* sink_query) const;
   void finish_row(const AttentionLayer& layer, int row, Rows q, Rows k, Rows v);
   void attend_task(const AttentionLayer& layer, const AttentionTask& task, Rows q,
                    const kernels::Matmul& output, int thread);
@@ -77,6 +78,7 @@ class CpuOperations final : public Operations {
                  float* out);
   void gate_and_activate(const FfnLayer& layer, const FeedForward& ffn, const float* input, int n,
                          const kernels::Matmul& down);
+  void add_shared_expert(const ExpertsLayer& layer, const float* input);
   void choose_experts(const ExpertsLayer& layer, const float* input);
 
   template <typename Run>

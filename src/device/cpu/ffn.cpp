@@ -86,7 +86,16 @@ void CpuOperations::experts(const ExpertsLayer& layer, const Input& input,
       for (std::size_t d = 0; d < dim; ++d) y[d] += share * expert_out_[i * dim + d];
     }
   }
+  if (layer.shared != nullptr) add_shared_expert(layer, x);
   add(residual, update_.data());
+}
+
+void CpuOperations::add_shared_expert(const ExpertsLayer& layer, const float* input) {
+  dense_ffn(layer.ffn, *layer.shared, input, n_rows(), expert_out_.data());
+  const std::size_t dim = size(layer.shared->down.weight.rows);
+  threads_.run(n_rows(), [&](int row, int) {
+    kernels_.add(&expert_out_[size(row) * dim], &update_[size(row) * dim], static_cast<int>(dim));
+  });
 }
 
 // The n_used largest router logits of each row, and their softmax.

@@ -1,6 +1,7 @@
 // Llama 1, 2 and 3, Mistral, TinyLlama and everything else that carries general.architecture =
 // "llama": pre-normalised blocks, rotary attention with grouped heads, a gated SiLU ffn, or several
-// of them as experts (Mixtral).
+// of them as experts (Mixtral). InternLM 2 and ERNIE 4.5 differ in nothing that a file does not
+// say.
 #include "model/architecture.h"
 
 namespace runnel::arch {
