@@ -58,6 +58,7 @@ chat: $(if $(MODEL),configure,pull)
 	@$(BUILD)/runnel chat $(or $(MODEL),smollm2) --window 512
 
 test: configure-tests venv
+	@grep -qs RUNNEL_PYTHON:BOOL=ON $(BUILD)/CMakeCache.txt || cmake -B $(BUILD) -DRUNNEL_PYTHON=ON >/dev/null
 	@cmake --build $(BUILD)
 	@cd $(BUILD) && ctest --output-on-failure --progress -j "$$(nproc)"
 

@@ -1,0 +1,83 @@
+"""Keyword arguments to the engine's options."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from . import _engine
+from .errors import Error
+
+SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "frequency_penalty",
+            "presence_penalty", "seed")
+
+_ENUMS: dict[str, dict[str, Any]] = {
+    "policy": {p.name: p for p in _engine.Policy},
+    "kv": {t.name: t for t in _engine.KvType},
+    "softmax": {s.name.replace("_", "-"): s for s in _engine.Softmax},
+}
+
+
+def _one_of(name: str, value: str) -> Any:
+    known = _ENUMS[name]
+    if value not in known:
+        raise Error(f"stream option {name}: want {', '.join(known)}, found {value!r}")
+    return known[value]
+
+
+def policies_of(names: Sequence[str]) -> list[Any]:
+    return [_one_of("policy", name) for name in names]
+
+
+def _set(options: Any, name: str, value: Any) -> None:
+    try:
+        setattr(options, name, value)
+    except (TypeError, OverflowError):
+        kind = type(getattr(options, name)).__name__
+        raise Error(f"stream option {name}: want {kind}, found {value!r}") from None
+
+
+def sampling_of(base: Any = None, **values: Any) -> Any:
+    """SamplingOptions with these values in place of those of `base`, or of the defaults."""
+    options = _engine.SamplingOptions()
+    for name in SAMPLING:
+        if base is not None:
+            setattr(options, name, getattr(base, name))
+        if name in values:
+            _set(options, name, values.pop(name))
+    if values:
+        raise TypeError(f"unknown option: {', '.join(sorted(values))}")
+    return options
+
+
+def stream_options(**values: Any) -> Any:
+    sampling = {name: values.pop(name) for name in SAMPLING if name in values}
+    options = _engine.StreamOptions()
+    options.sampling = sampling_of(**sampling)
+    pin = values.pop("pin", None)
+    if pin is not None:
+        _set(options, "pin" if isinstance(pin, str) else "pin_tokens", pin)
+    for name, value in values.items():
+        if value is None:
+            continue
+        if not hasattr(options, name):
+            raise TypeError(f"unknown option: {name}")
+        _set(options, name, _one_of(name, value) if name in _ENUMS else value)
+    return options
+
+
+def as_dict(options: Any) -> dict[str, Any]:
+    """Resolved options as the keyword arguments that give them."""
+    found: dict[str, Any] = {
+        "policy": options.policy.name,
+        "sinks": options.sinks,
+        "window": options.window,
+        "kv": options.kv.name,
+        "softmax": options.softmax.name.replace("_", "-"),
+        "chunk": options.chunk,
+        "draft": options.draft,
+        "start_position": options.start_position,
+    }
+    if options.pin_tokens:
+        found["pin"] = list(options.pin_tokens)
+    found.update({name: getattr(options.sampling, name) for name in SAMPLING})
+    return found
