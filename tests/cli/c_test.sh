@@ -35,6 +35,17 @@ cc -std=c99 $sanitize examples/endless.c -o "$WORK/static" $(pkg-config --cflags
 expect_exit 1 "$WORK/shared" /nowhere.gguf x
 expect_text "$WORK/err" "nowhere.gguf"
 
+# ---- nothing is left behind by models and streams that come and go
+# shellcheck disable=SC2046
+cc -std=c99 -Wall -Wextra -Werror $sanitize tests/c/many.c -o "$WORK/many" $(pkg-config --cflags --libs runnel) \
+  -Wl,-rpath,"$lib"
+grown=$("$WORK/many" tests/fixtures/models/llama-gqa.gguf 1000 1)
+[[ -n $sanitize || $grown -lt 2048 ]] || fail "1000 models and streams left $grown KiB behind"
+if command -v valgrind >/dev/null && [[ -z $sanitize ]]; then
+  RUNNEL_ISA=avx2 valgrind -q --leak-check=full --error-exitcode=9 "$WORK/many" tests/fixtures/models/llama-gqa.gguf 2 3 \
+    >"$WORK/log" 2>&1 || fail "valgrind: $(head -n 30 "$WORK/log")"
+fi
+
 # ---- C by way of CMake
 mkdir "$WORK/cmake"
 cat >"$WORK/cmake/CMakeLists.txt" <<END
