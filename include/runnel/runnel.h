@@ -120,6 +120,14 @@ class Stream {
   // once for all. Each gets exactly what its own next() would have given. Error: streams of
   // different models, or one twice.
   static std::vector<Step> next(std::span<Stream* const> streams);
+  // The same where some streams read instead: what feed() and next() would have done with each, in
+  // one step. Steps of those that read are empty. Error: as feed() and next(), or more tokens to
+  // read than the stream's chunk; no stream has moved then.
+  struct Work {
+    Stream* stream = nullptr;
+    std::span<const Token> read;  // empty: write a token
+  };
+  static std::vector<Step> step(std::span<const Work> work);
   // A token of the caller's choice in place of a sampled one: otherwise as next(), whose errors it
   // has. The sampler's random state stays. Error: not a token of the vocabulary.
   Step push(Token token);
@@ -190,6 +198,7 @@ class Stream {
  private:
   friend class Model;
   struct State;
+  static void prepare(std::span<const Work> work, int n_tokens);
   Snapshot snapshot() const;
   explicit Stream(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;

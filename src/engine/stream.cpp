@@ -96,6 +96,11 @@ void Stream::State::feed_chunk(std::span<const Token> tokens) {
       [&](std::size_t, std::size_t, std::span<const float> next) { keep(next); });
 }
 
+void Stream::State::feed_recomputed(std::span<const Token> tokens) {
+  const std::lock_guard lock(model.mutex);
+  feed_chunk(tokens);
+}
+
 std::int64_t Stream::State::feed(std::span<const Token> tokens, const Progress& progress) {
   check(tokens);
   std::int64_t n_fed = 0;
@@ -219,45 +224,6 @@ Stream::Step Stream::push(Token token) {
 }
 
 Stream Stream::fork() const { return Stream(state_->fork()); }
-
-std::vector<Stream::Step> Stream::next(std::span<Stream* const> streams) {
-  std::vector<Step> steps;
-  std::vector<std::size_t> together;  // streams whose token passes the model in the common step
-  for (std::size_t i = 0; i < streams.size(); ++i) {
-    if (&streams[i]->state_->model != &streams[0]->state_->model)
-      throw Error("streams: want one model, found several");
-    if (std::count(streams.begin(), streams.end(), streams[i]) > 1)
-      throw Error("streams: want each once, found one twice");
-  }
-  if (streams.empty()) return steps;
-  for (Stream* const stream : streams) stream->state_->prepare_step();
-  const Model::Internals& model = streams[0]->state_->model;
-  const auto n_most = static_cast<int>(streams.size());
-  {
-    const std::lock_guard lock(model.mutex);
-    model.decoder_for(n_most);
-  }
-  for (std::size_t i = 0; i < streams.size(); ++i) {
-    State& s = *streams[i]->state_;
-    steps.push_back(s.step_of(s.sample()));
-    const bool is_plain = s.options.policy != Policy::kRecompute && !s.take_ahead(steps[i].token);
-    if (is_plain) together.push_back(i);
-    if (s.options.policy == Policy::kRecompute) s.take(steps[i].token);
-  }
-  if (together.empty()) return steps;
-  std::vector<Segment> batch;
-  for (const std::size_t i : together) {
-    State& s = *streams[i]->state_;
-    batch.push_back({&s.cache, {&steps[i].token, 1}, s.options.softmax, Segment::Logits::kLast});
-  }
-  const std::lock_guard lock(model.mutex);
-  model.decoder_for(n_most).step(
-      batch, [&](std::size_t segment, std::size_t, std::span<const float> scores) {
-        streams[together[segment]]->state_->keep(scores);
-      });
-  for (const std::size_t i : together) streams[i]->state_->history.push(steps[i].token);
-  return steps;
-}
 
 std::vector<Token> Stream::tokenize(std::string_view text) const {
   const bool is_first = position() == options().start_position;

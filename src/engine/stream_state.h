@@ -1,5 +1,6 @@
-// What a Stream holds. Its functions are in three files: the endless loop (stream.cpp), saving and
-// resuming (saved_stream.cpp), and looking into it (stream_study.cpp).
+// What a Stream holds. Its functions are in four files: the endless loop (stream.cpp), steps of
+// several together (stream_step.cpp), saving and resuming (saved_stream.cpp), and looking into it
+// (stream_study.cpp).
 #pragma once
 
 #include <cstdint>
@@ -46,6 +47,7 @@ struct Stream::State {
     logits.assign(next_logits.begin(), next_logits.end());
   }
   void feed_chunk(std::span<const Token> tokens);
+  void feed_recomputed(std::span<const Token> tokens);
   std::int64_t feed(std::span<const Token> tokens, const Progress& progress);
   float nll(std::span<const float> scores, Token token) const;
   void prepare_step();
