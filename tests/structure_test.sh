@@ -16,9 +16,9 @@ declare -A allowed=(
   [model]="device kernels stream gguf"
   [engine]="model device kernels stream gguf tokenizer sampling"
   [eval]="engine model device kernels stream gguf tokenizer sampling"
-  [server]="engine model device kernels stream gguf tokenizer sampling"
+  [serve]="engine model device kernels stream gguf tokenizer sampling"
   [c]="eval engine model device kernels stream gguf tokenizer sampling"
-  [cli]="eval server engine model device kernels stream gguf tokenizer sampling"
+  [cli]="eval serve engine model device kernels stream gguf tokenizer sampling"
 )
 for folder in src/*/; do
   name=$(basename "$folder")
@@ -31,6 +31,28 @@ for folder in src/*/; do
     esac
   done < <(grep -rnoP '^#include "\K[^"]+' "$folder" --include='*.h' --include='*.cpp' --include='*.inl')
 done
+
+# Inside the server: what each of its folders may include of the others. Every one may log.
+declare -A allowed_in_serve=(
+  [scheduler]="" [store]="" [guard]=""
+  [hub]="scheduler store guard"
+  [protocols]="hub scheduler store guard"
+  [page]="protocols hub"
+  [http]="protocols"
+)
+for folder in src/serve/*/; do
+  name=$(basename "$folder")
+  [[ -v allowed_in_serve[$name] ]] || { fault "src/serve/$name: a folder without a place in the order of includes"; continue; }
+  while IFS=: read -r file line include; do
+    target=$(cut -d/ -f2 <<<"$include")
+    case " $name log.h ${allowed_in_serve[$name]} " in
+      *" $target "*) ;;
+      *) fault "$file:$line: serve/$name may not include \"$include\"" ;;
+    esac
+  done < <(grep -rnoP '^#include "\Kserve/[^"]+' "$folder" --include='*.h' --include='*.cpp')
+done
+with_boost=$(grep -rlE '#include <boost/' src | wc -l)
+[[ $with_boost -le 2 ]] || fault "src: $with_boost files include Boost, want at most 2, for they compile slowly"
 
 # Angle brackets in headers: the standard library; with json_fwd, a forward declaration of JSON.
 system='std(def|int)\.h|sys/[a-z]+\.h|unistd\.h|immintrin\.h|cpuid\.h'

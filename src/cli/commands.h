@@ -27,6 +27,7 @@ std::unique_ptr<Command> add_info(CLI::App& program);
 std::unique_ptr<Command> add_ppl(CLI::App& program);
 std::unique_ptr<Command> add_bench(CLI::App& program);
 std::unique_ptr<Command> add_make_model(CLI::App& program);
+std::unique_ptr<Command> add_serve(CLI::App& program);
 // The laboratory: the paper's experiments on the user's own model and text.
 std::unique_ptr<Command> add_attention(CLI::App& program);
 std::unique_ptr<Command> add_ablate(CLI::App& program);

@@ -69,6 +69,7 @@ int run(int argc, char** argv) {
   std::vector<std::unique_ptr<cli::Command>> commands;
   commands.push_back(cli::add_generate(program));
   commands.push_back(cli::add_chat(program));
+  commands.push_back(cli::add_serve(program));
   commands.push_back(cli::add_tokenize(program));
   commands.push_back(cli::add_detokenize(program));
   commands.push_back(cli::add_pull(program));

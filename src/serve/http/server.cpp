@@ -1,0 +1,539 @@
+#include "serve/http/server.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <atomic>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "runnel/error.h"
+#include "serve/http/auth.h"
+#include "serve/http/websocket.h"
+#include "serve/log.h"
+#include "serve/protocols/errors.h"
+
+namespace runnel::serve {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using tcp = asio::ip::tcp;
+using boost::system::error_code;
+using TlsStream = asio::ssl::stream<tcp::socket>;
+
+// What all connections share.
+struct Shared {
+  const Router& router;
+  HttpLimits limits;
+  Keys keys;
+  std::atomic<std::uint64_t> n_connections{0}, n_open{0}, n_requests{0}, n_refused{0};
+  std::atomic<bool> is_stopping{false};
+};
+
+const char* reason_of(int status) {
+  return http::obsolete_reason(static_cast<http::status>(status)).data();
+}
+
+std::string head_of(int status, std::string_view type, const Reply::Headers& headers,
+                    bool keeps_alive) {
+  std::string head = fmt::format(
+      "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nConnection: {}\r\nX-Content-Type-Options: nosniff\r\n",
+      status, reason_of(status), type, keeps_alive ? "keep-alive" : "close");
+  for (const auto& [name, value] : headers) head += fmt::format("{}: {}\r\n", name, value);
+  return head;
+}
+
+tcp::socket& socket_of(tcp::socket& stream) { return stream; }
+tcp::socket& socket_of(TlsStream& stream) { return stream.next_layer(); }
+
+// One connection: requests one after another, each with its reply. All but Reply's functions run
+// in the connection's strand.
+template <typename Transport>
+class Connection final : public std::enable_shared_from_this<Connection<Transport>> {
+ public:
+  Connection(Transport transport, std::shared_ptr<Shared> shared)
+      : transport_(std::move(transport)),
+        shared_(std::move(shared)),
+        deadline_(transport_.get_executor()),
+        ping_(transport_.get_executor()) {
+    ++shared_->n_open;
+  }
+  ~Connection() { --shared_->n_open; }
+
+  void start();
+  void read_request();
+
+ private:
+  // The reply to the request number `number_`; later ones are not its business.
+  class ConnectionReply final : public Reply {
+   public:
+    ConnectionReply(std::shared_ptr<Connection> connection, std::uint64_t number)
+        : connection_(std::move(connection)), number_(number) {}
+    ~ConnectionReply() override {
+      post([number = number_](Connection& c) { c.forgotten(number); });
+    }
+    void send(int status, std::string_view type, std::string body, Headers headers) override {
+      post([number = number_, status, type = std::string(type), body = std::move(body),
+            headers = std::move(headers)](Connection& c) mutable {
+        if (c.is_current(number)) c.send_whole(status, type, std::move(body), std::move(headers));
+      });
+    }
+    void begin(std::string_view type, std::string ping) override {
+      post([number = number_, type = std::string(type),
+            ping = std::move(ping)](Connection& c) mutable {
+        if (c.is_current(number)) c.begin_pieces(type, std::move(ping));
+      });
+    }
+    void write(std::string piece) override {
+      post([number = number_, piece = std::move(piece)](Connection& c) {
+        if (c.is_current(number)) c.send_piece(piece);
+      });
+    }
+    void end() override {
+      post([number = number_](Connection& c) {
+        if (c.is_current(number)) c.end_pieces();
+      });
+    }
+    void on_gone(std::function<void()> gone) override {
+      post([number = number_, gone = std::move(gone)](Connection& c) mutable {
+        if (c.is_current(number) && !c.is_closed_)
+          c.gone_ = std::move(gone);
+        else if (c.is_closed_ && number == c.number_)
+          gone();
+      });
+    }
+
+   private:
+    template <typename Work>
+    void post(Work work) {
+      asio::post(
+          connection_->transport_.get_executor(),
+          [connection = connection_, work = std::move(work)]() mutable { work(*connection); });
+    }
+    std::shared_ptr<Connection> connection_;
+    std::uint64_t number_;
+  };
+
+  using Parser = http::request_parser<http::string_body>;
+
+  void got_request(error_code error);
+  void dispatch();
+  bool upgrade(Request& request);
+  void refuse(int status, const std::string& code, const std::string& message);
+  bool is_current(std::uint64_t number) const {
+    return number == number_ && !is_done_ && !is_closed_;
+  }
+  void forgotten(std::uint64_t number);
+  void send_whole(int status, std::string_view type, std::string body, Reply::Headers headers);
+  void begin_pieces(std::string_view type, std::string ping);
+  void send_piece(const std::string& piece);
+  void end_pieces();
+  void queue(std::string bytes);
+  void write_next();
+  void wrote(error_code error);
+  void reply_done();
+  void watch();
+  void arm_ping();
+  void arm_deadline(std::chrono::seconds after);
+  void close();
+
+  Transport transport_;
+  std::shared_ptr<Shared> shared_;
+  asio::steady_timer deadline_;
+  asio::steady_timer ping_;
+  beast::flat_buffer buffer_;
+  std::optional<Parser> parser_;
+  std::uint64_t number_ = 0;  // of the request at hand
+  bool is_head_ = false;
+  bool keeps_alive_ = true;
+  bool is_chunked_ = false;
+  bool is_in_pieces_ = false;
+  bool is_done_ = true;  // the reply is complete, though perhaps not sent
+  bool is_watching_ = false;
+  bool is_closed_ = false;
+  bool is_writing_ = false;
+  bool has_written_ = false;  // since the last ping was due
+  std::string ping_text_;
+  std::function<void()> gone_;
+  std::deque<std::string> unsent_;
+  std::size_t unsent_bytes_ = 0;
+};
+
+template <typename Transport>
+void Connection<Transport>::start() {
+  if constexpr (std::is_same_v<Transport, TlsStream>) {
+    arm_deadline(shared_->limits.request);
+    transport_.async_handshake(asio::ssl::stream_base::server,
+                               [self = this->shared_from_this()](error_code error) {
+                                 if (error) return self->close();
+                                 self->read_request();
+                               });
+  } else {
+    asio::post(transport_.get_executor(),
+               [self = this->shared_from_this()] { self->read_request(); });
+  }
+}
+
+template <typename Transport>
+void Connection<Transport>::read_request() {
+  parser_.emplace();
+  parser_->body_limit(shared_->limits.body_bytes);
+  parser_->header_limit(static_cast<std::uint32_t>(shared_->limits.header_bytes));
+  const bool is_begun = buffer_.size() > 0 || number_ == 0;
+  arm_deadline(is_begun ? shared_->limits.request : shared_->limits.idle);
+  http::async_read(transport_, buffer_, *parser_,
+                   [self = this->shared_from_this()](error_code error, std::size_t) {
+                     self->got_request(error);
+                   });
+}
+
+template <typename Transport>
+void Connection<Transport>::got_request(error_code error) {
+  if (is_closed_) return;
+  deadline_.cancel();
+  if (!error) return dispatch();
+  ++number_;
+  is_done_ = false;
+  keeps_alive_ = false;
+  if (error == http::error::body_limit) {
+    return refuse(413, "body_too_large",
+                  fmt::format("the body: want at most {} bytes", shared_->limits.body_bytes));
+  }
+  if (error == http::error::header_limit) {
+    return refuse(431, "headers_too_large",
+                  fmt::format("the headers: want at most {} bytes", shared_->limits.header_bytes));
+  }
+  const bool is_malformed =
+      error.category() == http::make_error_code(http::error::bad_method).category();
+  if (is_malformed && error != http::error::end_of_stream && error != http::error::partial_message)
+    return refuse(400, "bad_request", "not an HTTP request: " + error.message());
+  close();
+}
+
+template <typename Transport>
+void Connection<Transport>::refuse(int status, const std::string& code,
+                                   const std::string& message) {
+  ++shared_->n_refused;
+  const Fault fault = {.status = status, .code = code, .message = message};
+  send_whole(status, "application/json", error_body(fault), {});
+}
+
+template <typename Transport>
+void Connection<Transport>::dispatch() {
+  ++number_;
+  ++shared_->n_requests;
+  is_done_ = false;
+  is_in_pieces_ = false;
+  gone_ = nullptr;
+  auto& message = parser_->get();
+  Request request;
+  request.method = std::string(message.method_string());
+  is_head_ = request.method == "HEAD";
+  if (is_head_) request.method = "GET";
+  keeps_alive_ = message.keep_alive();
+  is_chunked_ = message.version() >= 11;
+  for (const auto& field : message) {
+    std::string name(field.name_string());
+    for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    request.headers[name] = std::string(field.value());
+  }
+  const bool is_path = split_target({message.target().data(), message.target().size()}, request);
+  if (!is_path) return refuse(400, "bad_request", "the path cannot be decoded");
+  if (!shared_->keys.admit(request) && request.path != "/health") {
+    return refuse(401, "invalid_api_key",
+                  "want a key of this server: Authorization: Bearer KEY, or X-Api-Key: KEY");
+  }
+  if (upgrade(request)) return;
+  request.body = std::move(message.body());
+  watch();
+  const auto reply = std::make_shared<ConnectionReply>(this->shared_from_this(), number_);
+  shared_->router.handle(request, reply);
+}
+
+template <typename Transport>
+bool Connection<Transport>::upgrade(Request& request) {
+  const SocketRoute* const route = shared_->router.socket(request.path);
+  if (route == nullptr || !is_websocket_upgrade(parser_->get())) return false;
+  is_closed_ = true;  // the socket is somebody else's now
+  accept_websocket(std::move(transport_), parser_->release(), *route, request, shared_->limits);
+  return true;
+}
+
+// Somebody let the reply go without an answer.
+template <typename Transport>
+void Connection<Transport>::forgotten(std::uint64_t number) {
+  if (!is_current(number)) return;
+  if (is_in_pieces_) return end_pieces();
+  send_whole(500, "application/json",
+             error_body({.status = 500, .message = "the request was given up"}), {});
+}
+
+template <typename Transport>
+void Connection<Transport>::send_whole(int status, std::string_view type, std::string body,
+                                       Reply::Headers headers) {
+  if (shared_->is_stopping) keeps_alive_ = false;
+  headers.emplace_back("Content-Length", std::to_string(body.size()));
+  std::string bytes = head_of(status, type, headers, keeps_alive_) + "\r\n";
+  if (!is_head_) bytes += body;
+  is_done_ = true;
+  queue(std::move(bytes));
+}
+
+template <typename Transport>
+void Connection<Transport>::begin_pieces(std::string_view type, std::string ping) {
+  is_in_pieces_ = true;
+  if (!is_chunked_) keeps_alive_ = false;
+  Reply::Headers headers = {{"Cache-Control", "no-cache"}};
+  if (is_chunked_) headers.emplace_back("Transfer-Encoding", "chunked");
+  ping_text_ = std::move(ping);
+  queue(head_of(200, type, headers, keeps_alive_) + "\r\n");
+  if (!ping_text_.empty()) arm_ping();
+}
+
+template <typename Transport>
+void Connection<Transport>::send_piece(const std::string& piece) {
+  if (piece.empty() || is_head_) return;
+  has_written_ = true;
+  queue(is_chunked_ ? fmt::format("{:x}\r\n{}\r\n", piece.size(), piece) : piece);
+}
+
+template <typename Transport>
+void Connection<Transport>::end_pieces() {
+  is_done_ = true;
+  ping_.cancel();
+  queue(is_chunked_ && !is_head_ ? "0\r\n\r\n" : "");
+}
+
+template <typename Transport>
+void Connection<Transport>::queue(std::string bytes) {
+  unsent_bytes_ += bytes.size();
+  unsent_.push_back(std::move(bytes));
+  if (is_in_pieces_ && unsent_bytes_ > shared_->limits.unsent_bytes) return close();
+  if (!is_writing_) write_next();
+}
+
+template <typename Transport>
+void Connection<Transport>::write_next() {
+  is_writing_ = true;
+  arm_deadline(shared_->limits.request);
+  asio::async_write(
+      transport_, asio::buffer(unsent_.front()),
+      [self = this->shared_from_this()](error_code error, std::size_t) { self->wrote(error); });
+}
+
+template <typename Transport>
+void Connection<Transport>::wrote(error_code error) {
+  is_writing_ = false;
+  if (is_closed_) return;
+  deadline_.cancel();
+  if (error) return close();
+  unsent_bytes_ -= unsent_.front().size();
+  unsent_.pop_front();
+  if (!unsent_.empty()) return write_next();
+  if (is_done_) reply_done();
+}
+
+template <typename Transport>
+void Connection<Transport>::reply_done() {
+  gone_ = nullptr;
+  if (!keeps_alive_) return close();
+  if (is_watching_) return arm_deadline(shared_->limits.idle);  // the next request wakes it
+  read_request();
+}
+
+// While a request is answered: does the client stay? What it sends meanwhile is the next request.
+template <typename Transport>
+void Connection<Transport>::watch() {
+  if (buffer_.size() > 0) return;
+  is_watching_ = true;
+  transport_.async_read_some(buffer_.prepare(4096),
+                             [self = this->shared_from_this()](error_code error, std::size_t n) {
+                               self->is_watching_ = false;
+                               if (self->is_closed_) return;
+                               if (error) return self->close();
+                               self->buffer_.commit(n);
+                               if (self->is_done_ && !self->is_writing_) self->read_request();
+                             });
+}
+
+template <typename Transport>
+void Connection<Transport>::arm_ping() {
+  has_written_ = false;
+  ping_.expires_after(shared_->limits.ping);
+  ping_.async_wait([self = this->shared_from_this(), number = number_](error_code error) {
+    if (error || !self->is_current(number)) return;
+    if (!self->has_written_) self->send_piece(self->ping_text_);
+    self->arm_ping();
+  });
+}
+
+template <typename Transport>
+void Connection<Transport>::arm_deadline(std::chrono::seconds after) {
+  deadline_.expires_after(after);
+  deadline_.async_wait([self = this->shared_from_this()](error_code error) {
+    if (!error && self->deadline_.expiry() <= std::chrono::steady_clock::now()) self->close();
+  });
+}
+
+template <typename Transport>
+void Connection<Transport>::close() {
+  if (is_closed_) return;
+  is_closed_ = true;
+  deadline_.cancel();
+  ping_.cancel();
+  error_code ignored;
+  socket_of(transport_).shutdown(tcp::socket::shutdown_both, ignored);
+  socket_of(transport_).close(ignored);
+  if (gone_ && !is_done_) std::exchange(gone_, nullptr)();
+}
+
+tcp::endpoint endpoint_of(asio::io_context& context, const HttpOptions& options) {
+  error_code error;
+  const asio::ip::address address = asio::ip::make_address(options.host, error);
+  if (!error) return {address, options.port};
+  tcp::resolver resolver(context);
+  const auto found = resolver.resolve(options.host, std::to_string(options.port), error);
+  if (error || found.empty())
+    throw Error(fmt::format("host {}: {}", options.host, error.message()));
+  return found.begin()->endpoint();
+}
+
+// As many files as the system lets this process have: each connection is one.
+void raise_file_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
+struct HttpServer::State {
+  HttpOptions options;
+  std::shared_ptr<Shared> shared;
+  asio::io_context context;
+  std::optional<asio::ssl::context> tls;
+  tcp::acceptor acceptor{context};
+  asio::steady_timer pause{context};
+  std::vector<std::thread> threads;
+
+  State(const HttpOptions& wanted, const Router& router)
+      : options(wanted),
+        shared(new Shared{.router = router, .limits = wanted.limits, .keys = Keys(wanted.keys)}) {}
+
+  void use_tls();
+  void listen();
+  void accept();
+  void accepted(error_code error, tcp::socket socket);
+};
+
+void HttpServer::State::use_tls() {
+  if (options.certificate_file.empty()) return;
+  tls.emplace(asio::ssl::context::tls_server);
+  tls->set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_tlsv1 |
+                   asio::ssl::context::no_tlsv1_1);
+  error_code error;
+  tls->use_certificate_chain_file(options.certificate_file, error);
+  if (error) throw Error(fmt::format("{}: {}", options.certificate_file, error.message()));
+  tls->use_private_key_file(options.key_file, asio::ssl::context::pem, error);
+  if (error) throw Error(fmt::format("{}: {}", options.key_file, error.message()));
+}
+
+void HttpServer::State::listen() {
+  const tcp::endpoint endpoint = endpoint_of(context, options);
+  error_code error;
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(4096, error);
+  if (error)
+    throw Error(fmt::format("{} port {}: {}", options.host, options.port, error.message()));
+}
+
+void HttpServer::State::accept() {
+  acceptor.async_accept(asio::make_strand(context), [this](error_code error, tcp::socket socket) {
+    accepted(error, std::move(socket));
+  });
+}
+
+void HttpServer::State::accepted(error_code error, tcp::socket socket) {
+  if (!acceptor.is_open()) return;
+  if (error) {  // no more files, for example: others may close some
+    pause.expires_after(std::chrono::milliseconds(50));
+    pause.async_wait([this](error_code) { accept(); });
+    return;
+  }
+  ++shared->n_connections;
+  if (shared->n_open >= shared->limits.connections) {
+    ++shared->n_refused;
+    error_code ignored;
+    socket.close(ignored);
+  } else {
+    error_code ignored;
+    socket.set_option(tcp::no_delay(true), ignored);
+    if (tls) {
+      std::make_shared<Connection<TlsStream>>(TlsStream(std::move(socket), *tls), shared)->start();
+    } else {
+      std::make_shared<Connection<tcp::socket>>(std::move(socket), shared)->start();
+    }
+  }
+  accept();
+}
+
+HttpServer::HttpServer(const HttpOptions& options, const Router& router)
+    : state_(std::make_unique<State>(options, router)) {
+  raise_file_limit();
+  state_->use_tls();
+  state_->listen();
+}
+
+HttpServer::~HttpServer() { stop(); }
+
+void HttpServer::start() {
+  state_->accept();
+  for (int i = 0; i < state_->options.threads; ++i)
+    state_->threads.emplace_back([this] { state_->context.run(); });
+}
+
+void HttpServer::stop_listening() {
+  state_->shared->is_stopping = true;
+  asio::post(state_->context, [this] {
+    error_code ignored;
+    state_->acceptor.close(ignored);
+  });
+}
+
+void HttpServer::stop() {
+  state_->shared->is_stopping = true;
+  state_->context.stop();
+  for (std::thread& thread : state_->threads) thread.join();
+  state_->threads.clear();
+}
+
+std::uint16_t HttpServer::port() const { return state_->acceptor.local_endpoint().port(); }
+
+HttpServer::Counters HttpServer::counters() const {
+  const Shared& s = *state_->shared;
+  return {.connections = s.n_connections,
+          .open = s.n_open,
+          .requests = s.n_requests,
+          .refused = s.n_refused};
+}
+
+}  // namespace runnel::serve

@@ -1,0 +1,18 @@
+// From an HTTP request to a WebSocket. Included by the two files that know Boost, alone.
+#pragma once
+
+#include "serve/http/limits.h"
+#include "serve/protocols/exchange.h"
+
+namespace runnel::serve {
+
+// Message: Beast's request. True when it asks for a WebSocket.
+template <typename Message>
+bool is_websocket_upgrade(const Message& message);
+
+// Takes the connection over, and answers the request. Transport: a TCP socket, or TLS on one.
+template <typename Transport, typename Message>
+void accept_websocket(Transport transport, Message message, const SocketRoute& route,
+                      const Request& request, const HttpLimits& limits);
+
+}  // namespace runnel::serve

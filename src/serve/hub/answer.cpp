@@ -1,0 +1,170 @@
+#include "serve/hub/answer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "serve/hub/channel.h"
+#include "serve/hub/hub.h"
+#include "serve/log.h"
+
+namespace runnel::serve {
+namespace {
+
+constexpr std::int64_t kTellEvictionEvery = 64;  // tokens
+
+}  // namespace
+
+Answer::Answer(Hub& hub, Channel& channel, AnswerOptions options,
+               std::shared_ptr<AnswerListener> listener)
+    : hub_(hub),
+      channel_(channel),
+      options_(std::move(options)),
+      listener_(std::move(listener)),
+      stops_(options_.stops) {}
+
+template <typename Call>
+void Answer::tell(Call call) {
+  if (!listener_) return;
+  try {
+    call(*listener_);
+  } catch (const std::exception& error) {
+    log_warning(fmt::format("stream {}: an answer was given up: {}", channel_.id, error.what()));
+    finish(Finish::kFailed, error.what());
+  }
+}
+
+void Answer::begin(std::vector<Token> tokens) {
+  Stream& stream = *channel_.stream;
+  to_read_ = std::move(tokens);
+  is_begun_ = true;
+  ending_.n_cached = stream.position();
+  told_evicted_ = stream.evicted();
+  SamplingOptions sampling = options_.sampling;
+  // The sampler begins its random numbers anew where the seed is another than before.
+  sampling.seed = options_.seed.value_or(hub_.random_seed()) + 1;
+  stream.set_sampling(sampling);
+  --sampling.seed;
+  stream.set_sampling(sampling);
+  tell([&](AnswerListener& listener) {
+    listener.began(ending_.n_cached, std::ssize(to_read_), Place::of(stream));
+  });
+}
+
+void Answer::fail_unbegun(const std::string& why) {
+  is_finished_ = true;
+  ending_.finish = is_cancelled_ ? Finish::kCancelled : Finish::kFailed;
+  ending_.why = why;
+  tell([&](AnswerListener& listener) { listener.ended(ending_, channel_.place); });
+}
+
+void Answer::steer(std::vector<Token> tokens) {
+  to_read_.insert(to_read_.end(), tokens.begin(), tokens.end());
+}
+
+Stream& Answer::stream() { return *channel_.stream; }
+
+Wish Answer::wish() {
+  if (is_finished_ || is_cancelled_) return {};
+  if (n_taken_ < to_read_.size())
+    return {Wish::Kind::kRead, std::span<const Token>(to_read_).subspan(n_taken_)};
+  if (options_.most_tokens && ending_.n_written >= *options_.most_tokens) return {};
+  return {Wish::Kind::kWrite, {}};
+}
+
+void Answer::read(std::size_t n_tokens) {
+  const std::span<const Token> tokens =
+      std::span<const Token>(to_read_).subspan(n_taken_, n_tokens);
+  hub_.keep(channel_, tokens);
+  n_taken_ += n_tokens;
+  ending_.n_read += static_cast<std::int64_t>(n_tokens);
+  const Place place = Place::of(stream());
+  channel_.place = place;
+  tell_eviction(n_taken_ == to_read_.size());
+  tell([&](AnswerListener& listener) {
+    listener.reading(ending_.n_read, std::ssize(to_read_), place);
+  });
+}
+
+void Answer::will_write() {
+  const std::span<const float> logits = stream().logits();
+  channel_.guard.look(logits);
+  next_ = {};
+  if (options_.n_top > 0 && !logits.empty()) next_.top = stream().top_logprobs(options_.n_top);
+}
+
+void Answer::wrote(const Stream::Step& step) {
+  ++ending_.n_written;
+  hub_.keep(channel_, {&step.token, 1});
+  channel_.place = Place::of(stream());
+  if (options_.wants_log_probabilities) {
+    unshown_.tokens.push_back({step.token, step.log_probability, std::move(next_.top)});
+  } else {
+    unshown_.tokens.push_back({.token = step.token, .log_probability = step.log_probability});
+  }
+  if (step.end_of_generation && options_.ends_with_model) {
+    unshown_.tokens.pop_back();
+    channel_.dialogue = DialogueState::kAnswered;
+    const TextSegment mark = {hub_.chat().closing_mark(), true};
+    hub_.keep_text(channel_, flagged({&mark, 1}));
+    return finish(Finish::kStop, "");
+  }
+  hub_.keep_text(channel_, step.text);
+  show(stops_.push(step.text));
+  if (stops_.found() != nullptr) return finish(Finish::kStop, *stops_.found());
+  tell_eviction(false);
+  if (channel_.guard.wrote(step.token, step.log_probability)) hub_.loop_began(*this);
+  if (!is_finished_ && options_.most_tokens && ending_.n_written >= *options_.most_tokens)
+    finish(Finish::kLength, "");
+}
+
+void Answer::notice(const std::string& kind, const std::string& text) {
+  tell([&](AnswerListener& listener) { listener.noticed(kind, text, channel_.place); });
+}
+
+void Answer::show(std::string text) {
+  if (!listener_ || (text.empty() && !options_.wants_log_probabilities)) {
+    unshown_.tokens.clear();
+    return;
+  }
+  unshown_.text = std::move(text);
+  if (unshown_.text.empty()) return;  // log probabilities come with the text
+  tell([&](AnswerListener& listener) { listener.wrote(unshown_, channel_.place); });
+  unshown_ = {};
+}
+
+void Answer::tell_eviction(bool now) {
+  const Place& place = channel_.place;
+  if (place.evicted == told_evicted_) return;
+  if (!now && told_evicted_ > 0 && place.evicted - told_evicted_ < kTellEvictionEvery) return;
+  tell([&](AnswerListener& listener) {
+    listener.evicted(place.pinned + told_evicted_, place.pinned + place.evicted, place);
+  });
+  hub_.count_evicted(place.evicted - told_evicted_);
+  told_evicted_ = place.evicted;
+}
+
+void Answer::finish(Finish how, std::string why) {
+  if (is_finished_) return;
+  is_finished_ = true;
+  ending_.finish = how;
+  ending_.why = std::move(why);
+}
+
+void Answer::ended(const std::string& failure) {
+  if (!failure.empty()) {
+    finish(Finish::kFailed, failure);
+  } else if (is_cancelled_) {
+    finish(Finish::kCancelled, "");
+  } else {
+    finish(options_.most_tokens == 0 ? Finish::kStop : Finish::kLength, "");
+  }
+  std::string rest = stops_.found() == nullptr ? stops_.flush() : "";
+  if (options_.most_tokens != 0) rest += stream().flush_text();
+  show(std::move(rest));
+  tell_eviction(true);
+  tell([&](AnswerListener& listener) { listener.ended(ending_, channel_.place); });
+  hub_.finished(channel_);
+}
+
+}  // namespace runnel::serve

@@ -1,0 +1,120 @@
+// One piece of work on a channel's stream: text that is read, and what the model then writes, until
+// it has finished, a stop text comes, its number of tokens is written, or somebody cancels it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runnel/runnel.h"
+#include "serve/hub/place.h"
+#include "serve/hub/stop_texts.h"
+#include "serve/scheduler/run.h"
+
+namespace runnel::serve {
+
+struct Channel;
+class Hub;
+
+struct AnswerOptions {
+  SamplingOptions sampling;
+  std::optional<std::uint64_t> seed;        // given: the answer is the same every time
+  std::optional<std::int64_t> most_tokens;  // 0: read only; none: until something else ends it
+  bool ends_with_model = true;              // false: it writes on where the model has finished
+  std::vector<std::string> stops;
+  bool wants_log_probabilities = false;
+  int n_top = 0;  // likeliest tokens that are told beside each
+};
+
+struct TokenInfo {
+  Token token = 0;
+  float log_probability = 0;
+  std::vector<std::pair<Token, float>> top;  // the likeliest first
+};
+
+// Text that may be shown, and the tokens that it came with.
+struct Written {
+  std::string text;  // may be empty
+  std::vector<TokenInfo> tokens;
+};
+
+enum class Finish { kStop, kLength, kCancelled, kGuard, kFailed };
+
+struct Ending {
+  Finish finish = Finish::kStop;
+  std::string why;            // of kFailed and kGuard; of kStop the stop text, if one came
+  std::int64_t n_cached = 0;  // tokens that the stream held when the answer began
+  std::int64_t n_read = 0;    // tokens read for the answer
+  std::int64_t n_written = 0;
+};
+
+// Hears of an answer, on the scheduler's thread.
+class AnswerListener {
+ public:
+  virtual ~AnswerListener() = default;
+  virtual void began(std::int64_t n_cached, std::int64_t n_to_read, const Place&) {
+    (void)n_cached, (void)n_to_read;
+  }
+  virtual void reading(std::int64_t n_read, std::int64_t n_to_read, const Place&) {
+    (void)n_read, (void)n_to_read;
+  }
+  virtual void wrote(const Written& written, const Place& place) = 0;
+  // The positions [from, to) have left the window.
+  virtual void evicted(std::int64_t from, std::int64_t to, const Place&) { (void)from, (void)to; }
+  // A notice of the guard.
+  virtual void noticed(const std::string& kind, const std::string& text, const Place&) {
+    (void)kind, (void)text;
+  }
+  virtual void ended(const Ending& ending, const Place& place) = 0;
+};
+
+class Answer final : public Run {
+ public:
+  Answer(Hub& hub, Channel& channel, AnswerOptions options,
+         std::shared_ptr<AnswerListener> listener);
+
+  // All on the scheduler's thread.
+  void cancel() { is_cancelled_ = true; }
+  // Puts tokens into the answer: they are read, and then it writes on.
+  void steer(std::vector<Token> tokens);
+
+  Stream& stream() override;
+  Wish wish() override;
+  void read(std::size_t n_tokens) override;
+  void will_write() override;
+  void wrote(const Stream::Step& step) override;
+  void ended(const std::string& failure) override;
+
+ private:
+  friend class Hub;
+  // Before the first wish.
+  void begin(std::vector<Token> tokens);
+  void fail_unbegun(const std::string& why);
+  void finish(Finish how, std::string why);
+  // Calls the listener; what it throws (a full disk, for one) ends the answer, not the server.
+  template <typename Call>
+  void tell(Call call);
+  void notice(const std::string& kind, const std::string& text);
+  void show(std::string text);
+  void tell_eviction(bool now);
+
+  Hub& hub_;
+  Channel& channel_;
+  AnswerOptions options_;
+  std::shared_ptr<AnswerListener> listener_;
+  StopTexts stops_;
+  std::vector<Token> to_read_;
+  std::size_t n_taken_ = 0;  // of to_read_
+  Ending ending_;
+  bool is_begun_ = false;
+  bool is_cancelled_ = false;
+  bool is_finished_ = false;
+  TokenInfo next_;  // the likeliest tokens at the step to come
+  Written unshown_;
+  std::int64_t told_evicted_ = 0;
+};
+
+}  // namespace runnel::serve

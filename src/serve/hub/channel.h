@@ -1,0 +1,67 @@
+// A stream under a name: in memory, on its way, or parked in a file. All on the scheduler's thread.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runnel/runnel.h"
+#include "serve/guard/guard.h"
+#include "serve/hub/chat_text.h"
+#include "serve/hub/place.h"
+
+namespace runnel::serve {
+
+class Answer;
+
+struct Channel {
+  enum class Kind {
+    kConversation,  // opened by a client, who names it
+    kChain,         // of responses
+    kCompletion,    // of requests that bring their whole history
+  };
+  enum class State { kAwake, kWaking, kParking, kParked };
+  // Makes the tokens that an answer reads from where the stream then stands; where it takes long,
+  // on the side thread.
+  using Reading = std::function<std::vector<Token>()>;
+
+  std::string id;
+  Kind kind = Kind::kConversation;
+  State state = State::kWaking;
+  StreamOptions options;  // resolved
+  std::size_t bytes = 0;  // that the stream takes
+  std::optional<Stream> stream;
+  Place place;  // where it stood when it was last seen
+  DialogueState dialogue = DialogueState::kFresh;
+  std::string head;         // the last response on it
+  std::string system;       // the system prompt that it last read
+  bool is_begun = false;    // tokens were read, so that no more beginning of a text is needed
+  bool is_in_file = false;  // a snapshot of it was written once
+  bool is_stuck = false;    // it could not be parked
+  bool is_dropped = false;  // nobody finds it any more; it goes when its last answer has ended
+  Guard guard;
+
+  struct Pending {
+    std::shared_ptr<Answer> answer;
+    std::function<Reading()> prepare;  // on the scheduler's thread, when its turn comes
+  };
+  std::deque<Pending> queue;  // the first one is under way, or waits for the stream
+
+  // Of completions: the whole history, evicted or not.
+  bool is_chat = false;
+  std::string text;  // of a chat, flagged
+  std::vector<Token> tokens;
+  int n_turns = 0;
+
+  std::int64_t created = 0;  // seconds since 1970
+  std::chrono::steady_clock::time_point last_used = std::chrono::steady_clock::now();
+
+  bool is_idle() const { return queue.empty() && state == State::kAwake; }
+};
+
+}  // namespace runnel::serve

@@ -1,0 +1,372 @@
+#include "serve/hub/hub.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+#include <utility>
+
+#include "serve/log.h"
+
+namespace runnel::serve {
+namespace {
+
+std::vector<Token> nothing() { return {}; }
+
+// A stream on its way between two threads.
+using Box = std::shared_ptr<std::optional<Stream>>;
+
+}  // namespace
+
+Hub::Hub(const Model& model, Scheduler& scheduler, HubOptions options)
+    : model_(model),
+      scheduler_(scheduler),
+      options_(std::move(options)),
+      chat_(model, options_.template_name) {}
+
+Hub::~Hub() { side_.stop(); }
+
+Channel* Hub::find(const std::string& id) {
+  const auto at = channels_.find(id);
+  return at == channels_.end() || at->second->is_dropped ? nullptr : at->second.get();
+}
+
+// A pinned text that would leave less than a quarter of the trained context is not pinned whole.
+StreamOptions Hub::options_for(const std::vector<Token>& pinned) const {
+  StreamOptions wanted = options_.stream;
+  wanted.sinks = std::max(wanted.sinks, static_cast<int>(pinned.size()));
+  if (!wanted.window && wanted.sinks > model_.trained_context() * 3 / 4)
+    wanted.sinks = options_.stream.sinks;
+  return model_.resolve(wanted);
+}
+
+Channel& Hub::open(Channel::Kind kind, std::string id, std::vector<Token> pinned) {
+  auto channel = std::make_unique<Channel>();
+  channel->id = id;
+  channel->kind = kind;
+  channel->options = options_for(pinned);
+  channel->bytes = model_.stream_bytes(channel->options);
+  channel->created = std::time(nullptr);
+  channel->place = {.pinned = channel->options.sinks,
+                    .window = channel->options.window.value_or(0)};
+  make_room(channel->bytes);
+  Channel& opened = *channel;
+  channels_[id] = std::move(channel);
+  wake(opened);
+  if (!pinned.empty()) {
+    opened.is_begun = true;
+    opened.dialogue = DialogueState::kAfterSystem;
+    answer(opened, {.most_tokens = 0}, nullptr,
+           [pinned = std::move(pinned)] { return [pinned] { return pinned; }; });
+  }
+  return opened;
+}
+
+std::shared_ptr<Answer> Hub::answer(Channel& channel, AnswerOptions options,
+                                    std::shared_ptr<AnswerListener> listener,
+                                    std::function<Channel::Reading()> prepare) {
+  if (channel.state == Channel::State::kParked) {
+    make_room(channel.bytes);
+    wake(channel);
+  }
+  auto answer = std::make_shared<Answer>(*this, channel, std::move(options), std::move(listener));
+  channel.queue.push_back({answer, std::move(prepare)});
+  channel.last_used = std::chrono::steady_clock::now();
+  ++counters_.answers;
+  if (channel.queue.size() == 1) begin_first(channel);
+  return answer;
+}
+
+// The text is read into tokens on the side, and the answer begins when they are there.
+void Hub::begin_first(Channel& channel) {
+  if (channel.queue.empty() || channel.state != Channel::State::kAwake) return;
+  const Channel::Pending& first = channel.queue.front();
+  Channel::Reading reading = first.prepare ? first.prepare() : Channel::Reading(nothing);
+  const std::shared_ptr<Answer> answer = first.answer;
+  side_.post([this, answer, reading = std::move(reading)] {
+    std::vector<Token> tokens;
+    std::string failure;
+    try {
+      tokens = reading();
+    } catch (const std::exception& error) {
+      failure = error.what();
+    }
+    scheduler_.post([this, answer, tokens = std::move(tokens), failure]() mutable {
+      if (!failure.empty()) {
+        answer->fail_unbegun(failure);
+        finished(answer->channel_);
+        return;
+      }
+      answer->begin(std::move(tokens));
+      scheduler_.start(answer);
+    });
+  });
+}
+
+void Hub::finished(Channel& channel) {
+  channel.queue.pop_front();
+  --counters_.answers;
+  channel.last_used = std::chrono::steady_clock::now();
+  if (erase_if_dropped(channel)) return;
+  begin_first(channel);
+  admit();
+  close_when_quiet();
+}
+
+void Hub::keep(Channel& channel, std::span<const Token> tokens) {
+  if (channel.kind == Channel::Kind::kCompletion)
+    channel.tokens.insert(channel.tokens.end(), tokens.begin(), tokens.end());
+}
+
+void Hub::keep_text(Channel& channel, std::string_view text) {
+  if (channel.is_chat) channel.text += text;
+}
+
+Channel* Hub::holding(const std::string& text, std::span<const Token> tokens) {
+  Channel* best = nullptr;
+  std::size_t longest = 0;
+  for (const auto& [id, channel] : channels_) {
+    if (channel->kind != Channel::Kind::kCompletion || !channel->queue.empty()) continue;
+    if (channel->state != Channel::State::kAwake && channel->state != Channel::State::kParked)
+      continue;
+    const bool is_chat = channel->is_chat;
+    if (is_chat != !text.empty() || channel->is_dropped) continue;
+    const std::size_t length = is_chat ? channel->text.size() : channel->tokens.size();
+    if (length <= longest) continue;
+    const bool holds =
+        is_chat ? text.size() > length && text.starts_with(channel->text)
+                : tokens.size() > length &&
+                      std::equal(channel->tokens.begin(), channel->tokens.end(), tokens.begin());
+    if (!holds) continue;
+    best = channel.get();
+    longest = length;
+  }
+  return best;
+}
+
+Channel& Hub::fork(Channel& channel, Channel::Kind kind, std::string id) {
+  if (!channel.is_idle())
+    throw Error(fmt::format("{}: the stream is at work; fork it when it is idle", channel.id));
+  make_room(channel.bytes);
+  auto copy = std::make_unique<Channel>();
+  copy->id = id;
+  copy->kind = kind;
+  copy->state = Channel::State::kAwake;
+  copy->options = channel.options;
+  copy->bytes = channel.bytes;
+  copy->stream.emplace(channel.stream->fork());
+  copy->place = channel.place;
+  copy->dialogue = channel.dialogue;
+  copy->is_begun = channel.is_begun;
+  copy->guard = channel.guard;
+  copy->is_chat = channel.is_chat;
+  copy->text = channel.text;
+  copy->tokens = channel.tokens;
+  copy->created = std::time(nullptr);
+  bytes_used_ += copy->bytes;
+  Channel& forked = *copy;
+  channels_[id] = std::move(copy);
+  return forked;
+}
+
+void Hub::drop(Channel& channel) {
+  channel.is_dropped = true;
+  for (const Channel::Pending& pending : channel.queue) pending.answer->cancel();
+  erase_if_dropped(channel);
+}
+
+// True when it is gone: nobody wants it, and no thread has its stream.
+bool Hub::erase_if_dropped(Channel& channel) {
+  const bool is_at_hand =
+      channel.state == Channel::State::kAwake || channel.state == Channel::State::kParked;
+  if (!channel.is_dropped || !channel.queue.empty() || !is_at_hand) return false;
+  erase(channel);
+  return true;
+}
+
+void Hub::erase(Channel& channel) {
+  if (channel.stream) bytes_used_ -= channel.bytes;
+  std::error_code ignored;
+  if (!options_.folder.empty()) std::filesystem::remove(file_of(channel), ignored);
+  channels_.erase(channel.id);
+  admit();
+  close_when_quiet();
+}
+
+std::filesystem::path Hub::file_of(const Channel& channel) const {
+  return options_.folder / (channel.id + ".state");
+}
+
+// Without a folder parking is forgetting, and all but conversations can be read in again.
+bool Hub::can_park(const Channel& channel) const {
+  return !options_.folder.empty() || channel.kind != Channel::Kind::kConversation;
+}
+
+// Sends idle streams to the disk, the longest idle first, until `bytes` more will fit. Error: Busy,
+// with nothing changed.
+void Hub::make_room(std::size_t bytes) {
+  if (bytes > options_.memory_bytes) {
+    throw Busy(fmt::format("a stream takes {} bytes, and all streams together may take {}", bytes,
+                           options_.memory_bytes));
+  }
+  const std::size_t wanted = bytes_used_ - bytes_leaving_ + bytes_wanted_ + bytes;
+  if (wanted <= options_.memory_bytes) return;
+  std::vector<Channel*> idle;
+  for (const auto& [id, channel] : channels_) {
+    if (channel->is_idle() && can_park(*channel)) idle.push_back(channel.get());
+  }
+  std::sort(idle.begin(), idle.end(), [](const Channel* a, const Channel* b) {
+    const bool is_passing_a = a->kind == Channel::Kind::kCompletion && a->n_turns < 2;
+    const bool is_passing_b = b->kind == Channel::Kind::kCompletion && b->n_turns < 2;
+    if (is_passing_a != is_passing_b) return is_passing_a;
+    return a->last_used < b->last_used;
+  });
+  std::size_t found = 0;
+  std::size_t n = 0;
+  while (n < idle.size() && wanted - found > options_.memory_bytes) found += idle[n++]->bytes;
+  if (wanted - found > options_.memory_bytes) {
+    throw Busy(fmt::format("memory for streams is taken: want {} bytes, {} of {} are in use", bytes,
+                           bytes_used_, options_.memory_bytes));
+  }
+  for (std::size_t i = 0; i < n; ++i) park(*idle[i]);
+}
+
+void Hub::wake(Channel& channel) {
+  channel.state = Channel::State::kWaking;
+  waiting_.push_back(channel.id);
+  bytes_wanted_ += channel.bytes;
+  admit();
+}
+
+// Those that wait, in their order, as far as there is memory.
+void Hub::admit() {
+  while (!waiting_.empty()) {
+    Channel& next = *channels_.at(waiting_.front());
+    if (bytes_used_ + next.bytes > options_.memory_bytes) return;
+    waiting_.pop_front();
+    bytes_wanted_ -= next.bytes;
+    bytes_used_ += next.bytes;
+    bring(next);
+  }
+}
+
+void Hub::bring(Channel& channel) {
+  const bool is_parked = channel.is_in_file;
+  side_.post(
+      [this, id = channel.id, options = channel.options, path = file_of(channel), is_parked] {
+        const auto box = std::make_shared<std::optional<Stream>>();
+        std::string failure;
+        try {
+          box->emplace(is_parked ? model_.resume(path) : model_.open(options));
+        } catch (const std::exception& error) {
+          failure = error.what();
+        }
+        scheduler_.post([this, id, box, failure] { came(id, std::move(*box), failure); });
+      });
+}
+
+void Hub::came(const std::string& id, std::optional<Stream> stream, const std::string& failure) {
+  Channel& channel = *channels_.at(id);
+  if (stream) {
+    channel.stream = std::move(stream);
+    channel.state = Channel::State::kAwake;
+    if (channel.is_in_file) ++counters_.woken;
+    if (!erase_if_dropped(channel)) begin_first(channel);
+    return;
+  }
+  bytes_used_ -= channel.bytes;
+  channel.state = Channel::State::kParked;
+  while (!channel.queue.empty()) {
+    const std::shared_ptr<Answer> answer = channel.queue.front().answer;
+    channel.queue.pop_front();
+    --counters_.answers;
+    answer->fail_unbegun(failure);
+  }
+  if (!channel.is_in_file) channel.is_dropped = true;  // there is nothing to come back to
+  if (!erase_if_dropped(channel)) admit();
+}
+
+void Hub::park(Channel& channel) {
+  if (options_.folder.empty()) return erase(channel);
+  channel.state = Channel::State::kParking;
+  bytes_leaving_ += channel.bytes;
+  const auto box = std::make_shared<std::optional<Stream>>(std::move(channel.stream));
+  channel.stream.reset();
+  side_.post([this, id = channel.id, path = file_of(channel), box] {
+    std::string failure;
+    try {
+      (*box)->save(path);
+      box->reset();
+    } catch (const std::exception& error) {
+      failure = error.what();
+    }
+    scheduler_.post([this, id, box, failure] { parked(id, std::move(*box), failure); });
+  });
+}
+
+void Hub::parked(const std::string& id, std::optional<Stream> stream, const std::string& failure) {
+  Channel& channel = *channels_.at(id);
+  bytes_leaving_ -= channel.bytes;
+  if (stream) {  // it could not be saved, so it stays
+    log_warning(fmt::format("stream {}: not parked: {}", id, failure));
+    channel.stream = std::move(stream);
+    channel.state = Channel::State::kAwake;
+    channel.last_used = std::chrono::steady_clock::now();
+    channel.is_stuck = true;
+    if (!erase_if_dropped(channel)) begin_first(channel);
+    return close_when_quiet();
+  }
+  bytes_used_ -= channel.bytes;
+  channel.state = Channel::State::kParked;
+  channel.is_in_file = true;
+  ++counters_.parked;
+  if (erase_if_dropped(channel)) return;
+  if (!channel.queue.empty()) wake(channel);
+  admit();
+  close_when_quiet();
+}
+
+void Hub::tick() {
+  if (options_.folder.empty()) return;
+  const auto now = std::chrono::steady_clock::now();
+  for (const auto& [id, channel] : channels_) {
+    if (channel->is_idle() && now - channel->last_used >= options_.idle) park(*channel);
+  }
+}
+
+void Hub::close(std::function<void()> done) {
+  closed_ = std::move(done);
+  for (const auto& [id, channel] : channels_) {
+    for (const Channel::Pending& pending : channel->queue) pending.answer->cancel();
+  }
+  close_when_quiet();
+}
+
+void Hub::close_when_quiet() {
+  if (!closed_ || counters_.answers > 0) return;
+  bool is_parking = false;
+  for (const auto& [id, channel] : channels_) {
+    if (!options_.folder.empty() && channel->is_idle() && !channel->is_stuck) park(*channel);
+    is_parking |= channel->state == Channel::State::kParking;
+  }
+  if (!is_parking) std::exchange(closed_, {})();
+}
+
+void Hub::loop_began(Answer& answer) {
+  ++counters_.loops;
+  answer.notice("loop", fmt::format("the last tokens repeat a run of {}",
+                                    answer.channel_.guard.measures().loop));
+  if (options_.on_loop == LoopAction::kStop) answer.finish(Finish::kGuard, "loop");
+}
+
+Hub::Counters Hub::counters() const {
+  Counters counters = counters_;
+  counters.streams = channels_.size();
+  counters.bytes = bytes_used_;
+  counters.awake = static_cast<std::size_t>(
+      std::count_if(channels_.begin(), channels_.end(),
+                    [](const auto& entry) { return entry.second->stream.has_value(); }));
+  return counters;
+}
+
+}  // namespace runnel::serve

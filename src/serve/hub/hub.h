@@ -1,0 +1,123 @@
+// The streams by name: opened, forked, answered, parked and brought back within a bound of memory.
+//
+// Everything here runs on the scheduler's thread; others get there by Scheduler::post(). What takes
+// long (taking memory, tokens from text, snapshots) goes to the side thread and comes back.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runnel/runnel.h"
+#include "serve/hub/answer.h"
+#include "serve/hub/channel.h"
+#include "serve/hub/chat_text.h"
+#include "serve/scheduler/scheduler.h"
+#include "serve/scheduler/side_thread.h"
+
+namespace runnel::serve {
+
+// There is no memory for one more stream now.
+class Busy : public Error {
+ public:
+  using Error::Error;
+};
+
+enum class LoopAction { kTell, kStop, kHeat, kRebuild };
+
+struct HubOptions {
+  StreamOptions stream;            // of new streams
+  std::string template_name;       // empty: the model's own
+  std::size_t memory_bytes = 0;    // of all streams in memory
+  std::filesystem::path folder;    // for parked streams; empty: nothing is parked
+  std::chrono::seconds idle{300};  // then a stream is parked, where it can be
+  LoopAction on_loop = LoopAction::kTell;
+};
+
+class Hub {
+ public:
+  struct Counters {
+    std::size_t streams = 0, awake = 0, answers = 0, bytes = 0;
+    std::uint64_t evicted = 0, loops = 0, parked = 0, woken = 0;
+  };
+
+  Hub(const Model& model, Scheduler& scheduler, HubOptions options);
+  ~Hub();
+
+  // A new stream whose first tokens are never forgotten. Error: Busy.
+  Channel& open(Channel::Kind kind, std::string id, std::vector<Token> pinned);
+  Channel* find(const std::string& id);
+  // Another stream that stands where this one stands now. Error: Busy, or the stream is at work.
+  Channel& fork(Channel& channel, Channel::Kind kind, std::string id);
+  // Its answers are cancelled.
+  void drop(Channel& channel);
+
+  // Reads what `prepare` gives and writes; behind the channel's other answers. Error: Busy.
+  std::shared_ptr<Answer> answer(Channel& channel, AnswerOptions options,
+                                 std::shared_ptr<AnswerListener> listener,
+                                 std::function<Channel::Reading()> prepare);
+
+  // The idle completion that holds the longest beginning of this history, with at least one turn of
+  // an answer in it; null: none. `text` is flagged (chats), or empty: by tokens.
+  Channel* holding(const std::string& text, std::span<const Token> tokens);
+
+  // Cancels all answers, parks what can be parked, and calls `done`.
+  void close(std::function<void()> done);
+  void tick();
+
+  const Model& model() const { return model_; }
+  const ChatText& chat() const { return chat_; }
+  const HubOptions& options() const { return options_; }
+  const std::map<std::string, std::unique_ptr<Channel>>& channels() const { return channels_; }
+  Counters counters() const;
+  std::uint64_t random_seed() { return random_(); }
+
+  // From answers.
+  void keep(Channel& channel, std::span<const Token> tokens);
+  void keep_text(Channel& channel, std::string_view text);  // flagged
+  void finished(Channel& channel);
+  void loop_began(Answer& answer);
+  void count_evicted(std::int64_t n) { counters_.evicted += static_cast<std::uint64_t>(n); }
+
+ private:
+  StreamOptions options_for(const std::vector<Token>& pinned) const;
+  void make_room(std::size_t bytes);
+  void admit();
+  void wake(Channel& channel);
+  void bring(Channel& channel);
+  void came(const std::string& id, std::optional<Stream> stream, const std::string& failure);
+  void park(Channel& channel);
+  void parked(const std::string& id, std::optional<Stream> stream, const std::string& failure);
+  void begin_first(Channel& channel);
+  void erase(Channel& channel);
+  bool erase_if_dropped(Channel& channel);
+  void close_when_quiet();
+  std::filesystem::path file_of(const Channel& channel) const;
+  bool can_park(const Channel& channel) const;
+
+  const Model& model_;
+  Scheduler& scheduler_;
+  HubOptions options_;
+  ChatText chat_;
+  std::map<std::string, std::unique_ptr<Channel>> channels_;
+  std::deque<std::string> waiting_;  // ids of channels that wait for memory
+  std::size_t bytes_used_ = 0;       // by streams in memory, or on their way
+  std::size_t bytes_wanted_ = 0;     // by those that wait
+  std::size_t bytes_leaving_ = 0;    // of those that are being parked
+  Counters counters_;
+  std::mt19937_64 random_{std::random_device{}()};
+  std::function<void()> closed_;
+  SideThread side_;
+};
+
+}  // namespace runnel::serve

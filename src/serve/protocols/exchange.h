@@ -1,0 +1,76 @@
+// A request and its reply, as protocols see them: without sockets.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace runnel::serve {
+
+struct Request {
+  std::string method;  // "GET"
+  std::string path;    // decoded, without the query
+  std::map<std::string, std::string> query;
+  std::map<std::string, std::string> headers;     // names in lower case
+  std::map<std::string, std::string> parameters;  // of the route: "id" of /v1/responses/{id}
+  std::string body;
+
+  std::string header(const std::string& name) const {
+    const auto at = headers.find(name);
+    return at == headers.end() ? std::string() : at->second;
+  }
+  std::string parameter(const std::string& name) const {
+    const auto at = parameters.find(name);
+    return at == parameters.end() ? std::string() : at->second;
+  }
+};
+
+// The answer to one request: whole, or a row of pieces. From any thread; what is sent to a client
+// that is gone is dropped.
+class Reply {
+ public:
+  virtual ~Reply() = default;
+
+  using Headers = std::vector<std::pair<std::string, std::string>>;
+  virtual void send(int status, std::string_view type, std::string body, Headers headers = {}) = 0;
+
+  // In pieces: begin(), write() any number of times, end(). Where nothing is written for a while,
+  // the server sends `ping` (none: nothing), so that nobody on the way gives up.
+  virtual void begin(std::string_view type, std::string ping) = 0;
+  virtual void write(std::string piece) = 0;
+  virtual void end() = 0;
+
+  // Called once, when the client leaves before the end, or reads so slowly that it is given up.
+  virtual void on_gone(std::function<void()> gone) = 0;
+};
+
+using ReplyPtr = std::shared_ptr<Reply>;
+using Handler = std::function<void(const Request&, const ReplyPtr&)>;
+
+struct Route {
+  std::string method;
+  std::string path;  // "/v1/responses/{id}"
+  Handler handler;
+};
+
+// A conversation of messages on one connection, where the client has asked for a WebSocket.
+class SocketTalk {
+ public:
+  virtual ~SocketTalk() = default;
+  virtual void received(std::string message) = 0;
+  virtual void closed() = 0;
+};
+
+// Sends a message; from any thread.
+using SocketSend = std::function<void(std::string)>;
+
+struct SocketRoute {
+  std::string path;
+  std::function<std::shared_ptr<SocketTalk>(const Request&, SocketSend)> open;
+};
+
+}  // namespace runnel::serve

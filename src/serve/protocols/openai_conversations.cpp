@@ -1,0 +1,232 @@
+// /v1/conversations: OpenAI's Conversations, each an endless stream. Beyond OpenAI's: list and
+// fork.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "serve/protocols/errors.h"
+#include "serve/protocols/items.h"
+#include "serve/protocols/services.h"
+
+namespace runnel::serve {
+namespace {
+
+const char* state_text(const Channel& channel) {
+  switch (channel.state) {
+    case Channel::State::kWaking:
+      return "waking";
+    case Channel::State::kParking:
+    case Channel::State::kParked:
+      return "parked";
+    case Channel::State::kAwake:
+      break;
+  }
+  return channel.queue.empty() ? "idle" : "working";
+}
+
+Json conversation_json(const StoredConversation& stored, const Channel* channel) {
+  Json json = {{"id", stored.id},
+               {"object", "conversation"},
+               {"created_at", stored.created},
+               {"metadata", Json::parse(stored.metadata)}};
+  if (channel == nullptr) return json;
+  json["runnel"] = place_json(channel->place);
+  json["runnel"]["state"] = state_text(*channel);
+  json["runnel"]["bytes"] = channel->bytes;
+  return json;
+}
+
+void send(const ReplyPtr& reply, const Json& body) {
+  reply->send(200, "application/json", dump(body));
+}
+
+StoredConversation found(const Services& services, const std::string& id) {
+  const auto stored = services.store.conversation(id);
+  if (!stored) refuse_missing("conversation", id);
+  return *stored;
+}
+
+Channel& channel_of(const Services& services, const std::string& id) {
+  Channel* const channel = services.hub.find(id);
+  if (channel == nullptr) refuse_missing("conversation", id);
+  return *channel;
+}
+
+// Sends `body` with where the stream then stands, when all is read.
+class FedListener final : public AnswerListener {
+ public:
+  FedListener(ReplyPtr reply, Json body) : reply_(std::move(reply)), body_(std::move(body)) {}
+  void wrote(const Written&, const Place&) override {}
+  void ended(const Ending& ending, const Place& place) override {
+    if (ending.finish == Finish::kFailed)
+      return send_error(reply_, {.status = 500, .message = ending.why});
+    body_["runnel"] = place_json(place);
+    reply_->send(200, "application/json", dump(body_));
+  }
+
+ private:
+  ReplyPtr reply_;
+  Json body_;
+};
+
+void feed(const Services& services, Channel& channel, std::vector<Message> messages,
+          std::shared_ptr<AnswerListener> listener) {
+  Hub& hub = services.hub;
+  hub.answer(channel, {.most_tokens = 0}, std::move(listener),
+             [&hub, &channel, messages = std::move(messages)]() -> Channel::Reading {
+               const bool is_first = !std::exchange(channel.is_begun, true);
+               auto segments = hub.chat().turns(messages, channel.dialogue, false);
+               return [&hub, segments = std::move(segments), is_first] {
+                 return hub.chat().encode(segments, is_first);
+               };
+             });
+}
+
+std::string metadata_text(const Json& body) {
+  const Json metadata = body.value("metadata", Json::object());
+  if (metadata.is_null()) return "{}";
+  if (!metadata.is_object()) refuse("metadata", "metadata: want an object of strings");
+  return dump(metadata);
+}
+
+void create(const Services& services, const Request& request, const ReplyPtr& reply) {
+  const Json body = parse_object(request.body);
+  const Json items = items_of(body.value("items", Json()), "items");
+  std::vector<Message> messages = messages_of_items(items);
+  const std::string system = take_system(messages);
+  std::vector<Token> pinned;
+  if (!system.empty())
+    pinned = services.hub.chat().encode(services.hub.chat().opening(system), true);
+  const StoredConversation stored_one = {
+      .id = random_id("conv_"), .created = unix_seconds(), .metadata = metadata_text(body)};
+  on_streams(services, reply, [=, &services] {
+    Channel& channel = services.hub.open(Channel::Kind::kConversation, stored_one.id, pinned);
+    services.store.put(stored_one);
+    services.store.add_items(stored_one.id, stored(items));
+    feed(services, channel, messages,
+         std::make_shared<FedListener>(reply, conversation_json(stored_one, nullptr)));
+  });
+}
+
+void list(const Services& services, const Request& request, const ReplyPtr& reply) {
+  const Page page = page_of(request);
+  on_streams(services, reply, [=, &services] {
+    Page one_more = page;
+    ++one_more.limit;
+    const std::vector<StoredConversation> conversations = services.store.conversations(one_more);
+    const std::size_t n = std::min(conversations.size(), static_cast<std::size_t>(page.limit));
+    Json data = Json::array();
+    for (std::size_t i = 0; i < n; ++i)
+      data.push_back(conversation_json(conversations[i], services.hub.find(conversations[i].id)));
+    send(reply, {{"object", "list"},
+                 {"data", data},
+                 {"first_id", n > 0 ? Json(conversations[0].id) : Json()},
+                 {"last_id", n > 0 ? Json(conversations[n - 1].id) : Json()},
+                 {"has_more", conversations.size() > n}});
+  });
+}
+
+void get(const Services& services, const Request& request, const ReplyPtr& reply) {
+  on_streams(services, reply, [=, &services] {
+    const StoredConversation stored_one = found(services, request.parameter("id"));
+    send(reply, conversation_json(stored_one, services.hub.find(stored_one.id)));
+  });
+}
+
+void update(const Services& services, const Request& request, const ReplyPtr& reply) {
+  const std::string metadata = metadata_text(parse_object(request.body));
+  on_streams(services, reply, [=, &services] {
+    StoredConversation stored_one = found(services, request.parameter("id"));
+    stored_one.metadata = metadata;
+    services.store.put(stored_one);
+    send(reply, conversation_json(stored_one, services.hub.find(stored_one.id)));
+  });
+}
+
+void remove(const Services& services, const Request& request, const ReplyPtr& reply) {
+  on_streams(services, reply, [=, &services] {
+    const std::string id = request.parameter("id");
+    found(services, id);
+    if (Channel* const channel = services.hub.find(id)) services.hub.drop(*channel);
+    services.store.drop_conversation(id);
+    send(reply, {{"id", id}, {"object", "conversation.deleted"}, {"deleted", true}});
+  });
+}
+
+void fork(const Services& services, const Request& request, const ReplyPtr& reply) {
+  const std::string metadata = metadata_text(parse_object(request.body));
+  on_streams(services, reply, [=, &services] {
+    const std::string id = request.parameter("id");
+    found(services, id);
+    const StoredConversation copy = {
+        .id = random_id("conv_"), .created = unix_seconds(), .metadata = metadata};
+    Channel& forked =
+        services.hub.fork(channel_of(services, id), Channel::Kind::kConversation, copy.id);
+    services.store.put(copy);
+    services.store.copy_items(id, copy.id);
+    Json body = conversation_json(copy, &forked);
+    body["forked_from"] = id;
+    send(reply, body);
+  });
+}
+
+void add_items(const Services& services, const Request& request, const ReplyPtr& reply) {
+  const Json body = parse_object(request.body);
+  const Json items = items_of(body.value("items", Json()), "items");
+  if (items.empty()) refuse("items", "items: want a list with at least one item");
+  on_streams(services, reply, [=, &services] {
+    const std::string id = request.parameter("id");
+    found(services, id);
+    Channel& channel = channel_of(services, id);
+    const std::vector<StoredItem> list = stored(items);
+    feed(services, channel, messages_of_items(items),
+         std::make_shared<FedListener>(reply, list_of(list, static_cast<int>(list.size()))));
+    services.store.add_items(id, list);
+  });
+}
+
+void list_items(const Services& services, const Request& request, const ReplyPtr& reply) {
+  const std::string id = request.parameter("id");
+  found(services, id);
+  Page page = page_of(request);
+  const int limit = page.limit++;
+  send(reply, list_of(services.store.items(id, page), limit));
+}
+
+void get_item(const Services& services, const Request& request, const ReplyPtr& reply) {
+  const auto item = services.store.item(request.parameter("id"), request.parameter("item"));
+  if (!item) refuse_missing("item", request.parameter("item"));
+  send(reply, Json::parse(item->json));
+}
+
+// From the record; the stream has read it, and forgets it as it forgets all.
+void remove_item(const Services& services, const Request& request, const ReplyPtr& reply) {
+  const StoredConversation stored_one = found(services, request.parameter("id"));
+  if (!services.store.drop_item(stored_one.id, request.parameter("item")))
+    refuse_missing("item", request.parameter("item"));
+  send(reply, conversation_json(stored_one, nullptr));
+}
+
+}  // namespace
+
+std::vector<Route> conversation_routes(const Services& services) {
+  using Function = void (*)(const Services&, const Request&, const ReplyPtr&);
+  const auto route = [&services](const char* method, const char* path, Function function) {
+    return Route{method, path,
+                 [&services, function](const Request& request, const ReplyPtr& reply) {
+                   function(services, request, reply);
+                 }};
+  };
+  return {route("POST", "/v1/conversations", create),
+          route("GET", "/v1/conversations", list),
+          route("GET", "/v1/conversations/{id}", get),
+          route("POST", "/v1/conversations/{id}", update),
+          route("DELETE", "/v1/conversations/{id}", remove),
+          route("POST", "/v1/conversations/{id}/fork", fork),
+          route("POST", "/v1/conversations/{id}/items", add_items),
+          route("GET", "/v1/conversations/{id}/items", list_items),
+          route("GET", "/v1/conversations/{id}/items/{item}", get_item),
+          route("DELETE", "/v1/conversations/{id}/items/{item}", remove_item)};
+}
+
+}  // namespace runnel::serve

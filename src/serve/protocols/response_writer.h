@@ -1,0 +1,51 @@
+// An answer as OpenAI's Responses tell it: the events while it is written, and the object at the
+// end, both in the store.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "serve/hub/responses.h"
+#include "serve/protocols/json_body.h"
+#include "serve/protocols/services.h"
+
+namespace runnel::serve {
+
+class ResponseWriter final : public AnswerListener {
+ public:
+  // `response`: the object as it is when the work begins. `row`: what is kept of it.
+  // `conversation`: which its output is an item of; may be empty.
+  ResponseWriter(const Services& services, std::shared_ptr<LiveResponse> live, StoredResponse row,
+                 const Json& response, std::string conversation, bool is_continued);
+  ~ResponseWriter() override;
+
+  void start();  // response.created; before the answer is asked for
+
+  void began(std::int64_t n_cached, std::int64_t n_to_read, const Place& place) override;
+  void wrote(const Written& written, const Place& place) override;
+  void evicted(std::int64_t from, std::int64_t to, const Place& place) override;
+  void noticed(const std::string& kind, const std::string& text, const Place& place) override;
+  void ended(const Ending& ending, const Place& place) override;
+
+ private:
+  struct State;  // JSON
+  void event(const char* type, Json fields, const Place* place);
+  void open_message(const Place& place);
+  void close_message(const char* status, const Place& place);
+  void finish(const Ending& ending, const Place& place);
+
+  const Services& services_;
+  std::shared_ptr<LiveResponse> live_;
+  StoredResponse row_;
+  std::string conversation_;
+  bool is_continued_;
+  std::string message_id_;
+  std::string text_;
+  bool is_open_ = false;  // the message
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace runnel::serve

@@ -1,0 +1,38 @@
+// What the protocols translate to: the streams and what was said on them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "runnel/runnel.h"
+#include "serve/hub/hub.h"
+#include "serve/protocols/exchange.h"
+#include "serve/scheduler/scheduler.h"
+#include "serve/store/store.h"
+
+namespace runnel::serve {
+
+class Responses;
+
+struct Services {
+  const Model& model;
+  Scheduler& scheduler;
+  Hub& hub;  // on the scheduler's thread only, but for model(), chat() and options()
+  Store& store;
+  Responses& responses;
+  std::string model_id;  // as clients name it
+  std::int64_t started = 0;
+};
+
+// Does the work on the scheduler's thread, where streams may be touched; what it throws becomes the
+// reply, as OpenAI's API words it.
+void on_streams(const Services& services, const ReplyPtr& reply, std::function<void()> work);
+
+// Each protocol is a list of routes.
+std::vector<Route> model_routes(const Services& services);
+std::vector<Route> chat_completion_routes(const Services& services);
+std::vector<Route> completion_routes(const Services& services);
+std::vector<Route> conversation_routes(const Services& services);
+std::vector<Route> response_routes(const Services& services);
+
+}  // namespace runnel::serve

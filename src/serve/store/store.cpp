@@ -1,0 +1,255 @@
+#include "serve/store/store.h"
+
+#include <fmt/format.h>
+
+#include <mutex>
+
+#include "runnel/error.h"
+#include "serve/store/sqlite.h"
+
+namespace runnel::serve {
+namespace {
+
+constexpr int kVersion = 1;
+
+constexpr const char* kSchema = R"(
+create table if not exists conversations(
+  number integer primary key autoincrement, id text not null unique, created integer not null,
+  metadata text not null);
+create table if not exists items(
+  number integer primary key autoincrement, conversation text not null, id text not null,
+  json text not null);
+create unique index if not exists items_by_id on items(conversation, id);
+create index if not exists items_by_conversation on items(conversation, number);
+create table if not exists responses(
+  number integer primary key autoincrement, id text not null unique, channel text not null,
+  previous text not null, request text not null, status text not null, created integer not null,
+  input text not null, body text not null);
+create index if not exists responses_by_request on responses(request);
+create index if not exists responses_by_status on responses(status);
+create table if not exists events(
+  response text not null, number integer not null, event text not null,
+  primary key(response, number)) without rowid;
+)";
+
+constexpr const char* kResponse =
+    "select id, channel, previous, request, status, created, input, body from responses ";
+
+StoredResponse response_of(const Query& row) {
+  return {.id = row.text(0),
+          .channel = row.text(1),
+          .previous = row.text(2),
+          .request = row.text(3),
+          .status = row.text(4),
+          .created = row.number(5),
+          .input = row.text(6),
+          .body = row.text(7)};
+}
+
+std::string path_of(const std::filesystem::path& folder) {
+  if (folder.empty()) return ":memory:";
+  return (folder / "runnel.sqlite").string();
+}
+
+}  // namespace
+
+struct Store::Database {
+  std::mutex mutex;
+  Sqlite sqlite;
+  explicit Database(const std::string& path) : sqlite(path) {}
+};
+
+Store::Store(const std::filesystem::path& folder) {
+  const std::string path = path_of(folder);
+  database_ = std::make_unique<Database>(path);
+  Sqlite& db = database_->sqlite;
+  db.execute("pragma journal_mode = wal; pragma synchronous = normal; pragma busy_timeout = 5000;");
+  std::int64_t found = 0;
+  {
+    Query version = db.query("pragma user_version");
+    if (version.step()) found = version.number(0);
+  }
+  if (found != 0 && found != kVersion)
+    throw Error(fmt::format("{}: want a store of version {}, found {}", path, kVersion, found));
+  db.execute(kSchema);
+  db.execute(fmt::format("pragma user_version = {}", kVersion));
+}
+
+Store::~Store() = default;
+
+void Store::put(const StoredConversation& c) {
+  const std::lock_guard lock(database_->mutex);
+  database_->sqlite
+      .query(
+          "insert into conversations(id, created, metadata) values(?1, ?2, ?3) on conflict(id) do "
+          "update set metadata = ?3")
+      .bind(c.id)
+      .bind(c.created)
+      .bind(c.metadata)
+      .run();
+}
+
+std::optional<StoredConversation> Store::conversation(const std::string& id) {
+  const std::lock_guard lock(database_->mutex);
+  Query row =
+      database_->sqlite.query("select id, created, metadata from conversations where id = ?");
+  if (!row.bind(id).step()) return std::nullopt;
+  return StoredConversation{row.text(0), row.number(1), row.text(2)};
+}
+
+std::vector<StoredConversation> Store::conversations(const Page& page) {
+  const std::lock_guard lock(database_->mutex);
+  Query row = database_->sqlite.query(fmt::format(
+      "select id, created, metadata from conversations where ?1 = '' or number {0} (select number "
+      "from conversations where id = ?1) order by number {1} limit ?2",
+      page.is_descending ? "<" : ">", page.is_descending ? "desc" : "asc"));
+  row.bind(page.after).bind(page.limit);
+  std::vector<StoredConversation> found;
+  while (row.step()) found.push_back({row.text(0), row.number(1), row.text(2)});
+  return found;
+}
+
+bool Store::drop_conversation(const std::string& id) {
+  const std::lock_guard lock(database_->mutex);
+  Sqlite& db = database_->sqlite;
+  db.query("delete from items where conversation = ?").bind(id).run();
+  db.query("delete from conversations where id = ?").bind(id).run();
+  return db.n_changed() > 0;
+}
+
+void Store::add_items(const std::string& conversation, const std::vector<StoredItem>& items) {
+  const std::lock_guard lock(database_->mutex);
+  Sqlite& db = database_->sqlite;
+  db.execute("begin");
+  for (const StoredItem& item : items) {
+    db.query("insert or replace into items(conversation, id, json) values(?, ?, ?)")
+        .bind(conversation)
+        .bind(item.id)
+        .bind(item.json)
+        .run();
+  }
+  db.execute("commit");
+}
+
+void Store::copy_items(const std::string& from, const std::string& to) {
+  const std::lock_guard lock(database_->mutex);
+  database_->sqlite
+      .query(
+          "insert into items(conversation, id, json) select ?2, id, json from items where "
+          "conversation = ?1 order by number")
+      .bind(from)
+      .bind(to)
+      .run();
+}
+
+std::vector<StoredItem> Store::items(const std::string& conversation, const Page& page) {
+  const std::lock_guard lock(database_->mutex);
+  Query row = database_->sqlite.query(fmt::format(
+      "select id, json from items where conversation = ?1 and (?2 = '' or number {0} (select "
+      "number from items where conversation = ?1 and id = ?2)) order by number {1} limit ?3",
+      page.is_descending ? "<" : ">", page.is_descending ? "desc" : "asc"));
+  row.bind(conversation).bind(page.after).bind(page.limit);
+  std::vector<StoredItem> found;
+  while (row.step()) found.push_back({row.text(0), row.text(1)});
+  return found;
+}
+
+std::optional<StoredItem> Store::item(const std::string& conversation, const std::string& id) {
+  const std::lock_guard lock(database_->mutex);
+  Query row =
+      database_->sqlite.query("select id, json from items where conversation = ? and id = ?");
+  if (!row.bind(conversation).bind(id).step()) return std::nullopt;
+  return StoredItem{row.text(0), row.text(1)};
+}
+
+bool Store::drop_item(const std::string& conversation, const std::string& id) {
+  const std::lock_guard lock(database_->mutex);
+  Sqlite& db = database_->sqlite;
+  db.query("delete from items where conversation = ? and id = ?").bind(conversation).bind(id).run();
+  return db.n_changed() > 0;
+}
+
+void Store::put(const StoredResponse& r) {
+  const std::lock_guard lock(database_->mutex);
+  database_->sqlite
+      .query(
+          "insert into responses(id, channel, previous, request, status, created, input, body) "
+          "values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) on conflict(id) do update set channel = ?2, "
+          "status = ?5, input = ?7, body = ?8")
+      .bind(r.id)
+      .bind(r.channel)
+      .bind(r.previous)
+      .bind(r.request)
+      .bind(r.status)
+      .bind(r.created)
+      .bind(r.input)
+      .bind(r.body)
+      .run();
+}
+
+std::optional<StoredResponse> Store::response(const std::string& id) {
+  const std::lock_guard lock(database_->mutex);
+  Query row = database_->sqlite.query(std::string(kResponse) + "where id = ?");
+  if (!row.bind(id).step()) return std::nullopt;
+  return response_of(row);
+}
+
+std::optional<StoredResponse> Store::response_to(const std::string& previous,
+                                                 const std::string& channel,
+                                                 const std::string& request) {
+  const std::lock_guard lock(database_->mutex);
+  Query row = database_->sqlite.query(std::string(kResponse) +
+                                      "where request = ?1 and previous = ?2 and (?3 = '' or "
+                                      "channel = ?3) order by number desc limit 1");
+  if (!row.bind(request).bind(previous).bind(channel).step()) return std::nullopt;
+  return response_of(row);
+}
+
+std::vector<StoredResponse> Store::responses_with_status(const std::string& status) {
+  const std::lock_guard lock(database_->mutex);
+  Query row = database_->sqlite.query(std::string(kResponse) + "where status = ?");
+  row.bind(status);
+  std::vector<StoredResponse> found;
+  while (row.step()) found.push_back(response_of(row));
+  return found;
+}
+
+bool Store::drop_response(const std::string& id) {
+  const std::lock_guard lock(database_->mutex);
+  Sqlite& db = database_->sqlite;
+  db.query("delete from events where response = ?").bind(id).run();
+  db.query("delete from responses where id = ?").bind(id).run();
+  return db.n_changed() > 0;
+}
+
+void Store::add_event(const std::string& response, std::int64_t number, const std::string& event) {
+  const std::lock_guard lock(database_->mutex);
+  database_->sqlite.query("insert or replace into events values(?, ?, ?)")
+      .bind(response)
+      .bind(number)
+      .bind(event)
+      .run();
+}
+
+void Store::drop_events(const std::string& response, std::int64_t end) {
+  const std::lock_guard lock(database_->mutex);
+  database_->sqlite.query("delete from events where response = ? and number < ?")
+      .bind(response)
+      .bind(end)
+      .run();
+}
+
+std::vector<std::pair<std::int64_t, std::string>> Store::events(const std::string& response,
+                                                                std::int64_t first,
+                                                                std::int64_t end) {
+  const std::lock_guard lock(database_->mutex);
+  Query row = database_->sqlite.query(
+      "select number, event from events where response = ? and number >= ? and number < ? "
+      "order by number");
+  row.bind(response).bind(first).bind(end);
+  std::vector<std::pair<std::int64_t, std::string>> found;
+  while (row.step()) found.emplace_back(row.number(0), row.text(1));
+  return found;
+}
+
+}  // namespace runnel::serve

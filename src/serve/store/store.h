@@ -1,0 +1,86 @@
+// What was said, in SQLite: conversations and their items, responses and their events, and where
+// the streams stand. Without a folder all of it is in memory.
+//
+// From any thread. Each call is one transaction, written before it returns: what a client was told
+// survives the process. (Of a power cut the last moments may be lost; the database stays whole.)
+// JSON is kept as text and not looked into. Error: the disk, or a database of another version.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace runnel::serve {
+
+struct StoredConversation {
+  std::string id;
+  std::int64_t created = 0;
+  std::string metadata = "{}";
+};
+
+struct StoredItem {
+  std::string id;
+  std::string json;
+};
+
+struct StoredResponse {
+  std::string id;
+  std::string channel;   // the stream that it was written on
+  std::string previous;  // response; may be empty
+  std::string request;   // a digest of what was asked
+  std::string status;    // "in_progress", "completed", ...
+  std::int64_t created = 0;
+  std::string input;  // items, a JSON list
+  std::string body;   // the response object
+};
+
+// A part of a list, as lists are asked for: after an id, at most so many.
+struct Page {
+  std::string after;
+  int limit = 20;
+  bool is_descending = true;
+};
+
+class Store {
+ public:
+  explicit Store(const std::filesystem::path& folder);  // empty: in memory
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  void put(const StoredConversation& conversation);
+  std::optional<StoredConversation> conversation(const std::string& id);
+  std::vector<StoredConversation> conversations(const Page& page);
+  bool drop_conversation(const std::string& id);  // and its items
+
+  void add_items(const std::string& conversation, const std::vector<StoredItem>& items);
+  void copy_items(const std::string& from, const std::string& to);
+  std::vector<StoredItem> items(const std::string& conversation, const Page& page);
+  std::optional<StoredItem> item(const std::string& conversation, const std::string& id);
+  bool drop_item(const std::string& conversation, const std::string& id);
+
+  void put(const StoredResponse& response);  // new, or in place of what it was
+  std::optional<StoredResponse> response(const std::string& id);
+  // The latest to the same request behind the same response, on the same channel where one is
+  // named.
+  std::optional<StoredResponse> response_to(const std::string& previous, const std::string& channel,
+                                            const std::string& request);
+  std::vector<StoredResponse> responses_with_status(const std::string& status);
+  bool drop_response(const std::string& id);  // and its events
+
+  void add_event(const std::string& response, std::int64_t number, const std::string& event);
+  void drop_events(const std::string& response, std::int64_t end);  // those before `end`
+  // Those numbered first <= number < end, in order.
+  std::vector<std::pair<std::int64_t, std::string>> events(const std::string& response,
+                                                           std::int64_t first, std::int64_t end);
+
+ private:
+  struct Database;
+  std::unique_ptr<Database> database_;
+};
+
+}  // namespace runnel::serve
