@@ -9,16 +9,17 @@ fault() {
 
 # What the files of a folder may include besides their own folder, base and the public header.
 declare -A allowed=(
-  [base]="" [kernels]="" [gguf]="" [sampling]=""
+  [base]="" [kernels]="" [gguf]="" [sampling]="" [jinja]="" [grammar]=""
   [tokenizer]="gguf"
   [stream]="kernels"
   [device]="kernels stream"
   [model]="device kernels stream gguf"
   [engine]="model device kernels stream gguf tokenizer sampling"
+  [chat]="jinja grammar engine model device kernels stream gguf tokenizer sampling"
   [eval]="engine model device kernels stream gguf tokenizer sampling"
-  [serve]="engine model device kernels stream gguf tokenizer sampling"
-  [c]="eval engine model device kernels stream gguf tokenizer sampling"
-  [cli]="eval serve engine model device kernels stream gguf tokenizer sampling"
+  [serve]="chat engine model device kernels stream gguf tokenizer sampling"
+  [c]="eval chat engine model device kernels stream gguf tokenizer sampling"
+  [cli]="eval serve chat engine model device kernels stream gguf tokenizer sampling"
 )
 for folder in src/*/; do
   name=$(basename "$folder")

@@ -88,7 +88,8 @@ Chat::Chat(CLI::App& program)
           ->type_name("FILE")
           ->excludes(system);
   app_->add_option("--chat-template", template_name_,
-                   fmt::format("How turns are written, when the model does not say: {}",
+                   fmt::format("How turns are written, instead of the model's own template: the "
+                               "name of another one in the file, or {}",
                                Dialogue::template_names()))
       ->type_name("NAME");
   app_->add_option("-n,--answer-tokens", n_answer_,
@@ -132,6 +133,8 @@ std::unique_ptr<Dialogue> Chat::open_dialogue(const Model& model) const {
   options.sampling = sampling_.over(options.sampling);
   const std::string system = system_file_.empty() ? system_ : read_file(system_file_);
   auto dialogue = std::make_unique<Dialogue>(model, options, template_name_, system);
+  const ChatTemplate& chat = dialogue->chat_template();
+  if (!chat.warning().empty()) tell(fmt::format("runnel: warning: {}", chat.warning()));
   if (resume_path_.empty()) {
     dialogue->reset();
   } else {
@@ -146,6 +149,7 @@ void Chat::talk(Dialogue& dialogue, StopSignals& stop) {
   LineReader reader("> ", state_file("chat_history"));
   is_interactive_ = reader.is_interactive();
   if (is_interactive_) {
+    tell(dim(fmt::format("Written by {}.", dialogue.chat_template().name())));
     tell(dim("Ctrl-C stops an answer, Ctrl-D leaves, /help lists the commands."));
   }
   while (const std::optional<std::string> line = reader.next(stop)) {

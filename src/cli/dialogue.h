@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "runnel/chat.h"
 #include "runnel/runnel.h"
-#include "tokenizer/chat_template.h"
 
 namespace runnel::cli {
 
@@ -29,30 +29,29 @@ class Dialogue {
 
   void set_sampling(const SamplingOptions& sampling);  // of this stream and those after resets
 
-  // A turn: say(), hear() until it is over, end_answer(). After it the stream stands between two
-  // turns.
+  // A turn: say(), hear() until it is over, end_answer(). What closes an answer is fed with the
+  // next turn.
   void say(std::string_view text, const Stream::Progress& progress);
   std::optional<std::string> hear();  // text that is complete; nullopt: the answer is over
-  std::string end_answer();  // closes the answer, over or not; returns text still held back
+  std::string end_answer();           // text still held back
 
   Stream& stream() { return *stream_; }
   const Stream& stream() const { return *stream_; }
   bool has_system() const { return !options_.pin_tokens.empty(); }
+  const ChatTemplate& chat_template() const { return template_; }
 
   static std::string template_names();  // "llama2, chatml, ..."
 
  private:
   void open(const StreamOptions& options);
-  std::vector<Token> system_tokens(std::string_view system) const;
-  std::vector<Token> encode(const std::vector<TextSegment>& segments, bool is_first) const;
   std::string without_stop(std::string text);
 
   const Model* model_;
   ChatTemplate template_;
-  StreamOptions options_;  // of a new stream; the system prompt is pin_tokens
+  StreamOptions options_;            // of a new stream; the system prompt is pin_tokens
+  std::vector<ChatMessage> system_;  // the system prompt, or what stands for a saved one
   std::optional<Stream> stream_;
-  Turn next_turn_ = Turn::kFirst;
-  Token last_token_ = -1;  // of the answer
+  bool is_begun_ = false;  // a turn was said
   bool is_over_ = false;   // the model has finished, or a stop text came
   std::string held_back_;  // the end of the answer, as long as it may begin a stop text
 };

@@ -19,6 +19,7 @@
 #include "engine/internals.h"
 #include "gguf/file.h"
 #include "model/architecture.h"
+#include "runnel/chat.h"
 
 namespace runnel::cli {
 namespace {
@@ -144,6 +145,17 @@ class Info final : public Command {
   bool is_json_ = false;
 };
 
+// How `chat` would write turns, or why it cannot.
+std::string chat_text(const std::string& path) {
+  try {
+    const Model model = Model::load(path, {.vocabulary_only = true});
+    const ChatTemplate chat = ChatTemplate::of(model);
+    return chat.name() + (chat.warning().empty() ? "" : fmt::format(" ({})", chat.warning()));
+  } catch (const Error& error) {
+    return fmt::format("none: {}", error.what());
+  }
+}
+
 void Info::run() {
   const gguf::File file = gguf::File::open(model_.path());
   print_out(is_json_ ? dump(json(file), 2) + "\n" : text(file));
@@ -220,6 +232,7 @@ std::string Info::text(const gguf::File& file) const {
   std::string text = fmt::format("{}: GGUF version {}, {}\n\n", file.name(), file.version(),
                                  bytes_text(file.size_bytes()));
   text += metadata_text(file) + tensors_text(file, shows_tensors_);
+  text += fmt::format("\n{}\n  {}\n", bold("Chat"), chat_text(model_.path()));
   const auto found = memory();
   if (const Memory* memory = std::get_if<Memory>(&found)) return text + memory_text(*memory);
   return text + fmt::format("\nMemory: not known: {}\n", std::get<std::string>(found));
@@ -261,6 +274,7 @@ Json Info::json(const gguf::File& file) const {
          {"shape", std::vector(tensor.shape.begin(), tensor.shape.begin() + n_dims)},
          {"bytes", tensor.data.size()}});
   }
+  json["chat"] = chat_text(model_.path());
   const auto found = memory();
   if (const Memory* memory = std::get_if<Memory>(&found)) {
     json["memory"] = memory_json(*memory);

@@ -25,9 +25,13 @@ constexpr std::array<std::string_view, 14> kEnds = {"<|im_end|>",
                                                     "<｜end▁of▁sentence｜>",
                                                     "<|end_of_turn|>"};
 
-// Marks of a dialogue that some files hold as user-defined, which would let any text inject them.
-bool looks_like_control(std::string_view piece) {
-  if (piece.size() > 4 && piece.starts_with("<|") && piece.ends_with("|>")) return true;
+// Marks of a dialogue that some files hold as user-defined, which would let any text inject them,
+// or as normal, so that not even a template could write them.
+bool looks_like_control(std::string_view piece, TokenKind kind) {
+  if (kind != TokenKind::kUserDefined && kind != TokenKind::kNormal) return false;
+  if (piece.size() > 4 && piece.starts_with("<|") && piece.ends_with("|>")) {
+    return kind == TokenKind::kUserDefined || piece.find_first_of("<>| ", 2) == piece.size() - 2;
+  }
   return piece == "<start_of_turn>" || piece == "<end_of_turn>";
 }
 
@@ -90,7 +94,7 @@ void Vocabulary::read_kinds(const gguf::File& file) {
       throw Error(fmt::format("{}: {}: want 0 to 6, token {} has {}", file.name(), kKey, i, kind));
     }
     if (kind > 0) kinds_[i] = static_cast<TokenKind>(kind);
-    if (kinds_[i] == TokenKind::kUserDefined && looks_like_control(pieces_[i])) {
+    if (looks_like_control(pieces_[i], kinds_[i])) {
       kinds_[i] = TokenKind::kControl;
     }
   }

@@ -9,12 +9,12 @@ namespace {
 
 constexpr char kSpecial = '\xff';
 
-std::optional<ChatTemplate> choose_template(const Model& model, const std::string& name) {
+std::optional<ChatFormat> choose_template(const Model& model, const std::string& name) {
   if (name == "plain") return std::nullopt;
-  if (!name.empty()) return ChatTemplate::named(name);
+  if (!name.empty()) return ChatFormat::named(name);
   const std::string_view own = model.internals().file.get_string("tokenizer.chat_template", "");
   if (own.empty()) return std::nullopt;
-  return ChatTemplate::detect(own);
+  return ChatFormat::detect(own);
 }
 
 void append(std::vector<TextSegment>& out, std::vector<TextSegment> more) {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "runnel/runnel.h"
-#include "tokenizer/chat_template.h"
+#include "tokenizer/chat_format.h"
 
 namespace runnel::serve {
 
@@ -54,7 +54,7 @@ class ChatText {
   void ask(DialogueState& state, std::vector<TextSegment>& out) const;
 
   const Model* model_;
-  std::optional<ChatTemplate> template_;
+  std::optional<ChatFormat> template_;
   std::vector<std::string> stops_;
   std::string closing_mark_;
 };

@@ -1,4 +1,4 @@
-#include "tokenizer/chat_template.h"
+#include "tokenizer/chat_format.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -10,7 +10,7 @@
 namespace runnel {
 
 // The template's own text around the system prompt, the user's text and the answer.
-struct ChatFormat {
+struct FormatText {
   std::string_view name;
   std::string_view begin = {};  // before everything
   std::string_view system_begin = {}, system_end = {};
@@ -32,7 +32,7 @@ constexpr std::string_view kHarmonySystem =
 // A space after a control token is left out where the SentencePiece tokenizer puts it in by itself
 // (Mistral); so are the line ends that Phi's tokenizer strips after its marks.
 constexpr std::array kFormats = {
-    ChatFormat{.name = "llama2",
+    FormatText{.name = "llama2",
                .system_begin = "[INST] <<SYS>>\n",
                .system_end = "\n<</SYS>>\n\n",
                .user = "[INST] ",
@@ -40,110 +40,110 @@ constexpr std::array kFormats = {
                .later_user = "<s>[INST] ",
                .answer = " [/INST]",
                .answer_end = "</s>"},
-    ChatFormat{.name = "llama3",
+    FormatText{.name = "llama3",
                .system_begin = "<|start_header_id|>system<|end_header_id|>\n\n",
                .system_end = "<|eot_id|>",
                .user = "<|start_header_id|>user<|end_header_id|>\n\n",
                .answer = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
                .answer_end = "<|eot_id|>"},
-    ChatFormat{.name = "chatml",
+    FormatText{.name = "chatml",
                .system_begin = "<|im_start|>system\n",
                .system_end = "<|im_end|>\n",
                .user = "<|im_start|>user\n",
                .answer = "<|im_end|>\n<|im_start|>assistant\n",
                .answer_end = "<|im_end|>\n",
                .stops = {"<|im_end|>"}},
-    ChatFormat{.name = "mistral",
+    FormatText{.name = "mistral",
                .system_begin = "[INST]",
                .system_end = "\n\n",
                .user = "[INST]",
                .after_system = "",
                .answer = "[/INST]",
                .answer_end = "</s>"},
-    ChatFormat{.name = "mistral-v1",
+    FormatText{.name = "mistral-v1",
                .system_begin = "[INST] ",
                .system_end = "\n\n",
                .user = "[INST] ",
                .after_system = "",
                .answer = " [/INST]",
                .answer_end = "</s>"},
-    ChatFormat{.name = "mistral-v7",
+    FormatText{.name = "mistral-v7",
                .system_begin = "[SYSTEM_PROMPT]",
                .system_end = "[/SYSTEM_PROMPT]",
                .user = "[INST]",
                .answer = "[/INST]",
                .answer_end = "</s>"},
-    ChatFormat{.name = "zephyr",
+    FormatText{.name = "zephyr",
                .system_begin = "<|system|>\n",
                .system_end = "</s>\n",
                .user = "<|user|>\n",
                .answer = "</s>\n<|assistant|>\n",
                .answer_end = "</s>\n",
                .stops = {"<|user|>"}},
-    ChatFormat{.name = "gemma",
+    FormatText{.name = "gemma",
                .system_begin = "<start_of_turn>user\n",
                .system_end = "\n\n",
                .user = "<start_of_turn>user\n",
                .after_system = "",
                .answer = "<end_of_turn>\n<start_of_turn>model\n",
                .answer_end = "<end_of_turn>\n"},
-    ChatFormat{.name = "phi",
+    FormatText{.name = "phi",
                .system_begin = "<|system|>",
                .system_end = "<|end|>",
                .user = "<|user|>",
                .answer = "<|end|><|assistant|>",
                .answer_end = "<|end|>"},
-    ChatFormat{.name = "phi4",
+    FormatText{.name = "phi4",
                .system_begin = "<|im_start|>system<|im_sep|>",
                .system_end = "<|im_end|>",
                .user = "<|im_start|>user<|im_sep|>",
                .answer = "<|im_end|><|im_start|>assistant<|im_sep|>",
                .answer_end = "<|im_end|>"},
-    ChatFormat{.name = "falcon",
+    FormatText{.name = "falcon",
                .system_begin = "System: ",
                .system_end = "\n\n",
                .user = "User: ",
                .answer = "\n\nAssistant:",
                .answer_end = "\n\n",
                .stops = {"\nUser:", "\nSystem:"}},
-    ChatFormat{.name = "falcon-chat",
+    FormatText{.name = "falcon-chat",
                .system_begin = "System: ",
                .system_end = "\n",
                .user = "User: ",
                .answer = "\nFalcon:",
                .answer_end = "\n",
                .stops = {"\nUser:", "\nSystem:"}},
-    ChatFormat{.name = "falcon3",
+    FormatText{.name = "falcon3",
                .system_begin = "<|system|>\n",
                .system_end = "\n",
                .user = "<|user|>\n",
                .answer = "\n<|assistant|>\n",
                .answer_end = "<|endoftext|>\n",
                .stops = {"<|user|>"}},
-    ChatFormat{.name = "vicuna",
+    FormatText{.name = "vicuna",
                .user = "USER: ",
                .after_system = " USER: ",
                .answer = " ASSISTANT:",
                .answer_end = "</s>",
                .stops = {"USER:"}},
-    ChatFormat{.name = "gpt-oss",
+    FormatText{.name = "gpt-oss",
                .begin = kHarmonySystem,
                .system_begin = "<|start|>developer<|message|># Instructions\n\n",
                .system_end = "<|end|>",
                .user = "<|start|>user<|message|>",
                .answer = kHarmonyAnswer,
                .answer_end = "<|end|>"},
-    ChatFormat{.name = "deepseek",
+    FormatText{.name = "deepseek",
                .user = "<｜User｜>",
                .answer = "<｜Assistant｜>",
                .answer_end = "<｜end▁of▁sentence｜>"},
-    ChatFormat{.name = "deepseek-v2",
+    FormatText{.name = "deepseek-v2",
                .system_end = "\n\n",
                .user = "User: ",
                .answer = "\n\nAssistant:",
                .answer_end = "<｜end▁of▁sentence｜>",
                .stops = {"\nUser:"}},
-    ChatFormat{.name = "deepseek-coder",
+    FormatText{.name = "deepseek-coder",
                .system_end = "\n",
                .user = "### Instruction:\n",
                .answer = "\n### Response:\n",
@@ -198,7 +198,7 @@ TextSegment said(std::string_view text) { return {std::string(text), false}; }
 
 }  // namespace
 
-ChatTemplate ChatTemplate::detect(std::string_view jinja) {
+ChatFormat ChatFormat::detect(std::string_view jinja) {
   const auto contains = [jinja](std::string_view mark) { return jinja.find(mark) != jinja.npos; };
   for (const Rule& rule : kRules) {
     if (std::all_of(rule.marks.begin(), rule.marks.end(), contains)) return named(rule.name);
@@ -207,45 +207,45 @@ ChatTemplate ChatTemplate::detect(std::string_view jinja) {
                           fmt::join(known_names(), ", "), jinja.substr(0, 80)));
 }
 
-ChatTemplate ChatTemplate::named(std::string_view name) {
+ChatFormat ChatFormat::named(std::string_view name) {
   for (const auto& [alias, meant] : kAliases) {
     if (name == alias) return named(meant);
   }
-  for (const ChatFormat& format : kFormats) {
-    if (format.name == name) return ChatTemplate(format);
+  for (const FormatText& format : kFormats) {
+    if (format.name == name) return ChatFormat(format);
   }
   throw Error(fmt::format("chat template: want one of {}, found \"{}\"",
                           fmt::join(known_names(), ", "), name));
 }
 
-std::vector<std::string_view> ChatTemplate::known_names() {
+std::vector<std::string_view> ChatFormat::known_names() {
   std::vector<std::string_view> names;
   names.reserve(kFormats.size() + kAliases.size());
-  for (const ChatFormat& format : kFormats) names.push_back(format.name);
+  for (const FormatText& format : kFormats) names.push_back(format.name);
   for (const auto& [alias, name] : kAliases) names.push_back(alias);
   return names;
 }
 
-std::string_view ChatTemplate::name() const { return format_->name; }
+std::string_view ChatFormat::name() const { return format_->name; }
 
-std::vector<TextSegment> ChatTemplate::system(std::string_view prompt) const {
+std::vector<TextSegment> ChatFormat::system(std::string_view prompt) const {
   if (prompt.empty()) return without_empty({mark(format_->begin)});
   return without_empty(
       {mark(format_->begin), mark(format_->system_begin), said(prompt), mark(format_->system_end)});
 }
 
-std::vector<TextSegment> ChatTemplate::user_turn(std::string_view text, Turn turn) const {
+std::vector<TextSegment> ChatFormat::user_turn(std::string_view text, Turn turn) const {
   std::string_view before = format_->user;
   if (turn == Turn::kAfterSystem) before = format_->after_system.value_or(before);
   if (turn == Turn::kLater) before = format_->later_user.value_or(before);
   return without_empty({mark(before), said(text), mark(format_->answer)});
 }
 
-std::vector<TextSegment> ChatTemplate::end_of_answer() const {
+std::vector<TextSegment> ChatFormat::end_of_answer() const {
   return without_empty({mark(format_->answer_end)});
 }
 
-std::vector<std::string_view> ChatTemplate::stops() const {
+std::vector<std::string_view> ChatFormat::stops() const {
   std::vector<std::string_view> stops;
   for (const std::string_view stop : format_->stops) {
     if (!stop.empty()) stops.push_back(stop);

@@ -1,5 +1,6 @@
-// The dialogue formats of the common model families, as the text around what people say. A file's
-// own template (tokenizer.chat_template) is recognised by what it contains, not interpreted.
+// The dialogue formats of the common model families, as the text around what people say: for files
+// that hold no template, or one that cannot be interpreted, which is then recognised by what it
+// contains.
 //
 // A dialogue is one stream of text that only grows, so each turn prefills only what is new:
 //
@@ -19,16 +20,16 @@
 
 namespace runnel {
 
-struct ChatFormat;
+struct FormatText;
 
 // Where a user's turn stands: first of all, right behind a system prompt, or behind an answer.
 enum class Turn { kFirst, kAfterSystem, kLater };
 
-class ChatTemplate {
+class ChatFormat {
  public:
   // Error: a template that is not recognised, or a name that is not known, with the known names.
-  static ChatTemplate detect(std::string_view jinja);
-  static ChatTemplate named(std::string_view name);
+  static ChatFormat detect(std::string_view jinja);
+  static ChatFormat named(std::string_view name);
   static std::vector<std::string_view> known_names();
 
   std::string_view name() const;
@@ -47,8 +48,8 @@ class ChatTemplate {
   std::vector<std::string_view> stops() const;
 
  private:
-  explicit ChatTemplate(const ChatFormat& format) : format_(&format) {}
-  const ChatFormat* format_;  // one of a constant table
+  explicit ChatFormat(const FormatText& format) : format_(&format) {}
+  const FormatText* format_;  // one of a constant table
 };
 
 }  // namespace runnel
