@@ -46,6 +46,13 @@ Words words_of(const char* pre, const std::string& text) {
   return words;
 }
 
+// The vowel signs of a Hindi greeting are marks, not letters.
+TEST(PreTokenizer, KeepsMarksWithTheirLettersInQwen35) {
+  const std::string greeting = "\u0928\u092e\u0938\u094d\u0924\u0947";
+  EXPECT_EQ(words_of("qwen35", greeting), Words{greeting});
+  EXPECT_GT(words_of("qwen2", greeting).size(), 1u);
+}
+
 TEST(PreTokenizer, CutsAsEachFamilyDoes) {
   const std::string text = "I'LL pay 12345  EURos!\n\n ok";
   EXPECT_EQ(words_of("gpt-2", text),
@@ -56,6 +63,12 @@ TEST(PreTokenizer, CutsAsEachFamilyDoes) {
                                             " EURos", "!\n\n", " ok"}));
   EXPECT_EQ(words_of("starcoder", text), (Words{"I", "'", "LL", " pay", " ", "1", "2", "3", "4",
                                                 "5", " ", " EURos", "!", "\n\n", " ok"}));
+  EXPECT_EQ(words_of("seed-coder", text), (Words{"I", "'LL", " pay", " ", "1", "2", "3", "4", "5",
+                                                 " ", " EURos", "!", "\n\n", " ok"}));
+  EXPECT_EQ(words_of("qwen35", text), words_of("qwen2", text));
+  EXPECT_EQ(words_of("exaone4", text), words_of("gpt-2", text));
+  EXPECT_EQ(words_of("lfm2", text), words_of("llama-bpe", text));
+  EXPECT_EQ(words_of("hunyuan-dense", text), words_of("deepseek-v3", text));
   EXPECT_EQ(words_of("falcon", text),
             (Words{"I", "'", "LL", " pay", " ", "123", "45", " ", " EURos", "!", "\n\n", " ok"}));
   EXPECT_EQ(words_of("gpt-4o", text),

@@ -100,8 +100,10 @@ struct AttentionLayer {
   float scale = 1;                      // of scores
   float softcap = 0;                    // of scores; 0: none
   std::span<const float> alibi_slopes;  // [n_heads] or empty
-  std::span<const float> sink_logits;   // learned, [n_heads] or empty
-  const Linear* output = nullptr;       // [dim, n_heads * head_dim]
+  Rows gate = {};  // [n_heads * head_dim]: what attention gives is multiplied with its sigmoid; id
+                   // -1: not
+  std::span<const float> sink_logits;  // learned, [n_heads] or empty
+  const Linear* output = nullptr;      // [dim, n_heads * head_dim]
 };
 
 struct FfnLayer {
@@ -115,7 +117,10 @@ struct ExpertsLayer {
   std::span<const FeedForward> experts;
   int n_used;
   FfnLayer ffn;
+  bool is_sigmoid = false;              // weighted by their sigmoids over the sum of these instead
+  std::span<const float> bias = {};     // of the choice alone: [n_experts] or empty
   const FeedForward* shared = nullptr;  // the expert that every row takes; null: none
+  const Linear* shared_gate = nullptr;  // [1, dim]: its share is the sigmoid of that; null: 1
 };
 
 // The attention weights of one token's head, for study: the sinks, then the positions from
@@ -147,6 +152,8 @@ struct StepSizes {
   int vocabulary_size = 0;
   int n_experts = 0;
   int n_experts_used = 0;
+  int mixer_dim = 0;  // of the inputs of layers without keys and values: the most floats a row
+  int mixed_dim = 0;  // and of what they give before the output product
 };
 
 class Operations {
@@ -169,8 +176,16 @@ class Operations {
   // Finishes queries, keys and values: clamp, norm over heads, rotation; and writes keys and values
   // to the caches.
   virtual void rotate_and_store(const AttentionLayer& layer, Rows q, Rows k, Rows v) = 0;
+  // Of rows [n_heads, 2, head_dim], the first of each two are queries, the second gates.
+  virtual void split_gates(const AttentionLayer& layer, Rows both, Rows q) = 0;
   // Softmax attention of the rotated queries over each row's cache, and the output product.
   virtual void attend(const AttentionLayer& layer, Rows q, const Residual& residual) = 0;
+  // Layers without keys and values: each row moves the state of its stream's cache (of `layer`) on,
+  // the rows of a stream one after the other.
+  virtual void delta_net(int layer, const DeltaNet& net, const DeltaNetWeights& weights,
+                         float norm_epsilon, const Input& input, const Residual& residual) = 0;
+  virtual void short_conv(int layer, int width, const ShortConvWeights& weights, const Input& input,
+                          const Residual& residual) = 0;
   virtual void feed_forward(const FfnLayer& layer, const FeedForward& weights, const Input& input,
                             const Residual& residual) = 0;
   virtual void experts(const ExpertsLayer& layer, const Input& input, const Residual& residual) = 0;

@@ -29,4 +29,25 @@ struct FeedForward {
   Linear down;
 };
 
+// One gated delta net.
+struct DeltaNetWeights {
+  Linear qkv;          // [conv_dim, dim]; absent: another kind of layer
+  Linear gate;         // [value_dim, dim]
+  Linear beta, alpha;  // [n_value_heads, dim] each, or both in beta, by key head: its betas, then
+                       // its alphas
+  Vector convolution;  // [conv_dim, conv_width], the oldest token first
+  Vector decay;        // [n_value_heads]: negative
+  Vector decay_bias;   // [n_value_heads]
+  NormWeights norm;    // of each head: [head_dim]
+  Linear output;       // [dim, value_dim]
+};
+
+// One short convolution.
+struct ShortConvWeights {
+  Linear input;        // [3 * dim, dim]: of a gate before, a gate behind, and what is convolved;
+                       // absent: another kind of layer
+  Vector convolution;  // [dim, width], the oldest token first
+  Linear output;       // [dim, dim]
+};
+
 }  // namespace runnel

@@ -78,6 +78,7 @@ CacheShape cache_shape(const Config& config, const StreamOptions& resolved) {
   if (resolved.window) shape.context = resolved.sinks + *resolved.window + 1;
   for (int layer = 0; layer < config.n_layers; ++layer) {
     shape.layers.push_back(LayerSight::of(policy, config.local_window(layer)));
+    if (config.has_state()) shape.state_sizes.push_back(config.state_size(layer));
   }
   return shape;
 }
@@ -139,6 +140,12 @@ StreamOptions Model::resolve(const StreamOptions& options) const {
   check_option(!o.window || (*o.window >= 1 && *o.window <= (1 << 24)), "window", "1 to 16777216",
                o.window.value_or(0));
   check_option(o.draft >= 0 && o.draft <= 64, "draft", "0 to 64", o.draft);
+  if (o.draft > 0 && config.has_state()) {
+    throw Error(
+        fmt::format("stream option draft: want 0, since architecture {} keeps a state from "
+                    "which a wrong guess cannot be taken back, found {}",
+                    config.architecture, o.draft));
+  }
   check_option(o.start_position >= 0 && o.start_position <= kLastStart, "start_position",
                "0 to 2^60", o.start_position);
   check_sampling(o.sampling);

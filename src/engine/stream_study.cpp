@@ -107,6 +107,12 @@ Stream::Attention Stream::attention(int n_last) const {
   constexpr std::size_t kMostBytes = std::size_t{1} << 30;
   State& s = *state_;
   const std::lock_guard lock(s.model.mutex);
+  if (s.cache.has_state()) {
+    throw Error(
+        fmt::format("attention: architecture {} keeps a state, so its last tokens cannot "
+                    "pass the model once more",
+                    s.model.config.architecture));
+  }
   const std::int64_t end = s.history.position();
   const std::int64_t most = most_queries(s.options, s.cache, end, std::ssize(s.ahead));
   if (n_last < 1 || n_last > most)

@@ -34,6 +34,11 @@ constexpr Architecture kArchitectures[] = {
     {"glm4", "GLM 4 (0414)", arch::glm4},
     {"starcoder2", "StarCoder 2", arch::starcoder2},
     {"internlm2", "InternLM 2 and 2.5", arch::llama},
+    {"qwen3next", "Qwen 3 Next", arch::qwen35},
+    {"qwen35", "Qwen 3.5", arch::qwen35},
+    {"qwen35moe", "Qwen 3.5 with experts", arch::qwen35},
+    {"lfm2", "LFM 2", arch::lfm2},
+    {"lfm2moe", "LFM 2 with experts", arch::lfm2},
 };
 
 [[noreturn]] void fail_range(const gguf::File& file, std::string_view key, std::int64_t found) {
@@ -46,7 +51,8 @@ int checked_count(const gguf::File& file, std::string_view key, std::int64_t val
   return static_cast<int>(value);
 }
 
-// Some converters write head counts as a list by layer; equal entries are one number.
+// Some converters write head counts as a list by layer; equal entries are one number. Zeros are
+// layers of another kind.
 int count_or_list(const Metadata& metadata, std::string_view key, int fallback) {
   const gguf::File& file = metadata.file();
   const std::string full = fmt::format("{}.{}", file.get_string("general.architecture"), key);
@@ -55,14 +61,15 @@ int count_or_list(const Metadata& metadata, std::string_view key, int fallback) 
   const auto counts = value->as_array()->ints();
   if (!counts || counts->empty())
     throw Error(fmt::format("{}: metadata {}: want integers", file.name(), full));
+  const std::int64_t largest = *std::max_element(counts->begin(), counts->end());
   for (const std::int64_t count : *counts) {
-    if (count != counts->front()) {
+    if (count != largest && count != 0) {
       throw Error(
           fmt::format("{}: metadata {}: want the same count in every layer, found {} and {}",
-                      file.name(), full, counts->front(), count));
+                      file.name(), full, largest, count));
     }
   }
-  return checked_count(file, full, counts->front());
+  return checked_count(file, full, largest);
 }
 
 int vocabulary_size(const Metadata& metadata) {
@@ -177,7 +184,9 @@ Config read_common(const Metadata& metadata) {
   check_range(metadata, "attention.head_count", c.n_heads <= (1 << 24) / c.head_dim,
               fmt::format("at most {} of {} dimensions", (1 << 24) / c.head_dim, c.head_dim),
               c.n_heads);
-  c.ffn_dim = count_or_list(metadata, "feed_forward_length", 0);
+  const std::int64_t of_expert =
+      metadata.file().get_int(c.architecture + ".expert_feed_forward_length", 0);
+  c.ffn_dim = count_or_list(metadata, "feed_forward_length", static_cast<int>(of_expert));
   c.vocabulary_size = vocabulary_size(metadata);
   c.trained_context = metadata.count("context_length");
   return c;

@@ -47,8 +47,15 @@ struct Config {
   // first is the ffn's; gpt-oss: the norm named after attention is the ffn's.
   const char* attention_norm_name = "attn_norm";
   const char* ffn_norm_name = "ffn_norm";
+  const char* output_norm_name = "output_norm";
   int n_experts = 0;  // 0: a dense ffn
   int n_experts_used = 0;
+  bool has_shared_gate = false;     // which takes a share that the token decides
+  int n_dense_layers = 0;           // the first ones have no experts, but an ffn of
+  int dense_ffn_dim = 0;            // this size
+  bool has_sigmoid_router = false;  // shares are the chosen experts' sigmoids, else their softmax
+  int n_skipped_layers =
+      0;  // behind the last one, in the file but not run: they guess further tokens
   int shared_ffn_dim = 0;  // of the expert that every token takes; 0: none
 
   Rope rope;
@@ -63,6 +70,23 @@ struct Config {
 
   int local_window(int layer) const {
     return local_windows.empty() ? 0 : local_windows[static_cast<std::size_t>(layer)];
+  }
+  // Attention's output is gated: the tensor attn_q holds for each head the query's rows and then
+  // the gate's.
+  bool has_output_gate = false;
+  std::vector<Mixer> mixers;  // by layer; empty: all are attention
+  DeltaNet delta_net;
+  int short_conv_width = 0;  // tokens that a short convolution sees, the present included
+
+  bool has_experts(int layer) const { return n_experts > 0 && layer >= n_dense_layers; }
+  Mixer mixer(int layer) const {
+    return mixers.empty() ? Mixer::kAttention : mixers[static_cast<std::size_t>(layer)];
+  }
+  bool has_state() const { return !mixers.empty(); }
+  // Floats that a stream keeps for a layer beside keys and values.
+  int state_size(int layer) const {
+    if (mixer(layer) == Mixer::kDeltaNet) return delta_net.n_state();
+    return mixer(layer) == Mixer::kShortConv ? dim * (short_conv_width - 1) : 0;
   }
   bool is_rotated(int layer) const {
     return rope.style != RopeStyle::kNone &&

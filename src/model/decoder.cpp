@@ -17,15 +17,20 @@ constexpr int kAllAngles = 0;  // of layers that see all their stream's cache
 constexpr int kLocalAngles = 1;
 
 StepSizes step_sizes(const Config& c, int max_tokens) {
+  const int ffn_dim = std::max({c.ffn_dim, c.shared_ffn_dim, c.dense_ffn_dim});
+  const DeltaNet& net = c.delta_net;
+  const int delta_dim = net.conv_dim() + net.value_dim() + 2 * net.n_value_heads;
   return {.max_tokens = max_tokens,
           .dim = c.dim,
-          .largest_input = std::max({c.dim, c.q_dim(), c.ffn_dim, c.shared_ffn_dim}),
-          .ffn_dim = std::max(c.ffn_dim, c.shared_ffn_dim),
+          .largest_input = std::max({c.dim, c.q_dim(), ffn_dim, c.delta_net.value_dim()}),
+          .ffn_dim = ffn_dim,
           .q_dim = c.q_dim(),
           .head_dim = c.head_dim,
           .vocabulary_size = c.vocabulary_size,
           .n_experts = c.n_experts,
-          .n_experts_used = c.n_experts_used};
+          .n_experts_used = c.n_experts_used,
+          .mixer_dim = std::max(delta_dim, c.short_conv_width > 0 ? 3 * c.dim : 0),
+          .mixed_dim = std::max(net.value_dim(), c.short_conv_width > 0 ? c.dim : 0)};
 }
 
 }  // namespace
@@ -70,6 +75,8 @@ Decoder::Decoder(const Config& config, const Weights& weights, ThreadPool& threa
   h_ = operations_->rows(config.is_parallel ? config.dim : 0);
   ffn_h_ = operations_->rows(config.is_parallel ? config.dim : 0);
   q_ = operations_->rows(config.q_dim());
+  q_and_gate_ = operations_->rows(config.has_output_gate ? 2 * config.q_dim() : 0);
+  gate_ = operations_->rows(config.has_output_gate ? config.q_dim() : 0);
   k_ = operations_->rows(config.kv_dim());
   v_ = operations_->rows(config.kv_dim());
   rows_.reserve(size(max_tokens));
@@ -156,11 +163,19 @@ void Decoder::parallel_layer(int index) {
 
 void Decoder::attention(int index, const Input& input) {
   const LayerWeights& w = weights_.layers[size(index)];
+  const Residual out = residual(w.attention_post_norm);
+  if (config_.mixer(index) == Mixer::kDeltaNet)
+    return operations_->delta_net(index, config_.delta_net, w.delta_net, config_.norm_epsilon,
+                                  input, out);
+  if (config_.mixer(index) == Mixer::kShortConv)
+    return operations_->short_conv(index, config_.short_conv_width, w.short_conv, input, out);
   const AttentionLayer layer = attention_layer(index);
-  operations_->multiply(input, std::array{Product{&w.q, q_}, Product{&w.k, k_}, Product{&w.v, v_}});
+  const Rows q = config_.has_output_gate ? q_and_gate_ : q_;
+  operations_->multiply(input, std::array{Product{&w.q, q}, Product{&w.k, k_}, Product{&w.v, v_}});
+  if (config_.has_output_gate) operations_->split_gates(layer, q, q_);
   operations_->rotate_and_store(layer, q_, k_, v_);
   if (index + 1 == config_.n_layers && !is_observed_) keep_wanted_rows();
-  if (!rows_.empty()) operations_->attend(layer, q_, residual(w.attention_post_norm));
+  if (!rows_.empty()) operations_->attend(layer, q_, out);
 }
 
 void Decoder::feed_forward(int index, const Input& input) {
@@ -169,9 +184,11 @@ void Decoder::feed_forward(int index, const Input& input) {
   const FfnLayer layer = {config_.activation, config_.is_gated};
   const Residual out = residual(w.ffn_post_norm);
   if (w.experts.empty()) return operations_->feed_forward(layer, w.ffn, input, out);
-  operations_->experts({&w.router, w.experts, config_.n_experts_used, layer,
-                        w.shared.up.weight ? &w.shared : nullptr},
-                       input, out);
+  operations_->experts(
+      {&w.router, w.experts, config_.n_experts_used, layer, config_.has_sigmoid_router,
+       w.router_bias, w.shared.up.weight ? &w.shared : nullptr,
+       w.shared_gate.weight ? &w.shared_gate : nullptr},
+      input, out);
 }
 
 // The step without the rows whose logits nobody wants: after the last layer's keys and values are
@@ -224,6 +241,7 @@ AttentionLayer Decoder::attention_layer(int index) const {
                                          : 1.0f / std::sqrt(static_cast<float>(c.head_dim)),
           .softcap = c.attention_softcap,
           .alibi_slopes = alibi_slopes_,
+          .gate = c.has_output_gate ? gate_ : Rows{},
           .sink_logits = w.sink_logits,
           .output = &w.output};
 }

@@ -78,6 +78,7 @@ class Decoder {
   Rows x_;          // the residual stream
   Rows h_, ffn_h_;  // normalised, where two branches leave from one place
   Rows q_, k_, v_;
+  Rows q_and_gate_, gate_;  // where attention has an output gate
   std::vector<StepRow> rows_;
   std::vector<std::size_t> wanted_rows_;  // whose logits somebody wants
   std::vector<Angles> angles_;            // of the model's rotations: all layers', local layers'

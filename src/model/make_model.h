@@ -16,6 +16,7 @@
 
 #include "base/large_pages.h"
 #include "base/tensor_type.h"
+#include "device/terms.h"
 #include "model/rope.h"
 
 namespace runnel {
@@ -53,6 +54,12 @@ struct ModelShape {
   float attention_scale = 0;
   float logit_scale = 0;
   float temperature_scale = 0;  // mistral3: of queries
+  // Layers that are no attention: all but every attention_period-th; 0: none.
+  int attention_period = 0;
+  DeltaNet delta_net = {};
+  int short_conv_width = 0;
+  int n_dense_layers = 0;  // lfm2moe: the first ones, without experts
+  int dense_ffn_dim = 0;
 };
 
 // Every named shape; "tiny" is there for each architecture.

@@ -14,6 +14,8 @@ constexpr RopeScaling kYarn32 = {
 constexpr RopeScaling kShort24 = {.original_context = 24};
 constexpr RopeScaling kYarn16 = {
     .kind = RopeScaling::Kind::kYarn, .factor = 8, .original_context = 16};
+constexpr DeltaNet kTinyNet = {
+    .n_key_heads = 2, .n_value_heads = 4, .head_dim = 16, .conv_width = 4};
 constexpr RopeScaling kTinyYarn = {
     .kind = RopeScaling::Kind::kYarn, .factor = 8, .original_context = 64};
 
@@ -144,6 +146,26 @@ constexpr ModelShape kShapes[] = {
     {.name = "tiny", .architecture = "internlm2", .dim = 64, .n_layers = 2, .n_heads = 4,
      .n_kv_heads = 2, .head_dim = 16, .ffn_dim = 160, .vocabulary_size = 512,
      .trained_context = 512, .rope_base = 1000000},
+    {.name = "tiny", .architecture = "qwen3next", .dim = 64, .n_layers = 4, .n_heads = 4,
+     .n_kv_heads = 2, .head_dim = 32, .ffn_dim = 64, .vocabulary_size = 512, .trained_context = 512,
+     .rope_base = 10000000, .rope_dims = 8, .n_experts = 8, .n_experts_used = 3,
+     .shared_ffn_dim = 96, .attention_period = 4, .delta_net = kTinyNet},
+    {.name = "tiny", .architecture = "qwen35", .dim = 64, .n_layers = 8, .n_heads = 4,
+     .n_kv_heads = 2, .head_dim = 32, .ffn_dim = 160, .vocabulary_size = 512,
+     .trained_context = 512, .is_tied = true, .rope_base = 10000000, .rope_dims = 12,
+     .attention_period = 4, .delta_net = kTinyNet},
+    {.name = "tiny", .architecture = "qwen35moe", .dim = 64, .n_layers = 4, .n_heads = 4,
+     .n_kv_heads = 2, .head_dim = 32, .ffn_dim = 64, .vocabulary_size = 512, .trained_context = 512,
+     .rope_base = 10000000, .rope_dims = 12, .n_experts = 8, .n_experts_used = 3,
+     .shared_ffn_dim = 96, .attention_period = 4, .delta_net = kTinyNet},
+    {.name = "tiny", .architecture = "lfm2", .dim = 64, .n_layers = 5, .n_heads = 4,
+     .n_kv_heads = 2, .head_dim = 16, .ffn_dim = 160, .vocabulary_size = 512,
+     .trained_context = 512, .is_tied = true, .rope_base = 1000000, .attention_period = 2,
+     .short_conv_width = 3},
+    {.name = "tiny", .architecture = "lfm2moe", .dim = 64, .n_layers = 4, .n_heads = 4,
+     .n_kv_heads = 2, .head_dim = 16, .ffn_dim = 64, .vocabulary_size = 512, .trained_context = 512,
+     .is_tied = true, .rope_base = 1000000, .n_experts = 8, .n_experts_used = 3,
+     .attention_period = 2, .short_conv_width = 3, .n_dense_layers = 1, .dense_ffn_dim = 160},
 };
 // clang-format on
 

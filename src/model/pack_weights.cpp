@@ -16,7 +16,10 @@ void for_each_matrix(Weights& weights, Visit visit) {
     for (Linear* linear : {&ffn.gate, &ffn.up, &ffn.down}) visit(linear->weight);
   };
   for (LayerWeights& layer : weights.layers) {
-    for (Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.output, &layer.router})
+    DeltaNetWeights& net = layer.delta_net;
+    for (Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.output, &layer.router,
+                           &layer.shared_gate, &net.qkv, &net.gate, &net.beta, &net.alpha,
+                           &net.output, &layer.short_conv.input, &layer.short_conv.output})
       visit(linear->weight);
     visit_ffn(layer.ffn);
     visit_ffn(layer.shared);

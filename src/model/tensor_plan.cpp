@@ -28,7 +28,9 @@ struct Family {
   bool normalizes_all_heads = false;  // of q and k together
   bool is_gate_up_fused = false;
   bool has_learned_sinks = false;
+  bool has_output_gate = false;
   std::string_view ffn_norm = "ffn_norm";  // empty: none
+  std::string_view output_norm = "output_norm";
 };
 
 constexpr Family kFamilies[] = {
@@ -86,6 +88,20 @@ constexpr Family kFamilies[] = {
      .has_other_biases = true,
      .is_gated = false},
     {.architecture = "internlm2"},
+    {.architecture = "qwen3next",
+     .has_head_norms = true,
+     .has_output_gate = true,
+     .ffn_norm = "post_attention_norm"},
+    {.architecture = "qwen35",
+     .has_head_norms = true,
+     .has_output_gate = true,
+     .ffn_norm = "post_attention_norm"},
+    {.architecture = "qwen35moe",
+     .has_head_norms = true,
+     .has_output_gate = true,
+     .ffn_norm = "post_attention_norm"},
+    {.architecture = "lfm2", .has_head_norms = true, .output_norm = "token_embd_norm"},
+    {.architecture = "lfm2moe", .has_head_norms = true, .output_norm = "token_embd_norm"},
 };
 
 const Family& family_of(const ModelShape& shape) {
@@ -118,13 +134,44 @@ void add_rope(gguf::Header& header, const std::string& prefix, const ModelShape&
   }
 }
 
+bool is_attention(const ModelShape& s, int layer) {
+  return s.attention_period == 0 || (layer + 1) % s.attention_period == 0;
+}
+
+void add_mixers(gguf::Header& header, const std::string& prefix, const ModelShape& s) {
+  const auto add_count = [&](const char* key, int n) {
+    header.add(prefix + key, static_cast<std::uint32_t>(n));
+  };
+  if (s.short_conv_width > 0) add_count("shortconv.l_cache", s.short_conv_width);
+  const DeltaNet& net = s.delta_net;
+  if (net.n_key_heads == 0) return;
+  add_count("full_attention_interval", s.attention_period);
+  add_count("ssm.conv_kernel", net.conv_width);
+  add_count("ssm.inner_size", net.value_dim());
+  add_count("ssm.state_size", net.head_dim);
+  add_count("ssm.time_step_rank", net.n_value_heads);
+  add_count("ssm.group_count", net.n_key_heads);
+  if (s.architecture != "qwen3next") {  // of text alone, all parts have one position
+    const int pairs = s.rope_dims / 2;
+    header.add(prefix + "rope.dimension_sections",
+               std::vector<std::int32_t>{pairs - 2 * (pairs / 3), pairs / 3, pairs / 3, 0});
+  }
+}
+
 void add_attention(gguf::Header& header, const std::string& prefix, const ModelShape& s,
                    const Family& family) {
   const auto add_count = [&](const char* key, int n) {
     header.add(prefix + key, static_cast<std::uint32_t>(n));
   };
   add_count("attention.head_count", s.n_heads);
-  add_count("attention.head_count_kv", s.n_kv_heads);
+  if (s.short_conv_width > 0) {
+    std::vector<std::int32_t> counts;
+    for (int layer = 0; layer < s.n_layers; ++layer)
+      counts.push_back(is_attention(s, layer) ? s.n_kv_heads : 0);
+    header.add(prefix + "attention.head_count_kv", counts);
+  } else {
+    add_count("attention.head_count_kv", s.n_kv_heads);
+  }
   if (s.head_dim * s.n_heads != s.dim) {
     add_count("attention.key_length", s.head_dim);
     add_count("attention.value_length", s.head_dim);
@@ -162,15 +209,20 @@ void add_metadata(gguf::Header& header, const ModelShape& s, const Family& famil
   add_count("context_length", s.trained_context);
   add_count("embedding_length", s.dim);
   add_count("block_count", s.n_layers);
-  add_count("feed_forward_length", s.ffn_dim);
+  add_count("feed_forward_length", s.dense_ffn_dim > 0 ? s.dense_ffn_dim : s.ffn_dim);
   add_count("vocab_size", s.vocabulary_size);
   if (s.n_experts > 0) {
     add_count("expert_count", s.n_experts);
     add_count("expert_used_count", s.n_experts_used);
     add_count("expert_feed_forward_length", s.ffn_dim);
+    if (s.n_dense_layers > 0) {
+      add_count("leading_dense_block_count", s.n_dense_layers);
+      add_count("expert_gating_func", 2);  // sigmoids
+    }
     if (s.shared_ffn_dim > 0) add_count("expert_shared_feed_forward_length", s.shared_ffn_dim);
   }
   add_attention(header, prefix, s, family);
+  add_mixers(header, prefix, s);
   add_rope(header, prefix, s);
   add_made_vocabulary(header, s.vocabulary_size);
 }
@@ -191,17 +243,17 @@ class Planner {
     matrix(Role::kEmbeddings, "token_embd.weight", {shape_.dim, shape_.vocabulary_size}, deviation);
     for (layer_ = 0; layer_ < shape_.n_layers; ++layer_) {
       block_ = fmt::format("blk.{}.", layer_);
-      attention();
-      if (shape_.n_experts > 0) {
+      mixer();
+      if (shape_.n_experts > 0 && layer_ >= shape_.n_dense_layers) {
         experts();
         if (shape_.shared_ffn_dim > 0) ffn("_shexp", shape_.shared_ffn_dim);
       } else {
-        ffn("", shape_.ffn_dim);
+        ffn("", shape_.dense_ffn_dim > 0 ? shape_.dense_ffn_dim : shape_.ffn_dim);
       }
       if (family_.has_post_norms) norm("post_ffw_norm", shape_.dim);
     }
     block_.clear();
-    norm("output_norm", shape_.dim);
+    norm(family_.output_norm, shape_.dim);
     if (shape_.has_long_rope) {
       const int n_pairs = (shape_.rope_dims > 0 ? shape_.rope_dims : shape_.head_dim) / 2;
       vector("rope_factors_long.weight", {n_pairs}, 4, 0.5f);
@@ -212,17 +264,51 @@ class Planner {
   }
 
  private:
+  void mixer() {
+    const ModelShape& s = shape_;
+    if (family_.has_pre_norms) norm("attn_norm", s.dim);
+    if (is_attention(s, layer_)) {
+      attention();
+    } else if (s.short_conv_width > 0) {
+      linear(Role::kMatrix, "shortconv.in_proj", s.dim, 3 * s.dim, false);
+      vector("shortconv.conv.weight", {s.short_conv_width, s.dim}, 0, 0.5f);
+      linear(Role::kMatrix, "shortconv.out_proj", s.dim, s.dim, false);
+    } else {
+      delta_net();
+    }
+    if (family_.has_post_norms) norm("post_attention_norm", s.dim);
+    if (family_.has_pre_norms && !family_.ffn_norm.empty()) norm(family_.ffn_norm, s.dim);
+  }
+
+  void delta_net() {
+    const int dim = shape_.dim;
+    const DeltaNet& net = shape_.delta_net;
+    linear(Role::kQkv, "attn_qkv", dim, net.conv_dim(), false);
+    linear(Role::kMatrix, "attn_gate", dim, net.value_dim(), false);
+    vector("ssm_conv1d.weight", {net.conv_width, net.conv_dim()}, 0, 0.5f);
+    vector("ssm_dt.bias", {net.n_value_heads}, 0, 1);
+    vector("ssm_a", {net.n_value_heads}, -1, 0.2f);
+    if (shape_.architecture == "qwen3next") {
+      linear(Role::kMatrix, "ssm_ba", dim, 2 * net.n_value_heads, false);
+    } else {
+      linear(Role::kMatrix, "ssm_beta", dim, net.n_value_heads, false);
+      linear(Role::kMatrix, "ssm_alpha", dim, net.n_value_heads, false);
+    }
+    norm("ssm_norm", net.head_dim);
+    linear(Role::kMatrix, "ssm_out", net.value_dim(), dim, false);
+  }
+
   void attention() {
     const ModelShape& s = shape_;
     const int q_dim = s.n_heads * s.head_dim;
     const int kv_dim = s.n_kv_heads * s.head_dim;
     const bool has_biases = family_.has_qkv_biases || s.has_biases;
-    if (family_.has_pre_norms) norm("attn_norm", s.dim);
     if (s.has_second_norm) norm("attn_norm_2", s.dim);
     if (family_.is_qkv_fused) {
       linear(Role::kQkv, "attn_qkv", s.dim, q_dim + 2 * kv_dim, has_biases);
     } else {
-      linear(Role::kMatrix, "attn_q", s.dim, q_dim, has_biases);
+      linear(Role::kMatrix, "attn_q", s.dim, family_.has_output_gate ? 2 * q_dim : q_dim,
+             has_biases);
       linear(Role::kMatrix, "attn_k", s.dim, kv_dim, has_biases);
       linear(Role::kValue, "attn_v", s.dim, kv_dim, has_biases);
     }
@@ -232,8 +318,6 @@ class Planner {
     }
     linear(Role::kMatrix, "attn_output", q_dim, s.dim, family_.has_other_biases || s.has_biases);
     if (family_.has_learned_sinks) vector("attn_sinks.weight", {s.n_heads}, 0, 1);
-    if (family_.has_post_norms) norm("post_attention_norm", s.dim);
-    if (family_.has_pre_norms && !family_.ffn_norm.empty()) norm(family_.ffn_norm, s.dim);
   }
 
   void ffn(const std::string& suffix, int ffn_dim) {
@@ -251,6 +335,9 @@ class Planner {
     const float deviation = 1 / std::sqrt(static_cast<float>(s.dim));
     vector("ffn_gate_inp.weight", {s.dim, s.n_experts}, 0, deviation);
     if (family_.has_other_biases) vector("ffn_gate_inp.bias", {s.n_experts}, 0, kBiasDeviation);
+    if (s.n_dense_layers > 0) vector("exp_probs_b.bias", {s.n_experts}, 0, 0.2f);
+    if (s.shared_ffn_dim > 0 && family_.has_output_gate)
+      vector("ffn_gate_inp_shexp.weight", {s.dim}, 0, deviation);
     expert_matrices("ffn_gate_exps", s.dim, s.ffn_dim);
     expert_matrices("ffn_up_exps", s.dim, s.ffn_dim);
     expert_matrices("ffn_down_exps", s.ffn_dim, s.dim);

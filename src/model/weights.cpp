@@ -61,6 +61,11 @@ class Loader {
   }
 
   void ignore(const std::string& name) { taken_.insert(name); }
+  void ignore_all(const std::string& prefix) {
+    for (const gguf::Tensor& t : file_.tensors()) {
+      if (t.name.compare(0, prefix.size(), prefix) == 0) ignore(std::string(t.name));
+    }
+  }
   std::size_t bytes() const { return bytes_; }
   void check_all_taken(const std::string& architecture) const {
     for (const gguf::Tensor& t : file_.tensors()) {
@@ -111,13 +116,14 @@ void load_qkv(Loader& load, const std::string& block, const Config& c, LayerWeig
     layer.v = rows_of(fused, c.q_dim() + c.kv_dim(), c.kv_dim());
     return;
   }
-  layer.q = load.linear(block + "attn_q", c.q_dim(), c.dim);
+  layer.q = load.linear(block + "attn_q", (c.has_output_gate ? 2 : 1) * c.q_dim(), c.dim);
   layer.k = load.linear(block + "attn_k", c.kv_dim(), c.dim);
   layer.v = load.linear(block + "attn_v", c.kv_dim(), c.dim);
 }
 
 void load_experts(Loader& load, const std::string& block, const Config& c, LayerWeights& layer) {
   layer.router = load.linear(block + "ffn_gate_inp", c.n_experts, c.dim);
+  layer.router_bias = load.optional_vector(block + "exp_probs_b.bias", {c.n_experts});
   layer.experts.resize(static_cast<std::size_t>(c.n_experts));
   const auto spread = [&](const std::string& name, Linear FeedForward::*part, std::int64_t rows,
                           std::int64_t cols) {
@@ -132,8 +138,17 @@ void load_experts(Loader& load, const std::string& block, const Config& c, Layer
       linear.bias.assign(first, first + rows);
     }
   };
-  if (c.is_gated) spread("ffn_gate_exps", &FeedForward::gate, c.ffn_dim, c.dim);
-  spread("ffn_up_exps", &FeedForward::up, c.ffn_dim, c.dim);
+  if (load.has(block + "ffn_gate_up_exps.weight")) {
+    const std::vector<Matrix> both =
+        load.matrices(block + "ffn_gate_up_exps.weight", c.n_experts, 2 * c.ffn_dim, c.dim);
+    for (std::size_t e = 0; e < both.size(); ++e) {
+      layer.experts[e].gate = rows_of({both[e], {}}, 0, c.ffn_dim);
+      layer.experts[e].up = rows_of({both[e], {}}, c.ffn_dim, c.ffn_dim);
+    }
+  } else {
+    if (c.is_gated) spread("ffn_gate_exps", &FeedForward::gate, c.ffn_dim, c.dim);
+    spread("ffn_up_exps", &FeedForward::up, c.ffn_dim, c.dim);
+  }
   spread("ffn_down_exps", &FeedForward::down, c.dim, c.ffn_dim);
 }
 
@@ -163,13 +178,58 @@ void load_head_norms(Loader& load, const std::string& block, const Config& c, La
     layer.rotated_weights[i] *= layer.k_norm.weight[i];
 }
 
-LayerWeights load_layer(Loader& load, const std::string& block, const Config& c) {
-  LayerWeights layer;
-  if (c.has_pre_norms) layer.attention_norm = load.norm(block + c.attention_norm_name, c.dim);
+// [channels, width]; files have a dimension of 1 between, or not.
+Vector load_convolution(Loader& load, const std::string& name, int channels, int width) {
+  return load.vector(name, {width, channels});
+}
+
+void load_delta_net(Loader& load, const std::string& block, const Config& c, DeltaNetWeights& w) {
+  const DeltaNet& net = c.delta_net;
+  w.qkv = load.linear(block + "attn_qkv", net.conv_dim(), c.dim);
+  w.gate = load.linear(block + "attn_gate", net.value_dim(), c.dim);
+  if (load.has(block + "ssm_ba.weight")) {
+    w.beta = load.linear(block + "ssm_ba", 2 * net.n_value_heads, c.dim);
+  } else {
+    w.beta = load.linear(block + "ssm_beta", net.n_value_heads, c.dim);
+    w.alpha = load.linear(block + "ssm_alpha", net.n_value_heads, c.dim);
+  }
+  w.convolution =
+      load_convolution(load, block + "ssm_conv1d.weight", net.conv_dim(), net.conv_width);
+  w.decay = load.vector(block + "ssm_a", {net.n_value_heads});
+  w.decay_bias = load.vector(block + "ssm_dt.bias", {net.n_value_heads});
+  w.norm = load.norm(block + "ssm_norm", net.head_dim);
+  w.output = load.linear(block + "ssm_out", c.dim, net.value_dim());
+}
+
+void load_short_conv(Loader& load, const std::string& block, const Config& c, ShortConvWeights& w) {
+  w.input = load.linear(block + "shortconv.in_proj", 3 * c.dim, c.dim);
+  w.convolution =
+      load_convolution(load, block + "shortconv.conv.weight", c.dim, c.short_conv_width);
+  w.output = load.linear(block + "shortconv.out_proj", c.dim, c.dim);
+}
+
+void load_attention(Loader& load, const std::string& block, const Config& c, LayerWeights& layer) {
   load_qkv(load, block, c, layer);
   layer.output = load.linear(block + "attn_output", c.dim, c.q_dim());
   load_head_norms(load, block, c, layer);
   layer.sink_logits = load.optional_vector(block + "attn_sinks.weight", {c.n_heads});
+}
+
+LayerWeights load_layer(Loader& load, int index, const Config& c) {
+  const std::string block = fmt::format("blk.{}.", index);
+  LayerWeights layer;
+  if (c.has_pre_norms) layer.attention_norm = load.norm(block + c.attention_norm_name, c.dim);
+  switch (c.mixer(index)) {
+    case Mixer::kAttention:
+      load_attention(load, block, c, layer);
+      break;
+    case Mixer::kDeltaNet:
+      load_delta_net(load, block, c, layer.delta_net);
+      break;
+    case Mixer::kShortConv:
+      load_short_conv(load, block, c, layer.short_conv);
+      break;
+  }
   if (c.is_parallel) {
     layer.ffn_norm = load.optional_norm(block + c.ffn_norm_name, c.dim);
   } else if (c.has_pre_norms) {
@@ -179,11 +239,13 @@ LayerWeights load_layer(Loader& load, const std::string& block, const Config& c)
     layer.attention_post_norm = load.optional_norm(block + "post_attention_norm", c.dim);
   }
   layer.ffn_post_norm = load.optional_norm(block + "post_ffw_norm", c.dim);
-  if (c.n_experts > 0) {
+  if (c.has_experts(index)) {
     load_experts(load, block, c, layer);
     if (c.shared_ffn_dim > 0) layer.shared = load_ffn(load, block, "_shexp", c.shared_ffn_dim, c);
+    if (c.has_shared_gate)
+      layer.shared_gate.weight = load.matrix(block + "ffn_gate_inp_shexp.weight", 1, c.dim);
   } else {
-    layer.ffn = load_ffn(load, block, "", c.ffn_dim, c);
+    layer.ffn = load_ffn(load, block, "", c.n_experts > 0 ? c.dense_ffn_dim : c.ffn_dim, c);
   }
   // Rotary frequencies that old converters wrote beside what the metadata already says.
   load.ignore(block + "attn_rot_embd.weight");
@@ -197,13 +259,14 @@ Weights load_weights(const gguf::File& file, const Config& config) {
   Loader load(file);
   Weights weights;
   weights.embeddings = load.matrix("token_embd.weight", config.vocabulary_size, config.dim);
-  for (int i = 0; i < config.n_layers; ++i)
-    weights.layers.push_back(load_layer(load, fmt::format("blk.{}.", i), config));
-  weights.output_norm = load.norm("output_norm", config.dim);
+  for (int i = 0; i < config.n_layers; ++i) weights.layers.push_back(load_layer(load, i, config));
+  weights.output_norm = load.norm(config.output_norm_name, config.dim);
   for (float& weight : weights.output_norm.weight) weight *= config.logit_scale;
   for (float& bias : weights.output_norm.bias) bias *= config.logit_scale;
   weights.output = load.optional_linear("output", config.vocabulary_size, config.dim);
   if (!weights.output.weight) weights.output.weight = weights.embeddings;
+  for (int i = 0; i < config.n_skipped_layers; ++i)
+    load.ignore_all(fmt::format("blk.{}.", config.n_layers + i));
   for (const char* factors :
        {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
     load.ignore(factors);  // read with the Config

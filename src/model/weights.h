@@ -24,10 +24,14 @@ struct LayerWeights {
   NormWeights attention_post_norm;
   // Absent in a parallel layer: the ffn takes what attention takes; else: the residual stream.
   NormWeights ffn_norm;
-  FeedForward ffn;  // absent where there are experts
-  Linear router;    // [n_experts, dim]
+  FeedForward ffn;     // absent where there are experts
+  Linear router;       // [n_experts, dim]
+  Vector router_bias;  // [n_experts]: of the choice alone, not of the shares
   std::vector<FeedForward> experts;
   FeedForward shared;  // the expert that every token takes; absent: none
+  Linear shared_gate;  // [1, dim]
+  DeltaNetWeights delta_net;
+  ShortConvWeights short_conv;
   NormWeights ffn_post_norm;
 };
 

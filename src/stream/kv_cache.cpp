@@ -67,7 +67,15 @@ std::vector<KvCache::Layer> KvCache::lay_out(const CacheShape& shape, std::size_
   };
   std::vector<Layer> layers;
   layers.reserve(shape.layers.size());
-  for (const LayerSight& sight : shape.layers) {
+  for (std::size_t i = 0; i < shape.layers.size(); ++i) {
+    if (!shape.state_sizes.empty() && shape.state_sizes[i] > 0) {
+      const std::size_t state_bytes =
+          static_cast<std::size_t>(shape.state_sizes[i]) * sizeof(float);
+      layers.push_back({.state = n_bytes, .state_bytes = state_bytes});
+      n_bytes += round_up(state_bytes, kAlignment);
+      continue;
+    }
+    const LayerSight& sight = shape.layers[i];
     const std::int64_t slots = sight.window >= kUnbounded
                                    ? std::max<std::int64_t>(shape.capacity, shape.chunk)
                                    : sight.window + shape.chunk;
@@ -130,6 +138,13 @@ void KvCache::store(int layer, int head, std::int64_t position, const float* key
   kernels::store_kv(format(), area, shape_.head_dim, slot, key, value);
 }
 
+void KvCache::clear() {
+  position_ = 0;
+  for (const Layer& layer : layers_) {
+    if (layer.state_bytes > 0) std::memset(buffer_.get() + layer.state, 0, layer.state_bytes);
+  }
+}
+
 void KvCache::reserve(int n) {
   const bool is_dense =
       std::any_of(shape_.layers.begin(), shape_.layers.end(),
@@ -147,6 +162,11 @@ void KvCache::grow(std::int64_t capacity) {
   std::vector<Layer> layers = lay_out(shape, n_bytes);
   PageBuffer buffer = allocate(n_bytes);
   for (std::size_t layer = 0; layer < layers.size(); ++layer) {
+    if (layers[layer].state_bytes > 0) {
+      std::memcpy(buffer.get() + layers[layer].state, buffer_.get() + old_layers[layer].state,
+                  layers[layer].state_bytes);
+      continue;
+    }
     for (int head = 0; head < shape.n_kv_heads; ++head) {
       for (const auto area : {&Layer::sinks, &Layer::ring}) {
         const kernels::KvArea from = view(old_layers[layer].*area, head, buffer_);

@@ -22,6 +22,8 @@ namespace runnel {
 
 struct CacheShape {
   std::vector<LayerSight> layers;  // one for each layer
+  // Floats of constant state, by layer; a layer that has some has no keys and values. Empty: none.
+  std::vector<int> state_sizes;
   int n_kv_heads = 0;
   int head_dim = 0;
   KvType type = KvType::kF16;
@@ -62,7 +64,14 @@ class KvCache {
   // visible, and theirs too.
   void rewind(int n) { position_ -= n; }
   // Forgets everything; for a fresh forward.
-  void clear() { position_ = 0; }
+  void clear();
+
+  // The constant state of a layer, of its size in the shape; zeros before the first token. It is
+  // part of all that is stored, and rewind() does not bring it back.
+  float* state(int layer) {
+    return reinterpret_cast<float*>(buffer_.get() + layers_[static_cast<std::size_t>(layer)].state);
+  }
+  bool has_state() const { return !shape_.state_sizes.empty(); }
 
   kernels::KvArea sinks(int layer, int head) const;
   kernels::KvArea ring(int layer, int head) const;
@@ -90,6 +99,8 @@ class KvCache {
   struct Layer {
     Area sinks;
     Area ring;
+    std::size_t state = 0;  // into the buffer
+    std::size_t state_bytes = 0;
   };
   static std::vector<Layer> lay_out(const CacheShape& shape, std::size_t& n_bytes);
   static PageBuffer allocate(std::size_t n_bytes);

@@ -30,6 +30,14 @@ constexpr std::array<std::string_view, 1> kQwen2Stages = {
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
     R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"};
 
+// As Qwen 2's, with the marks of letters in their words.
+constexpr std::array<std::string_view, 1> kQwen35Stages = {
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N})"
+    R"(| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+constexpr std::array<std::string_view, 1> kSeedStages = {
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}\r\n]+)"
+    R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+
 constexpr std::array<std::string_view, 1> kGpt4oStages = {
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
@@ -92,6 +100,10 @@ constexpr std::array kSchemes = {
     Scheme{"olmo", kGpt2Stages},
     Scheme{"jais", kGpt2Stages},
     Scheme{"phi-2", kGpt2Stages},
+    Scheme{"exaone4", kGpt2Stages},
+    Scheme{"gigachat", kGpt2Stages},
+    Scheme{"a.x-4.0", kGpt2Stages},
+    Scheme{"mellum", kGpt2Stages},
     Scheme{"falcon", kFalconStages},
     Scheme{"starcoder", kStarcoderStages},
     Scheme{"refact", kStarcoderStages},
@@ -103,6 +115,9 @@ constexpr std::array kSchemes = {
     Scheme{"llama3", kLlama3Stages, true, true},
     Scheme{"llama-v3", kLlama3Stages, true, true},
     Scheme{"falcon3", kLlama3Stages, true, true},
+    Scheme{"falcon-h1", kLlama3Stages, true, true},
+    Scheme{"midm-2.0", kLlama3Stages, true, true},
+    Scheme{"lfm2", kLlama3Stages, true, true},
     Scheme{"pixtral", kLlama3Stages, true, true},
     Scheme{"dbrx", kLlama3Stages},
     Scheme{"smaug-bpe", kLlama3Stages},
@@ -111,9 +126,14 @@ constexpr std::array kSchemes = {
     Scheme{"qwen2", kQwen2Stages},
     Scheme{"stablelm2", kQwen2Stages},
     Scheme{"deepseek-r1-qwen", kQwen2Stages},
+    Scheme{"kormo", kQwen2Stages},
+    Scheme{"megrez", kQwen2Stages},
+    Scheme{"qwen35", kQwen35Stages},
+    Scheme{"seed-coder", kSeedStages},
     Scheme{"deepseek-llm", kDeepseekLlmStages},
     Scheme{"deepseek-coder", kDeepseekCoderStages},
     Scheme{"deepseek-v3", kDeepseekV3Stages},
+    Scheme{"hunyuan-dense", kDeepseekV3Stages},
     Scheme{"gpt-4o", kGpt4oStages},
     Scheme{"llama4", kGpt4oStages},
     Scheme{"tekken", kTekkenStages, true, true},

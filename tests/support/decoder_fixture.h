@@ -62,6 +62,7 @@ class LoadedDecoder {
     if (policy.window < kUnbounded) shape.context = policy.sinks + policy.window + 1;
     for (int layer = 0; layer < config_.n_layers; ++layer) {
       shape.layers.push_back(LayerSight::of(policy, config_.local_window(layer)));
+      if (config_.has_state()) shape.state_sizes.push_back(config_.state_size(layer));
     }
     return shape;
   }

@@ -18,9 +18,9 @@ inline std::vector<std::pair<std::string, ModelShape>> peer_models() {
   const auto add = [&](const std::string& name, std::string_view architecture) -> ModelShape& {
     return all.emplace_back(name, find_shape("tiny", architecture)).second;
   };
-  for (const char* name :
-       {"mistral3", "smollm3", "granite", "granitemoe", "minicpm", "phi3", "olmo2", "seed_oss",
-        "hunyuan-dense", "ernie4_5", "glm4", "starcoder2", "internlm2"})
+  for (const char* name : {"mistral3", "smollm3", "granite", "granitemoe", "minicpm", "phi3",
+                           "olmo2", "seed_oss", "hunyuan-dense", "ernie4_5", "glm4", "starcoder2",
+                           "internlm2", "qwen3next", "qwen35", "qwen35moe", "lfm2", "lfm2moe"})
     add(name, name);
   add("exaone4-dense", "exaone4").local_window = 0;
   ModelShape& olmo3 = add("olmo3", "olmo2");

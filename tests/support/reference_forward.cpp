@@ -8,11 +8,10 @@
 #include <string>
 
 #include "kernels/dequantize.h"
+#include "support/reference_mixers.h"
 
 namespace runnel::test {
 namespace {
-
-using Doubles = std::vector<double>;
 
 // What the descriptions of the models say; sizes come from the file.
 struct Description {
@@ -56,6 +55,11 @@ const std::map<std::string, Description> kDescriptions = {
     {"glm4", {.adjacent_pairs = true}},
     {"starcoder2", {.layer_norm = true, .gelu = true, .gated = false}},
     {"internlm2", {.adjacent_pairs = true}},
+    {"qwen3next", {}},
+    {"qwen35", {}},
+    {"qwen35moe", {}},
+    {"lfm2", {}},
+    {"lfm2moe", {}},
 };
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
@@ -123,9 +127,11 @@ class Reference {
         dim_(size(count("embedding_length"))),
         n_layers_(size(count("block_count"))),
         n_heads_(size(count("attention.head_count"))),
-        n_kv_heads_(size(count("attention.head_count_kv"))),
+        n_kv_heads_(size(largest_count("attention.head_count_kv"))),
         head_dim_(size(count("attention.key_length", static_cast<int>(dim_ / n_heads_)))),
-        layers_(n_layers_) {
+        layers_(n_layers_),
+        delta_nets_(n_layers_),
+        short_convs_(n_layers_) {
     if (is_.local_period > 0 && count("attention.sliding_window", 0) == 0)  // OLMo 2, EXAONE 1.2B
       is_.local_period = is_.unrotated_period = 0;
     if (name_ == "gptneox") is_.parallel = file.get_bool("gptneox.use_parallel_residual");
@@ -141,7 +147,7 @@ class Reference {
     }
     for (double& value : x) value *= number("embedding_scale", 1);
     for (std::size_t i = 0; i < n_layers_; ++i) layer(i, position, x);
-    const Doubles h = norm("output_norm", x);
+    const Doubles h = norm(has("token_embd_norm.weight") ? "token_embd_norm" : "output_norm", x);
     Doubles result = multiply(has("output.weight") ? "output" : "token_embd", h);
     const double cap = number("final_logit_softcapping", 0);
     if (is_.divides_logits) {
@@ -162,6 +168,12 @@ class Reference {
     return file_.get_int(name_ + "." + key, fallback);
   }
   std::int64_t count(const std::string& key) const { return file_.get_int(name_ + "." + key); }
+  std::int64_t largest_count(const std::string& key) const {  // of a list by layer, or a number
+    const gguf::Value* value = file_.find(name_ + "." + key);
+    if (value->as_array() == nullptr) return count(key);
+    const auto counts = value->as_array()->ints();
+    return *std::max_element(counts->begin(), counts->end());
+  }
   double number(const std::string& key, double fallback) const {
     return file_.get_float(name_ + "." + key, fallback);
   }
@@ -270,9 +282,10 @@ class Reference {
     const bool has_two_norms = has(block + "attn_norm_2.weight");  // Falcon 40B
     const Doubles h =
         is_.takes_residual ? x : norm(block + (has_two_norms ? "attn_norm_2" : "attn_norm"), x);
-    Doubles attended = attention(block, index, position, h);
+    Doubles attended = mix(block, index, position, h);
     // the ffn norm has the name of a post norm
-    const bool is_renamed = name_ == "gpt-oss" || name_ == "seed_oss";
+    const bool is_renamed = name_ == "gpt-oss" || name_ == "seed_oss" || name_ == "qwen3next" ||
+                            name_.compare(0, 6, "qwen35") == 0;
     if (!is_renamed && has(block + "post_attention_norm.weight"))
       attended = norm(block + "post_attention_norm", attended);
     if (is_.parallel) {
@@ -293,8 +306,29 @@ class Reference {
     add(x, fed);
   }
 
+  Doubles mix(const std::string& block, std::size_t index, std::int64_t position,
+              const Doubles& h) {
+    const LayerTensors tensors = {
+        [&](const std::string& name, const Doubles& x) { return multiply(block + name, x); },
+        [&](const std::string& name) -> const Doubles& { return tensor(block + name); },
+        [&](const std::string& name) { return has(block + name); }};
+    if (has(block + "ssm_out.weight")) {
+      return delta_nets_[index].next({.n_key_heads = size(count("ssm.group_count")),
+                                      .n_value_heads = size(count("ssm.time_step_rank")),
+                                      .head_dim = size(count("ssm.state_size")),
+                                      .conv_width = size(count("ssm.conv_kernel")),
+                                      .is_tiled = name_ != "qwen3next",
+                                      .epsilon = number("attention.layer_norm_rms_epsilon", 0)},
+                                     tensors, h);
+    }
+    if (has(block + "shortconv.conv.weight"))
+      return short_convs_[index].next(size(count("shortconv.l_cache")), tensors, h);
+    return attention(block, index, position, h);
+  }
+
   struct Projected {
     Doubles q, k, v;
+    Doubles gate;  // of attention's output; or empty
   };
   Projected project(const std::string& block, const Doubles& h) {
     Projected p;
@@ -302,11 +336,21 @@ class Reference {
       const Doubles all = multiply(block + "attn_qkv", h);
       const auto end_of_q = all.begin() + static_cast<std::ptrdiff_t>(n_heads_ * head_dim_);
       const auto end_of_k = end_of_q + static_cast<std::ptrdiff_t>(n_kv_heads_ * head_dim_);
-      p = {Doubles(all.begin(), end_of_q), Doubles(end_of_q, end_of_k),
-           Doubles(end_of_k, all.end())};
+      p = {Doubles(all.begin(), end_of_q),
+           Doubles(end_of_q, end_of_k),
+           Doubles(end_of_k, all.end()),
+           {}};
     } else {
-      p = {multiply(block + "attn_q", h), multiply(block + "attn_k", h),
-           multiply(block + "attn_v", h)};
+      p = {multiply(block + "attn_q", h),
+           multiply(block + "attn_k", h),
+           multiply(block + "attn_v", h),
+           {}};
+    }
+    if (p.q.size() == 2 * n_heads_ * head_dim_) {  // by head the query, then the gate
+      const Doubles both = std::move(p.q);
+      p.q.clear();
+      for (std::size_t i = 0; i < both.size(); ++i)
+        (i / head_dim_ % 2 == 0 ? p.q : p.gate).push_back(both[i]);
     }
     const double clamp = number("attention.clamp_kqv", 0);
     for (Doubles* part : {&p.q, &p.k, &p.v}) {
@@ -337,6 +381,7 @@ class Reference {
       const Doubles out = attend(block, index, head, &p.q[head * head_dim_], cache);
       heads.insert(heads.end(), out.begin(), out.end());
     }
+    for (std::size_t i = 0; i < p.gate.size(); ++i) heads[i] /= 1 + std::exp(-p.gate[i]);
     return multiply(block + "attn_output", heads);
   }
 
@@ -387,21 +432,36 @@ class Reference {
 
   Doubles ffn(const std::string& block, const Doubles& h) {
     const auto n_used = size(count("expert_used_count", 0));
-    if (n_used == 0) return one_ffn(block, "", 0, h);
+    if (n_used == 0 || !has(block + "ffn_gate_inp.weight")) return one_ffn(block, "", 0, h);
+    const bool is_sigmoid = count("expert_gating_func", 1) == 2;
     const Doubles router = multiply(block + "ffn_gate_inp", h);
+    const auto score = [&](std::size_t e) {
+      if (!is_sigmoid) return router[e];
+      return 1 / (1 + std::exp(-router[e])) + tensor(block + "exp_probs_b.bias")[e];
+    };
+    const auto share = [&](std::size_t e) {  // not of sum 1 yet
+      return is_sigmoid ? 1 / (1 + std::exp(-router[e])) : std::exp(router[e]);
+    };
     std::vector<std::size_t> order(router.size());
     std::iota(order.begin(), order.end(), 0);
     std::sort(order.begin(), order.end(),
-              [&](std::size_t a, std::size_t b) { return router[a] > router[b]; });
-    double sum = 0;
-    for (std::size_t i = 0; i < n_used; ++i) sum += std::exp(router[order[i]]);
+              [&](std::size_t a, std::size_t b) { return score(a) > score(b); });
+    double sum = is_sigmoid ? 1e-6 : 0;
+    for (std::size_t i = 0; i < n_used; ++i) sum += share(order[i]);
     Doubles result(dim_);
     for (std::size_t i = 0; i < n_used; ++i) {
       Doubles part = one_ffn(block, "_exps", order[i], h);
-      for (double& value : part) value *= std::exp(router[order[i]]) / sum;
+      for (double& value : part) value *= share(order[i]) / sum;
       add(result, part);
     }
-    if (has(block + "ffn_up_shexp.weight")) add(result, one_ffn(block, "_shexp", 0, h));
+    if (!has(block + "ffn_up_shexp.weight")) return result;
+    Doubles shared = one_ffn(block, "_shexp", 0, h);
+    if (has(block + "ffn_gate_inp_shexp.weight")) {
+      const Doubles& gate = tensor(block + "ffn_gate_inp_shexp.weight");
+      const double share_of_it = 1 / (1 + std::exp(-dot(gate.data(), h.data(), h.size())));
+      for (double& value : shared) value *= share_of_it;
+    }
+    add(result, shared);
     return result;
   }
 
@@ -443,6 +503,8 @@ class Reference {
   std::size_t head_dim_;
   Doubles slopes_;  // ALiBi
   std::vector<std::vector<Entry>> layers_;
+  std::vector<ReferenceDeltaNet> delta_nets_;
+  std::vector<ReferenceShortConv> short_convs_;
   std::map<std::string, Doubles> tensors_;
 };
 

@@ -1,5 +1,6 @@
 // Attention: rotation, the cache, and the tasks of the kernel.
 #include <algorithm>
+#include <cmath>
 
 #include "device/cpu/cpu_operations.h"
 #include "device/cpu/rotate.h"
@@ -163,11 +164,33 @@ void CpuOperations::attend_task(const AttentionLayer& layer, const AttentionTask
     for (int i = 0; i < n; ++i) rows[i].weights = study.data() + attention.n_weights() * i;
   }
   kernels_.attend(attention, rows, n, scratch_of(thread));
+  if (layer.gate.id >= 0) gate_heads(layer, task);
   for (int r = task.first_row; r < task.first_row + task.n_rows; ++r) {
     prepare_part(output, r, std::int64_t{task.first_head} * layer.head_dim,
                  std::int64_t{task.first_head + task.n_heads} * layer.head_dim);
   }
   if (visitor_) report_attention(layer, task, {rows, size(n)}, attention);
+}
+
+void CpuOperations::split_gates(const AttentionLayer& layer, Rows both, Rows q) {
+  threads_.run(n_rows(), [&](int row, int) {
+    for (int head = 0; head < layer.n_heads; ++head) {
+      const int head_dim = layer.head_dim;
+      const float* from = at(both, row) + 2 * head * head_dim;
+      std::copy_n(from, head_dim, at(q, row) + head * head_dim);
+      std::copy_n(from + head_dim, head_dim, at(layer.gate, row) + head * head_dim);
+    }
+  });
+}
+
+void CpuOperations::gate_heads(const AttentionLayer& layer, const AttentionTask& task) {
+  const std::size_t begin = size(task.first_head) * size(layer.head_dim);
+  const std::size_t end = begin + size(task.n_heads) * size(layer.head_dim);
+  for (int row = task.first_row; row < task.first_row + task.n_rows; ++row) {
+    const float* gate = at(layer.gate, row);
+    float* heads = &heads_[size(row) * size(layer.gate.width)];
+    for (std::size_t i = begin; i < end; ++i) heads[i] *= 1 / (1 + std::exp(-gate[i]));
+  }
 }
 
 void CpuOperations::report_attention(const AttentionLayer& layer, const AttentionTask& task,

@@ -26,6 +26,9 @@ CpuOperations::CpuOperations(const StepSizes& s, ThreadPool& threads)
                   cache_lines(std::max(kernels::matmul_scratch_bytes(s.largest_input),
                                        kernels_.attention_scratch_bytes(s.head_dim))));
   study_.resize(size(threads.size()));
+  segment_begins_.reserve(n + 1);
+  mixer_in_.resize(n * size(s.mixer_dim));
+  mixed_.resize(n * size(s.mixed_dim));
   if (s.n_experts == 0) return;
   router_.resize(n * size(s.n_experts));
   chosen_.resize(n * size(s.n_experts_used));

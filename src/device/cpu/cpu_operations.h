@@ -32,7 +32,12 @@ class CpuOperations final : public Operations {
   void normalize(const Normalization& norm, Rows x, Rows out) override;
   void multiply(const Input& input, std::span<const Product> products) override;
   void rotate_and_store(const AttentionLayer& layer, Rows q, Rows k, Rows v) override;
+  void split_gates(const AttentionLayer& layer, Rows both, Rows q) override;
   void attend(const AttentionLayer& layer, Rows q, const Residual& residual) override;
+  void delta_net(int layer, const DeltaNet& net, const DeltaNetWeights& weights, float norm_epsilon,
+                 const Input& input, const Residual& residual) override;
+  void short_conv(int layer, int width, const ShortConvWeights& weights, const Input& input,
+                  const Residual& residual) override;
   void feed_forward(const FfnLayer& layer, const FeedForward& weights, const Input& input,
                     const Residual& residual) override;
   void experts(const ExpertsLayer& layer, const Input& input, const Residual& residual) override;
@@ -70,6 +75,7 @@ class CpuOperations final : public Operations {
   void finish_row(const AttentionLayer& layer, int row, Rows q, Rows k, Rows v);
   void attend_task(const AttentionLayer& layer, const AttentionTask& task, Rows q,
                    const kernels::Matmul& output, int thread);
+  void gate_heads(const AttentionLayer& layer, const AttentionTask& task);
   void report_attention(const AttentionLayer& layer, const AttentionTask& task,
                         std::span<const kernels::QueryRow> rows,
                         const kernels::Attention& attention) const;
@@ -78,6 +84,8 @@ class CpuOperations final : public Operations {
                  float* out);
   void gate_and_activate(const FfnLayer& layer, const FeedForward& ffn, const float* input, int n,
                          const kernels::Matmul& down);
+  void cut_segments();
+
   void add_shared_expert(const ExpertsLayer& layer, const float* input);
   void choose_experts(const ExpertsLayer& layer, const float* input);
 
@@ -122,6 +130,10 @@ class CpuOperations final : public Operations {
   Vector chosen_weight_;
   std::vector<std::size_t> choices_;  // places of one expert in `chosen_`
   Vector expert_in_, expert_out_;     // [n, dim]
+  // Layers without keys and values.
+  std::vector<int> segment_begins_;  // of the rows of each segment; the number of rows last
+  Vector mixer_in_;                  // [n, mixer_dim]
+  Vector mixed_;                     // [n, mixed_dim]
 };
 
 // The product of `n` rows of inputs [n, linear.weight.cols] with a linear map.

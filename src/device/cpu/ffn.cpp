@@ -93,31 +93,44 @@ void CpuOperations::experts(const ExpertsLayer& layer, const Input& input,
 void CpuOperations::add_shared_expert(const ExpertsLayer& layer, const float* input) {
   dense_ffn(layer.ffn, *layer.shared, input, n_rows(), expert_out_.data());
   const std::size_t dim = size(layer.shared->down.weight.rows);
+  if (layer.shared_gate != nullptr)
+    multiply(std::array{product_of(*layer.shared_gate, input, n_rows(), chosen_weight_.data())});
   threads_.run(n_rows(), [&](int row, int) {
+    if (layer.shared_gate != nullptr) {
+      const float share = 1 / (1 + std::exp(-chosen_weight_[size(row)]));
+      for (std::size_t d = 0; d < dim; ++d) expert_out_[size(row) * dim + d] *= share;
+    }
     kernels_.add(&expert_out_[size(row) * dim], &update_[size(row) * dim], static_cast<int>(dim));
   });
 }
 
-// The n_used largest router logits of each row, and their softmax.
+// The n_used experts of each row with the largest scores, and their shares.
 void CpuOperations::choose_experts(const ExpertsLayer& layer, const float* input) {
   const int n_used = layer.n_used;
   const auto n_experts = static_cast<int>(layer.experts.size());
   multiply(std::array{product_of(*layer.router, input, n_rows(), router_.data())});
   for (int row = 0; row < n_rows(); ++row) {
-    const float* logits = &router_[size(row) * size(n_experts)];
+    float* scores = &router_[size(row) * size(n_experts)];
     int* chosen = &chosen_[size(row) * size(n_used)];
     float* weight = &chosen_weight_[size(row) * size(n_used)];
+    if (layer.is_sigmoid)
+      for (int e = 0; e < n_experts; ++e) scores[e] = 1 / (1 + std::exp(-scores[e]));
+    const auto score = [&](int e) {
+      return layer.bias.empty() ? scores[e] : scores[e] + layer.bias[size(e)];
+    };
     for (int i = 0; i < n_used; ++i) {
       int best = -1;
       for (int e = 0; e < n_experts; ++e) {
         if (std::find(chosen, chosen + i, e) != chosen + i) continue;
-        if (best < 0 || logits[e] > logits[best]) best = e;
+        if (best < 0 || score(e) > score(best)) best = e;
       }
       chosen[i] = best;
     }
-    float sum = 0;
-    for (int i = 0; i < n_used; ++i)
-      sum += weight[i] = std::exp(logits[chosen[i]] - logits[chosen[0]]);
+    float sum = layer.is_sigmoid ? 1e-6f : 0;
+    for (int i = 0; i < n_used; ++i) {
+      const float s = scores[chosen[i]];
+      sum += weight[i] = layer.is_sigmoid ? s : std::exp(s - scores[chosen[0]]);
+    }
     for (int i = 0; i < n_used; ++i) weight[i] /= sum;
   }
 }
