@@ -17,10 +17,10 @@ DEMO_MODEL := models/novella-7m-q8_0.gguf
 DEMO_PROMPT := It was a dark and stormy night, and the old man sat by the fire, listening to the wind.
 FORMATTED = $(shell git ls-files '*.cpp' '*.h' '*.inl' | grep -v '^build')
 
-.PHONY: all packages test-packages venv configure configure-tests demo chat pull test test-portable test-aarch64 bench bench-kernels million install format lint clean
+.PHONY: all packages test-packages venv configure configure-native configure-tests demo chat pull test test-portable test-aarch64 bench bench-kernels million install format lint clean
 
 all: configure
-	@cmake --build $(BUILD)
+	@$(COMPILE)
 
 packages:
 	@scripts/install-packages.sh
@@ -31,35 +31,47 @@ test-packages:
 venv: test-packages
 	@scripts/python-venv.sh $(BUILD)/venv
 
+# Programs that compile at once: one for each core, as long as each has 1.25 GB of memory.
+JOBS := $(shell awk -v cores="$$(nproc)" '/^MemAvailable/ { n = int($$2 / 1250000); print n < 1 ? 1 : n < cores ? n : cores }' /proc/meminfo)
+COMPILE = cmake --build $(BUILD) -j $(or $(JOBS),1)
+
 CONFIGURE = cmake -B $(BUILD) -DCMAKE_BUILD_TYPE=Release $(CMAKE_FLAGS) \
   $$(command -v ninja >/dev/null && echo "-G Ninja") \
   $$(command -v ccache >/dev/null && echo "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache")
 
-# The library and the program; tests and benchmarks join when they are first asked for.
+IS_CONFIGURED = { [ -f $(BUILD)/build.ninja ] || [ -f $(BUILD)/Makefile ]; }
+HAS_ALL_KERNELS = ! grep -qs RUNNEL_KERNELS:STRING=native $(BUILD)/CMakeCache.txt
+
+# The library and the program; tests and benchmarks join when they are first asked for. To be run here and now, with the
+# kernels of this machine alone; the others join when everything is built.
+configure-native: packages
+	@$(IS_CONFIGURED) || $(CONFIGURE) -DRUNNEL_TESTS=OFF -DRUNNEL_BENCH=OFF -DRUNNEL_KERNELS=native
+
 configure: packages
-	@[ -f $(BUILD)/build.ninja ] || [ -f $(BUILD)/Makefile ] || $(CONFIGURE) -DRUNNEL_TESTS=OFF -DRUNNEL_BENCH=OFF
+	@$(IS_CONFIGURED) || $(CONFIGURE) -DRUNNEL_TESTS=OFF -DRUNNEL_BENCH=OFF
+	@$(HAS_ALL_KERNELS) || cmake -B $(BUILD) -DRUNNEL_KERNELS=all
 
 configure-tests: test-packages
-	@grep -qs RUNNEL_TESTS:BOOL=ON $(BUILD)/CMakeCache.txt && { [ -f $(BUILD)/build.ninja ] || [ -f $(BUILD)/Makefile ]; } || \
-	  $(CONFIGURE) -DRUNNEL_TESTS=ON -DRUNNEL_BENCH=ON
+	@{ grep -qs RUNNEL_TESTS:BOOL=ON $(BUILD)/CMakeCache.txt && $(IS_CONFIGURED) && $(HAS_ALL_KERNELS); } || \
+	  $(CONFIGURE) -DRUNNEL_TESTS=ON -DRUNNEL_BENCH=ON -DRUNNEL_KERNELS=all
 
-demo: configure
-	@cmake --build $(BUILD) --target runnel_cli
+demo: configure-native
+	@$(COMPILE) --target runnel_cli
 	@$(BUILD)/runnel generate $(DEMO_MODEL) -p "$(DEMO_PROMPT)" $(if $(DEMO_TOKENS),-n $(DEMO_TOKENS))
 
-pull: configure
+pull: configure-native
 	@scripts/install-packages.sh python3-pip
-	@cmake --build $(BUILD) --target runnel_cli
+	@$(COMPILE) --target runnel_cli
 	@for model in $(or $(MODELS),smollm2); do $(BUILD)/runnel pull $$model || exit; done
 
 # A window of 512 tokens is full after a few answers; then the oldest turns are forgotten, and it goes on.
-chat: $(if $(MODEL),configure,pull)
-	@cmake --build $(BUILD) --target runnel_cli
+chat: $(if $(MODEL),configure-native,pull)
+	@$(COMPILE) --target runnel_cli
 	@$(BUILD)/runnel chat $(or $(MODEL),smollm2) --window 512
 
 test: configure-tests venv
 	@grep -qs RUNNEL_PYTHON:BOOL=ON $(BUILD)/CMakeCache.txt || cmake -B $(BUILD) -DRUNNEL_PYTHON=ON >/dev/null
-	@cmake --build $(BUILD)
+	@$(COMPILE)
 	@cd $(BUILD) && ctest --output-on-failure --progress -j "$$(nproc)"
 
 test-portable:
@@ -70,16 +82,16 @@ test-aarch64:
 	@scripts/arm64-sysroot.sh build-aarch64/sysroot
 	@$(MAKE) --no-print-directory test BUILD=build-aarch64 CMAKE_FLAGS=-DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/cmake/aarch64.cmake
 
-bench: configure
-	@cmake --build $(BUILD) --target runnel_cli
+bench: configure-native
+	@$(COMPILE) --target runnel_cli
 	@$(BUILD)/runnel bench $(DEMO_MODEL)
 
 bench-kernels: configure-tests
-	@cmake --build $(BUILD) --target bench_kernels
+	@$(COMPILE) --target bench_kernels
 	@$(BUILD)/bench/bench_kernels $(if $(FILTER),--benchmark_filter="$(FILTER)")
 
 million: configure-tests
-	@cmake --build $(BUILD) --target bench_million
+	@$(COMPILE) --target bench_million
 	@$(BUILD)/bench/bench_million $(or $(MODEL),$(DEMO_MODEL)) 1000000 $(TEXT)
 
 install: all

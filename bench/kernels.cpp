@@ -25,7 +25,7 @@
 
 #include "base/cache_line.h"
 #include "base/large_pages.h"
-#include "kernels/dequantize.h"
+#include "kernels/pack/dequantize.h"
 #include "model/random_weights.h"
 #include "support/numbers.h"
 #include "support/packed_matrix.h"

@@ -5,7 +5,7 @@
 #include <span>
 
 #include "gguf/file.h"
-#include "kernels/dequantize.h"
+#include "kernels/pack/dequantize.h"
 
 namespace {
 

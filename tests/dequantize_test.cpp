@@ -1,6 +1,6 @@
 // Block formats against their descriptions: each test below puts a block together bit by bit from
 // chosen codes and computes the weights from those codes alone.
-#include "kernels/dequantize.h"
+#include "kernels/pack/dequantize.h"
 
 #include <gtest/gtest.h>
 

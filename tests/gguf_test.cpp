@@ -9,7 +9,7 @@
 
 #include "gguf/file.h"
 #include "gguf/writer.h"
-#include "kernels/dequantize.h"
+#include "kernels/pack/dequantize.h"
 #include "support/error_text.h"
 #include "support/paths.h"
 #include "support/sample_gguf.h"

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/half.h"
-#include "kernels/dequantize.h"
+#include "kernels/pack/dequantize.h"
 #include "support/numbers.h"
 #include "support/packed_matrix.h"
 #include "support/prepared_inputs.h"

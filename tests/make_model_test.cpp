@@ -8,7 +8,7 @@
 #include <numeric>
 
 #include "engine/internals.h"
-#include "kernels/dequantize.h"
+#include "kernels/pack/dequantize.h"
 #include "model/random_weights.h"
 #include "model/tensor_plan.h"
 #include "support/error_text.h"

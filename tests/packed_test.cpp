@@ -1,5 +1,5 @@
 // The integer path: packed weights times int8 inputs.
-#include "kernels/packed.h"
+#include "kernels/pack/packed.h"
 
 #include <gtest/gtest.h>
 
@@ -13,10 +13,10 @@
 #include <random>
 #include <vector>
 
-#include "kernels/blocks.h"
-#include "kernels/dequantize.h"
 #include "kernels/kernels.h"
-#include "kernels/spans.h"
+#include "kernels/pack/blocks.h"
+#include "kernels/pack/dequantize.h"
+#include "kernels/pack/spans.h"
 #include "model/weights.h"
 #include "support/decoder_fixture.h"
 #include "support/made_models.h"

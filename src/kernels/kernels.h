@@ -11,7 +11,7 @@
 #include <cstdint>
 
 #include "base/tensor_type.h"
-#include "kernels/packed.h"
+#include "kernels/pack/packed.h"
 
 namespace runnel::kernels {
 
@@ -119,7 +119,7 @@ void store_kv(KvFormat format, const KvArea& area, int head_dim, std::int64_t sl
               const float* key, const float* value);
 
 struct Table {
-  const char* name;  // "portable", "avx2", "avx512", "avx512_bf16", "amx"
+  const char* name;  // "portable", "avx2", "avx_vnni", "avx512", "avx512_bf16", "amx"
 
   // Rows [first_row, last_row) of the product, first_row a multiple of kGroupRows. `scratch`:
   // matmul_scratch_bytes(), 64-byte aligned.
@@ -168,8 +168,8 @@ struct Table {
   std::int64_t (*peaks[kNumberKinds])(std::int64_t rounds, float* sink);
 };
 
-// The best table of this machine, or the one RUNNEL_ISA names (portable, avx2, avx512,
-// avx512_bf16, amx). Chosen once. Error: RUNNEL_ISA names no table, or one this machine cannot run.
+// The best table of this machine, or the one RUNNEL_ISA names. Chosen once. Error: RUNNEL_ISA
+// names no table, or one this machine cannot run.
 const Table& best_table();
 // Every table this machine can run, the portable one first. For tests and benchmarks: (count,
 // pointers).

@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "base/half.h"
-#include "kernels/blocks.h"
+#include "kernels/pack/blocks.h"
 
 namespace runnel {
 namespace {

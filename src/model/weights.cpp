@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "kernels/dequantize.h"
+#include "kernels/pack/dequantize.h"
 
 namespace runnel {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "base/cache_line.h"
 #include "kernels/kernels.h"
-#include "kernels/spans.h"
+#include "kernels/pack/spans.h"
 
 namespace runnel::test {
 

@@ -7,7 +7,7 @@
 #include <numeric>
 #include <string>
 
-#include "kernels/dequantize.h"
+#include "kernels/pack/dequantize.h"
 #include "support/reference_mixers.h"
 
 namespace runnel::test {

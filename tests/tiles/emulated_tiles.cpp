@@ -12,7 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "kernels/tables.h"
+#include "kernels/tables/tile_permission.h"
 
 namespace {
 

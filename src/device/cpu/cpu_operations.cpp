@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "kernels/dequantize.h"
+#include "kernels/pack/dequantize.h"
 
 namespace runnel::cpu {
 namespace {

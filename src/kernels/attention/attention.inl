@@ -1,0 +1,383 @@
+// Softmax attention over sinks and ring, a tile of 16 keys at a time, with a running maximum and
+// denominator.
+
+// Scratch of one call, carved from the caller's bytes. Rows are padded to whole vectors.
+struct AttentionScratch {
+  int width;      // head_dim rounded up to kTile
+  float* keys;    // [head_dim, kTile]
+  float* values;  // [kTile, width]
+  float* out;     // [kMaxQueryRows, width]
+  float* scores;  // [kMaxQueryRows, kTile]
+  float* sums;    // [kMaxQueryRows, kTile]: the denominator, by lane
+  float maxima[kMaxQueryRows];
+};
+
+static AttentionScratch carve(std::byte* bytes, int head_dim) {
+  AttentionScratch s;
+  s.width = (head_dim + kTile - 1) / kTile * kTile;
+  s.keys = reinterpret_cast<float*>(bytes);
+  s.values = s.keys + s.width * kTile;
+  s.out = s.values + kTile * s.width;
+  s.scores = s.out + kMaxQueryRows * s.width;
+  s.sums = s.scores + kMaxQueryRows * kTile;
+  return s;
+}
+
+static std::size_t float_scratch_bytes(int head_dim) {
+  const std::size_t width = static_cast<std::size_t>((head_dim + kTile - 1) / kTile * kTile);
+  return sizeof(float) * (width * kTile * 2 + kMaxQueryRows * width + 2 * kMaxQueryRows * kTile);
+}
+
+// A tile as it is read: 16 keys' dimension d, and dimensions [d, d + kTile) of one value. Who reads
+// it once fetches a later tile meanwhile, line by line, for memory to be busy all the time.
+template <typename Element>
+struct StoredTile {
+  static constexpr int kLine = 64 / sizeof(Element);  // elements of a line of cache
+  const Element* keys;                                // [head_dim, kTile]
+  const Element* values;                              // [kTile, head_dim]
+  int head_dim;
+  std::int64_t ahead;  // elements from here to the tile to fetch
+
+  RUNNEL_MEMBER Vec key(int d) const { return widen16(keys + d * kTile); }
+  // For the 32 dimensions from d on.
+  RUNNEL_MEMBER const StoredTile& keys_from(int /*d*/) const { return *this; }
+  RUNNEL_MEMBER Vec value(int slot, int d) const {
+    const Element* v = values + slot * head_dim + d;
+    return d + kTile <= head_dim ? widen16(v) : widen_some(v, head_dim - d);
+  }
+  RUNNEL_MEMBER void fetch_key(int d) const {
+    if (d * kTile % kLine == 0) fetch(keys + d * kTile + ahead);
+  }
+  RUNNEL_MEMBER void fetch_value(int slot, int d) const {
+    if (d % kLine == 0) fetch(values + slot * head_dim + d + ahead);
+  }
+};
+
+// Keys of 32 dimensions, that share a scale.
+struct ScaledKeys {
+  const StoredTile<std::int8_t>& quants;
+  Vec scale;
+
+  RUNNEL_MEMBER Vec key(int d) const { return quants.key(d) * scale; }
+  RUNNEL_MEMBER void fetch_key(int d) const { quants.fetch_key(d); }
+};
+
+struct QuantisedTile {
+  StoredTile<std::int8_t> quants;
+  const std::uint16_t* key_scales;    // [n_blocks, kTile]
+  const std::uint16_t* value_scales;  // [kTile, n_blocks]
+  int n_blocks;
+
+  RUNNEL_MEMBER ScaledKeys keys_from(int d) const {
+    return {quants, load_half16(key_scales + d / 32 * kTile)};
+  }
+  Vec key(int d) const { return keys_from(d).key(d); }
+  Vec value(int slot, int d) const {
+    return quants.value(slot, d) *
+           splat(static_cast<float>(half_value(value_scales[slot * n_blocks + d / 32])));
+  }
+  RUNNEL_MEMBER void fetch_key(int d) const { quants.fetch_key(d); }
+  RUNNEL_MEMBER void fetch_value(int slot, int d) const { quants.fetch_value(slot, d); }
+};
+
+struct WidenedTile {
+  const float* keys;    // [head_dim, kTile]
+  const float* values;  // [kTile, width]
+  int width;
+
+  Vec key(int d) const { return load(keys + d * kTile); }
+  Vec value(int slot, int d) const { return load(values + slot * width + d); }
+  static void fetch_key(int /*d*/) {}
+  static void fetch_value(int /*slot*/, int /*d*/) {}
+};
+
+constexpr std::int64_t kTilesAhead = 4;
+
+template <typename Element>
+RUNNEL_INLINE StoredTile<Element> stored_tile(const KvArea& area, std::int64_t tile, int head_dim) {
+  const std::int64_t at = tile * kTile * head_dim;
+  const std::int64_t ahead = (tile + kTilesAhead) % area.n_tiles - tile;
+  return {reinterpret_cast<const Element*>(area.keys) + at,
+          reinterpret_cast<const Element*>(area.values) + at, head_dim, ahead * kTile * head_dim};
+}
+
+// Calls f with a tile of any format.
+template <typename F>
+RUNNEL_INLINE void with_tile(const Attention& a, const KvArea& area, std::int64_t tile, F f) {
+  const int n_blocks = (a.head_dim + 31) / 32;
+  switch (a.format) {
+    case KvFormat::kF32:
+      return f(stored_tile<float>(area, tile, a.head_dim));
+    case KvFormat::kF16:
+      return f(stored_tile<Half>(area, tile, a.head_dim));
+    case KvFormat::kBF16:
+      return f(stored_tile<Bfloat>(area, tile, a.head_dim));
+    case KvFormat::kQ8_0:
+      return f(QuantisedTile{stored_tile<std::int8_t>(area, tile, a.head_dim),
+                             area.key_scales + tile * n_blocks * kTile,
+                             area.value_scales + tile * kTile * n_blocks, n_blocks});
+  }
+}
+
+template <typename Tile>
+RUNNEL_INLINE WidenedTile widen_tile(const Tile& tile, int head_dim, const AttentionScratch& s) {
+  for (int d = 0; d < head_dim; ++d) store(s.keys + d * kTile, tile.key(d));
+  for (int slot = 0; slot < kTile; ++slot) {
+    for (int d = 0; d < s.width; d += kTile) {
+      store(s.values + slot * s.width + d, tile.value(slot, d));
+    }
+  }
+  return {s.keys, s.values, s.width};
+}
+
+// Query rows whose sums stay in registers together.
+constexpr int kRowsTogether = kRegisters / (2 * kParts) < 8 ? kRegisters / (2 * kParts) : 8;
+
+// Dot products of R queries with the dimensions first, first + kStep, ... of the 16 keys of a tile.
+template <int R, int kStep, typename Tile>
+RUNNEL_INLINE void score_dimensions(const float* const* queries, int head_dim, int first,
+                                    const Tile& tile, Vec* sums) {
+  repeat<R>([&](int r) __attribute__((always_inline)) { sums[r] = splat(0); });
+  for (int d = first; d < head_dim; d += kStep) {
+    tile.fetch_key(d);
+    const Vec key = tile.key(d);
+    repeat<R>([&](int r) __attribute__((always_inline)) {
+      sums[r] = multiply_add(splat(queries[r][d]), key, sums[r]);
+    });
+  }
+}
+
+// Dot products of R queries with the 16 keys of a tile; even and odd dimensions in two chains, at
+// once if the registers hold both.
+template <int R, typename Tile>
+RUNNEL_INLINE void score_rows(const float* const* queries, int head_dim, const Tile& tile,
+                              float* scores) {
+  Vec even[R];
+  Vec odd[R];
+  if constexpr (2 * R * kParts > kRegisters / 2) {
+    score_dimensions<R, 2>(queries, head_dim, 0, tile, even);
+    repeat<R>([&](int r) __attribute__((always_inline)) { store(scores + r * kTile, even[r]); });
+    score_dimensions<R, 2>(queries, head_dim, 1, tile, odd);
+    repeat<R>([&](int r) __attribute__((always_inline)) {
+      store(scores + r * kTile, load(scores + r * kTile) + odd[r]);
+    });
+    return;
+  }
+  for (int r = 0; r < R; ++r) even[r] = odd[r] = splat(0);
+  for (int d = 0; d + 1 < head_dim; d += 2) {
+    tile.fetch_key(d);
+    tile.fetch_key(d + 1);
+    const Vec key0 = tile.key(d);
+    const Vec key1 = tile.key(d + 1);
+    for (int r = 0; r < R; ++r) {
+      even[r] = multiply_add(splat(queries[r][d]), key0, even[r]);
+      odd[r] = multiply_add(splat(queries[r][d + 1]), key1, odd[r]);
+    }
+  }
+  if (head_dim % 2 != 0) {
+    const Vec key = tile.key(head_dim - 1);
+    for (int r = 0; r < R; ++r)
+      even[r] = multiply_add(splat(queries[r][head_dim - 1]), key, even[r]);
+  }
+  for (int r = 0; r < R; ++r) store(scores + r * kTile, even[r] + odd[r]);
+}
+
+// The keys [low, high] of a tile (or more) that a row sees, and its distance to the first.
+struct TileView {
+  int low;
+  int high;
+  float distance;
+};
+
+template <int kKeys>
+RUNNEL_INLINE TileView view_of(std::int64_t low, std::int64_t high, std::int64_t distance) {
+  return {static_cast<int>(low < 0       ? 0
+                           : low > kKeys ? kKeys
+                                         : low),
+          static_cast<int>(high < -1       ? -1
+                           : high >= kKeys ? kKeys - 1
+                                           : high),
+          static_cast<float>(distance)};
+}
+// Of the kKeys sinks, or positions of the ring, from `base` on.
+template <int kKeys>
+RUNNEL_INLINE TileView view_of_sinks(const Attention& a, const QueryRow& row, std::int64_t base) {
+  const std::int64_t newest = row.position < a.n_sinks - 1 ? row.position : a.n_sinks - 1;
+  return view_of<kKeys>(row.cache_position - a.sink_reach - base, newest - base,
+                        row.cache_position - base);
+}
+template <int kKeys>
+RUNNEL_INLINE TileView view_of_ring(const Attention& a, const QueryRow& row, std::int64_t base) {
+  const std::int64_t oldest = row.position - a.window > a.first ? row.position - a.window : a.first;
+  return view_of<kKeys>(oldest - base, row.position - base, row.position - base);
+}
+
+// Raw dot products to scores: scale, cap, bias, and -inf where the row does not see.
+RUNNEL_INLINE Vec finish_scores(const Attention& a, const QueryRow& row, const TileView& view,
+                                Vec dots) {
+  Vec scores = dots * splat(a.scale);
+  if (a.softcap > 0) scores = splat(a.softcap) * tanh(scores / splat(a.softcap));
+  const Vec lanes = lane_numbers();
+  if (row.bias_slope != 0) scores = scores - splat(row.bias_slope) * (splat(view.distance) - lanes);
+  if (view.low <= 0 && view.high >= kTile - 1) return scores;
+  const float low = static_cast<float>(view.low);
+  const float high = static_cast<float>(view.high);
+  RUNNEL_EACH_PART {
+    const native_int seen = (lanes.part[i] >= native{} + low) & (lanes.part[i] <= native{} + high);
+    scores.part[i] = seen ? scores.part[i] : native{} - __builtin_inff();
+  }
+  return scores;
+}
+
+// A row's maximum becomes `largest` where that is larger, and what it has summed shrinks with it.
+RUNNEL_INLINE void raise_maximum(AttentionScratch& s, int row, float largest) {
+  if (!(largest > s.maxima[row])) return;
+  const Vec shrink = exp(splat(s.maxima[row] - largest));
+  s.maxima[row] = largest;
+  float* sum = s.sums + row * kTile;
+  store(sum, load(sum) * shrink);
+  float* out = s.out + row * s.width;
+  for (int d = 0; d < s.width; d += kTile) store(out + d, load(out + d) * shrink);
+}
+
+// Online softmax: takes a tile's scores into a row's maximum and denominator, and leaves the tile's
+// weights in place of the scores.
+RUNNEL_INLINE void weigh_tile(AttentionScratch& s, int row, Vec scores) {
+  raise_maximum(s, row, max_lane(scores));
+  const Vec weights = exp(scores - splat(s.maxima[row]));
+  float* sum = s.sums + row * kTile;
+  store(sum, load(sum) + weights);
+  store(s.scores + row * kTile, weights);
+}
+
+// Adds a tile's values to R rows' outputs, key after key; D vectors of a row side by side, for a
+// single row would wait for its own sums.
+template <int R, int D, typename Tile>
+RUNNEL_INLINE void add_values_at(const AttentionScratch& s, int row, const Tile& tile, int d) {
+  const float* weights = s.scores + row * kTile;
+  float* out = s.out + row * s.width + d;
+  Vec acc[R][D];
+  for (int r = 0; r < R; ++r) {
+    for (int i = 0; i < D; ++i) acc[r][i] = load(out + r * s.width + i * kTile);
+  }
+  for (int slot = 0; slot < kTile; ++slot) {
+    for (int i = 0; i < D; ++i) {
+      tile.fetch_value(slot, d + i * kTile);
+      const Vec value = tile.value(slot, d + i * kTile);
+      for (int r = 0; r < R; ++r)
+        acc[r][i] = multiply_add(splat(weights[r * kTile + slot]), value, acc[r][i]);
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int i = 0; i < D; ++i) store(out + r * s.width + i * kTile, acc[r][i]);
+  }
+}
+template <int R, typename Tile>
+RUNNEL_INLINE void add_values(const AttentionScratch& s, int row, const Tile& tile) {
+  constexpr int kVectors = R < 4 ? 4 / R : 1;
+  int d = 0;
+  for (; d + kVectors * kTile <= s.width; d += kVectors * kTile)
+    add_values_at<R, kVectors>(s, row, tile, d);
+  for (; d < s.width; d += kTile) add_values_at<R, 1>(s, row, tile, d);
+}
+
+// Calls f(number of rows, first row), the number a constant.
+template <typename F>
+RUNNEL_INLINE void for_each_row_group(int n_rows, F f) {
+  int r = 0;
+  if constexpr (kRowsTogether >= 8)
+    for (; r + 8 <= n_rows; r += 8) f(std::integral_constant<int, 8>{}, r);
+  if constexpr (kRowsTogether >= 4)
+    for (; r + 4 <= n_rows; r += 4) f(std::integral_constant<int, 4>{}, r);
+  for (; r + 2 <= n_rows; r += 2) f(std::integral_constant<int, 2>{}, r);
+  if (r < n_rows) f(std::integral_constant<int, 1>{}, r);
+}
+
+// What all rows make of one tile.
+struct TileTask {
+  const Attention& attention;
+  const QueryRow* rows;
+  int n_rows;
+  std::int64_t weights_at;  // place of the tile in QueryRow::weights
+  const float* queries[kMaxQueryRows];
+  TileView views[kMaxQueryRows];
+};
+
+template <typename Tile>
+RUNNEL_INLINE void attend_tile(const TileTask& t, const Tile& tile, AttentionScratch& s) {
+  for_each_row_group(
+      t.n_rows, [&](auto n, int r) __attribute__((always_inline)) {
+        score_rows<n>(t.queries + r, t.attention.head_dim, tile, s.scores + r * kTile);
+      });
+  for (int r = 0; r < t.n_rows; ++r) {
+    float* scores_of_row = s.scores + r * kTile;
+    if (t.views[r].low > t.views[r].high) {
+      store(scores_of_row, splat(0));
+      continue;
+    }
+    const Vec scores = finish_scores(t.attention, t.rows[r], t.views[r], load(scores_of_row));
+    if (t.rows[r].weights != nullptr) store(t.rows[r].weights + t.weights_at, scores);
+    weigh_tile(s, r, scores);
+  }
+  for_each_row_group(
+      t.n_rows, [&](auto n, int r) __attribute__((always_inline)) { add_values<n>(s, r, tile); });
+}
+
+// Up to kDirectRows rows use each number of a tile once, as it is read; more of them share a
+// widened copy.
+constexpr int kDirectRows = 8;
+
+template <bool kSinks>
+static void visit_tile(const Attention& a, std::int64_t tile, const QueryRow* rows, int n_rows,
+                       AttentionScratch& s, std::int64_t weights_at) {
+  TileTask task = {.attention = a, .rows = rows, .n_rows = n_rows, .weights_at = weights_at};
+  bool any_seen = false;
+  for (int r = 0; r < n_rows; ++r) {
+    task.queries[r] = kSinks ? rows[r].sink_query : rows[r].query;
+    task.views[r] = kSinks ? view_of_sinks<kTile>(a, rows[r], tile * kTile)
+                           : view_of_ring<kTile>(a, rows[r], tile * kTile);
+    any_seen |= task.views[r].low <= task.views[r].high;
+  }
+  if (!any_seen) return;
+  const KvArea& area = kSinks ? a.sinks : a.ring;
+  with_tile(
+      a, area, tile % area.n_tiles, [&](const auto& stored) __attribute__((always_inline)) {
+        if (n_rows <= kDirectRows) return attend_tile(task, stored, s);
+        attend_tile(task, widen_tile(stored, a.head_dim, s), s);
+      });
+}
+
+RUNNEL_INLINE void begin_row(const QueryRow& row, int r, std::int64_t n_weights,
+                             AttentionScratch& s) {
+  for (int d = 0; d < s.width; ++d) s.out[r * s.width + d] = 0;
+  for (int i = 0; i < kTile; ++i) s.sums[r * kTile + i] = 0;
+  s.maxima[r] = row.sink_logit;
+  if (row.sink_logit > -__builtin_inff()) s.sums[r * kTile] = 1;  // exp(sink_logit - maximum)
+  for (std::int64_t i = 0; row.weights != nullptr && i < n_weights; ++i)
+    row.weights[i] = -__builtin_inff();
+}
+
+RUNNEL_INLINE void finish_row(const QueryRow& row, int r, std::int64_t n_weights, int head_dim,
+                              AttentionScratch& s) {
+  const Vec inverse = splat(1.0f / sum_lanes(load(s.sums + r * kTile)));
+  float* out = s.out + r * s.width;
+  for (int d = 0; d < s.width; d += kTile) store(out + d, load(out + d) * inverse);
+  for (int d = 0; d < head_dim; ++d) row.out[d] = out[d];
+  for (std::int64_t i = 0; row.weights != nullptr && i < n_weights; i += kTile) {
+    store(row.weights + i, exp(load(row.weights + i) - splat(s.maxima[r])) * inverse);
+  }
+}
+
+static void attend_in_floats(const Attention& a, const QueryRow* rows, int n_rows,
+                             std::byte* scratch) {
+  AttentionScratch s = carve(scratch, a.head_dim);
+  const std::int64_t n_sink_tiles = a.n_sink_tiles();
+  for (int r = 0; r < n_rows; ++r) begin_row(rows[r], r, a.n_weights(), s);
+  for (std::int64_t tile = 0; tile < n_sink_tiles; ++tile) {
+    visit_tile<true>(a, tile, rows, n_rows, s, tile * kTile);
+  }
+  for (std::int64_t tile = a.oldest_tile; tile <= a.newest_tile; ++tile) {
+    visit_tile<false>(a, tile, rows, n_rows, s, (n_sink_tiles + tile - a.oldest_tile) * kTile);
+  }
+  for (int r = 0; r < n_rows; ++r) finish_row(rows[r], r, a.n_weights(), a.head_dim, s);
+}
