@@ -23,6 +23,7 @@
 #include <utility>
 #include <vector>
 
+#include "runnel/constraint.h"
 #include "runnel/error.h"
 #include "runnel/options.h"
 
@@ -187,6 +188,9 @@ class Stream {
   std::vector<Token> visible_tokens() const;  // sinks, then window, in order of position
 
   void set_sampling(const SamplingOptions& sampling);
+  // What next() and push() must keep to from here on; null: nothing. feed() does not move it. A
+  // fork has a copy; a saved stream has none.
+  void set_constraint(std::unique_ptr<TokenConstraint> constraint);
 
   // Writes everything (sinks, window, position, sampler and random state, the half-finished
   // character) to one file, atomically: the path holds either the old file or the new one, whole,

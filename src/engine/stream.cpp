@@ -33,6 +33,7 @@ std::unique_ptr<Stream::State> Stream::State::fork() const {
   auto copy = std::make_unique<State>(model, options, cache.clone());
   copy->history = history;
   copy->sampler.set_random_state(sampler.random_state());
+  if (constraint) copy->constraint = constraint->clone();
   copy->detokenizer = detokenizer;
   copy->logits.assign(logits.begin(), logits.end());
   copy->draft_length = draft_length;
@@ -136,11 +137,22 @@ Stream::Stream(Stream&&) noexcept = default;
 Stream& Stream::operator=(Stream&&) noexcept = default;
 Stream::~Stream() = default;
 
+namespace {
+
+void check_can_go_on(std::span<const std::uint64_t> allowed) {
+  if (std::any_of(allowed.begin(), allowed.end(), [](std::uint64_t word) { return word != 0; }))
+    return;
+  throw Error("stream: no token of the vocabulary goes on as the constraint asks");
+}
+
+}  // namespace
+
 // All of a step that may fail, before the sampler moves: memory, and BOS where nothing was fed yet.
 void Stream::State::prepare_step() {
   const std::lock_guard lock(model.mutex);
   decoder();
   if (options.policy != Policy::kRecompute) cache.reserve(1 + options.draft);
+  if (constraint) check_can_go_on(constraint->allowed());
   if (!logits.empty()) return;
   const std::optional<Token> bos = model.tokenizer ? model.tokenizer->bos() : std::nullopt;
   if (!bos) throw Error("stream: nothing was fed yet, and the vocabulary has no BOS to begin with");
@@ -150,7 +162,10 @@ void Stream::State::prepare_step() {
 
 Token Stream::State::sample() {
   if (sampler.needs_visible_tokens()) history.visible(visible);
-  return sampler.pick(logits, visible);
+  if (!constraint) return sampler.pick(logits, visible);
+  const Token token = sampler.pick(logits, visible, constraint->allowed());
+  constraint->accept(token);
+  return token;
 }
 
 Stream::Step Stream::State::step_of(Token token) {
@@ -218,6 +233,7 @@ Stream::Step Stream::next() {
 Stream::Step Stream::push(Token token) {
   state_->check({&token, 1});
   state_->prepare_step();
+  if (state_->constraint) state_->constraint->accept(token);
   Step step = state_->step_of(token);
   state_->take(token);
   return step;
@@ -288,6 +304,10 @@ std::vector<Token> Stream::visible_tokens() const {
 void Stream::set_sampling(const SamplingOptions& sampling) {
   state_->sampler.set_options(sampling);
   state_->options.sampling = sampling;
+}
+
+void Stream::set_constraint(std::unique_ptr<TokenConstraint> constraint) {
+  state_->constraint = std::move(constraint);
 }
 
 }  // namespace runnel

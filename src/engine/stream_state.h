@@ -22,6 +22,7 @@ struct Stream::State {
   KvCache cache;
   TokenHistory history;
   Sampler sampler;
+  std::unique_ptr<TokenConstraint> constraint;  // may be null
   std::optional<Detokenizer> detokenizer;  // absent for a file without a vocabulary
   std::vector<float> logits;               // for the next token; empty before anything was fed
   std::vector<Token> visible;              // room for the visible tokens, where a step needs them

@@ -55,10 +55,11 @@ bool Sampler::needs_visible_tokens() const {
          options_.presence_penalty != 0;
 }
 
-Token Sampler::pick(std::span<const float> logits, std::span<const Token> visible) {
+Token Sampler::pick(std::span<const float> logits, std::span<const Token> visible,
+                    std::span<const std::uint64_t> allowed) {
   const bool is_greedy = options_.temperature <= 0;
   const auto n_likeliest = static_cast<std::size_t>(is_greedy ? 1 : options_.top_k);  // 0: all
-  collect(logits, visible, n_likeliest > 0 ? n_likeliest : logits.size());
+  collect(logits, visible, allowed, n_likeliest > 0 ? n_likeliest : logits.size());
   if (candidates_.empty()) return 0;
   if (n_likeliest > 0) {
     sort_first(n_likeliest);
@@ -74,7 +75,7 @@ Token Sampler::pick(std::span<const float> logits, std::span<const Token> visibl
 
 // The tokens that may be among the n likeliest, in no order: one that n before it beat is left out.
 void Sampler::collect(std::span<const float> logits, std::span<const Token> visible,
-                      std::size_t n) {
+                      std::span<const std::uint64_t> allowed, std::size_t n) {
   const bool is_penalized = needs_visible_tokens();
   if (is_penalized) {
     for (const Token token : visible) ++counts_[static_cast<std::size_t>(token)];
@@ -88,6 +89,7 @@ void Sampler::collect(std::span<const float> logits, std::span<const Token> visi
     const float logit = count > 0 ? penalized(logits[i], count) : logits[i];
     if (!(logit > bar)) [[likely]]
       continue;  // nor NaN
+    if (!allowed.empty() && (allowed[i / 64] >> (i % 64) & 1) == 0) continue;
     candidates_.push_back({logit, static_cast<Token>(i)});
     if (candidates_.size() < room) continue;
     std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(n) - 1,

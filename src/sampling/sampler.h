@@ -19,8 +19,10 @@ class Sampler {
  public:
   Sampler(const SamplingOptions& options, int vocabulary_size);
 
-  // `visible`: the tokens that penalties look at; any order. Not-a-number logits are never chosen.
-  Token pick(std::span<const float> logits, std::span<const Token> visible);
+  // `visible`: the tokens that penalties look at; any order. `allowed`: bit (t % 64) of word (t /
+  // 64) for each token that may be chosen; empty: all. Not-a-number logits are never chosen.
+  Token pick(std::span<const float> logits, std::span<const Token> visible,
+             std::span<const std::uint64_t> allowed = {});
   bool needs_visible_tokens() const;
 
   const SamplingOptions& options() const { return options_; }
@@ -35,7 +37,8 @@ class Sampler {
     float logit;
     Token token;
   };
-  void collect(std::span<const float> logits, std::span<const Token> visible, std::size_t n);
+  void collect(std::span<const float> logits, std::span<const Token> visible,
+               std::span<const std::uint64_t> allowed, std::size_t n);
   float penalized(float logit, int count) const;
   static bool is_likelier(const Candidate& a, const Candidate& b);
   void sort_first(std::size_t n);

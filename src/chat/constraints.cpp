@@ -1,0 +1,65 @@
+#include <algorithm>
+
+#include "engine/internals.h"
+#include "grammar/constraint.h"
+#include "grammar/json_schema.h"
+#include "runnel/constraint.h"
+#include "runnel/runnel.h"
+
+namespace runnel {
+namespace {
+
+TokenOrder tokens_of(const Model& model) {
+  const Tokenizer& vocabulary = model.internals().vocabulary();
+  const auto n = static_cast<std::size_t>(std::max(model.vocabulary_size(), vocabulary.size()));
+  std::vector<std::string> texts(n);
+  std::vector<Token> ends;
+  for (Token token = 0; token < vocabulary.size(); ++token) {
+    if (vocabulary.is_end_of_generation(token)) ends.push_back(token);
+    if (vocabulary.vocabulary().kind(token) == TokenKind::kUnused) continue;
+    if (!vocabulary.is_control(token))
+      texts[static_cast<std::size_t>(token)] = vocabulary.decode(token);
+  }
+  return {texts, std::move(ends)};
+}
+
+}  // namespace
+
+struct Constraints::State {
+  TokenOrder tokens;
+
+  std::unique_ptr<TokenConstraint> make(Grammar grammar, Grammar::Rule start) const {
+    grammar.set_start(start);
+    return std::make_unique<GrammarConstraint>(std::make_shared<const Grammar>(std::move(grammar)),
+                                               tokens);
+  }
+};
+
+Constraints::Constraints(const Model& model) : state_(new State{tokens_of(model)}) {}
+Constraints::Constraints(Constraints&&) noexcept = default;
+Constraints& Constraints::operator=(Constraints&&) noexcept = default;
+Constraints::~Constraints() = default;
+
+std::unique_ptr<TokenConstraint> Constraints::json_schema(std::string_view schema) const {
+  return json_between("", schema, "");
+}
+
+std::unique_ptr<TokenConstraint> Constraints::json_object() const {
+  Grammar grammar;
+  const Grammar::Rule rule = json_object_rule(grammar);
+  return state_->make(std::move(grammar), rule);
+}
+
+std::unique_ptr<TokenConstraint> Constraints::json_between(std::string_view prefix,
+                                                           std::string_view schema,
+                                                           std::string_view suffix) const {
+  Grammar grammar;
+  Grammar::Sequence whole = grammar.literal(prefix);
+  const Grammar::Rule rule = json_schema_rule(grammar, schema);
+  whole.push_back(grammar.rule(rule));
+  grammar.append(suffix, whole);
+  const Grammar::Rule start = grammar.choice({whole});
+  return state_->make(std::move(grammar), start);
+}
+
+}  // namespace runnel
