@@ -23,6 +23,7 @@
 #include "cli/validators.h"
 #include "engine/internals.h"
 #include "engine/machine_limits.h"
+#include "engine/step_profile.h"
 #include "model/make_model.h"
 
 namespace runnel::cli {
@@ -34,6 +35,7 @@ constexpr const char* kFooter = R"(Examples:
   runnel bench model.gguf
   runnel bench --shape llama-2-7b --type q4_k_m       random weights of a real shape: no download
   runnel bench model.gguf --streams 16 --latency 20000
+  runnel bench model.gguf --profile
   runnel bench model.gguf --start 2000000
   runnel bench model.gguf --window 1000 --kv-type q8_0 --threads 2
   runnel bench model.gguf --ingest 4096 --decode 256 --runs 9 --json
@@ -43,7 +45,9 @@ stream. Time to first token is that of a fresh stream with a prompt of --prompt 
 the part of the memory bandwidth that decode uses (weights and cache read for a token) and the part of
 the arithmetic peak that ingestion uses (each product against the peak of the numbers it multiplies).
 The limits are measured on the same threads with the same instructions, memory eight times within every
-run of decode: on a machine with neighbours it changes. Shapes and types: see runnel make-model --help.)";
+run of decode: on a machine with neighbours it changes. --profile shows where the time of a token goes, by
+parts of a layer: of one written by what each part reads of its weights, of one read by what it multiplies.
+Shapes and types: see runnel make-model --help.)";
 
 // Sorted readings of one quantity.
 class Readings {
@@ -73,12 +77,13 @@ struct Measured {
   double load_seconds = 0;
   std::size_t resident_bytes = 0;  // before the limits were measured, which takes memory too
   std::size_t peak_resident_bytes = 0;
-  Readings ingest{{0}};       // tokens/s
-  Readings decode{{0}};       // tokens/s
-  Readings decode_part{{0}};  // of the memory bandwidth
-  Readings first_token{{0}};  // seconds
-  Readings together{{0}};     // tokens/s of all streams, with --streams
-  Readings latency{{0}};      // seconds of single steps, with --latency
+  Readings ingest{{0}};                    // tokens/s
+  Readings decode{{0}};                    // tokens/s
+  Readings decode_part{{0}};               // of the memory bandwidth
+  Readings first_token{{0}};               // seconds
+  Readings together{{0}};                  // tokens/s of all streams, with --streams
+  Readings latency{{0}};                   // seconds of single steps, with --latency
+  std::vector<PartProfile> read, written;  // of a token, with --profile
 
   double ingest_part() const {  // of the arithmetic peak
     double seconds = 0;
@@ -104,6 +109,7 @@ class Bench final : public Command {
   double first_token_seconds(const Model& model);
   double together_rate(const Model& model, std::vector<Stream>& streams) const;
   Readings step_latency(Stream& stream) const;
+  void measure_parts(const Model& model, Stream& stream, Measured& measured);
   Model load_model();
   template <typename Measure>
   Readings repeat(const char* name, Measure measure) const;
@@ -123,6 +129,7 @@ class Bench final : public Command {
   std::string shape_;
   std::string type_ = "q4_0";
   bool is_json_ = false;
+  bool is_profile_ = false;
   std::mt19937_64 random_{20230917};
 };
 
@@ -148,6 +155,7 @@ Bench::Bench(CLI::App& program)
                    "Position of a stream's first token, as if it had run so long")
       ->type_name("N")
       ->check(whole_within(0, std::int64_t{1} << 40));
+  app_->add_flag("--profile", is_profile_, "Also where the time of a token goes");
   app_->add_flag("--json", is_json_, "The result as one JSON object");
   stream_.add_to(*app_);
   stream_.add_draft_to(*app_);
@@ -175,6 +183,7 @@ void Bench::run() {
   measured.peak_resident_bytes = peak_resident_bytes();
   measured.peaks = measure_peaks(model, 0.5);
   measure_decode(model, stream, measured);
+  if (is_profile_) measure_parts(model, stream, measured);
   is_json_ ? print_json(model, stream, measured) : report(model, stream, measured);
 }
 
@@ -206,6 +215,17 @@ Readings Bench::step_latency(Stream& stream) const {
       status.show(fmt::format(" measuring latency: step {} of {}", i, n_latency_));
   }
   return Readings(std::move(seconds));
+}
+
+void Bench::measure_parts(const Model& model, Stream& stream, Measured& measured) {
+  {
+    const StepProfile profile(model, stream.options());
+    ingest_rate(model, stream);
+    measured.read = profile.parts(n_ingest_);
+  }
+  const StepProfile profile(model, stream.options());
+  for (int i = 0; i < n_decode_; ++i) stream.next();
+  measured.written = profile.parts(n_decode_);
 }
 
 std::vector<Token> Bench::random_tokens(const Model& model, std::int64_t n) {
@@ -316,8 +336,35 @@ void Bench::print_json(const Model& model, const Stream& stream, const Measured&
                                {"p999", m.latency.quantile(0.999)},
                                {"max", m.latency.high()}};
   }
+  for (const auto& [name, parts] : {std::pair{"read", &m.read}, std::pair{"written", &m.written}}) {
+    for (const PartProfile& part : *parts) {
+      json["profile"][name].push_back({{"part", part.part},
+                                       {"kernels", part.kernels},
+                                       {"seconds", part.seconds},
+                                       {"weight_bytes", part.weight_bytes},
+                                       {"multiply_adds", part.multiply_adds}});
+    }
+  }
   json.update(stream_json(stream));
   print_out(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+// A table of the parts of a token; products with their rate, of bytes or of multiply-adds.
+std::string parts_text(std::string_view title, const std::vector<PartProfile>& parts,
+                       bool is_read) {
+  double total = 0;
+  for (const PartProfile& part : parts) total += part.seconds;
+  std::string text = fmt::format("\n{}: {:.1f} us\n", title, total * 1e6);
+  for (const PartProfile& part : parts) {
+    const double rate = (is_read ? part.multiply_adds : part.weight_bytes) / part.seconds * 1e-9;
+    text += fmt::format("  {:<21}{:>10.1f} us{:>6.1f} %   {:<13}{}\n", part.part,
+                        part.seconds * 1e6, 100 * part.seconds / total,
+                        rate > 0 && !(is_read && part.part == "logits")
+                            ? fmt::format("{:.0f} {}", rate, is_read ? "G pairs/s" : "GB/s")
+                            : "",
+                        part.kernels);
+  }
+  return text;
 }
 
 void Bench::report(const Model& model, const Stream& stream, const Measured& measured) const {
@@ -371,6 +418,10 @@ void Bench::report(const Model& model, const Stream& stream, const Measured& mea
   text += fmt::format("{:<22}{:>18}\n", "weights", bytes_text(model.weight_bytes()));
   text += fmt::format("{:<22}{:>18}\n", "cache", bytes_text(stream.bytes()));
   text += fmt::format("{:<22}{:>18}\n", "resident memory", bytes_text(measured.resident_bytes));
+  if (is_profile_) {
+    text += parts_text("a token that is read", measured.read, true) +
+            parts_text("a token that is written", measured.written, false);
+  }
   print_out(text);
 }
 

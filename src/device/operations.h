@@ -15,6 +15,7 @@
 #include <functional>
 #include <span>
 
+#include "device/step_times.h"
 #include "device/terms.h"
 #include "device/weights.h"
 #include "runnel/options.h"
@@ -195,6 +196,10 @@ class Operations {
 
   // Until called with an empty function, attend() reports.
   virtual void observe_attention(AttentionVisitor visitor) = 0;
+
+  // Until called with null, steps leave there how long their parts take; a device that cannot tell
+  // leaves nothing.
+  virtual void measure_times(StepTimes* /*times*/) {}
 };
 
 }  // namespace runnel

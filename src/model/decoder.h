@@ -49,6 +49,8 @@ class Decoder {
 
   // Until reset with an empty function, every step reports its attention.
   void observe_attention(AttentionVisitor visitor);
+  // Until reset with null, every step leaves its times there.
+  void measure_times(StepTimes* times) { operations_->measure_times(times); }
 
   int max_tokens() const { return max_tokens_; }
 

@@ -38,6 +38,7 @@ void CpuOperations::cut_attention(const AttentionLayer& layer) {
 
 void CpuOperations::rotate_and_store(const AttentionLayer& layer, Rows q, Rows k, Rows v) {
   threads_.run(n_rows(), [&](int row, int) { finish_row(layer, row, q, k, v); });
+  done(StepPart::kRotate);
 }
 
 // Finishes one token's queries, key and value, and writes key and value to the cache.
@@ -109,7 +110,9 @@ void CpuOperations::attend(const AttentionLayer& layer, Rows q, const Residual& 
   threads_.run(static_cast<int>(attention_tasks_.size()), [&](int i, int thread) {
     attend_task(layer, attention_tasks_[size(i)], q, output, thread);
   });
+  done(StepPart::kAttend);
   multiply(std::array{output});
+  done(StepPart::kAttendOutput);
   add(residual, update_.data());
 }
 

@@ -45,6 +45,7 @@ Rows CpuOperations::rows(int width) {
 void CpuOperations::begin(const Step& step) {
   step_ = step;
   attention_cut_ = {};
+  done(StepPart::kOutside);
 }
 
 void CpuOperations::keep(std::span<const std::size_t> kept, std::span<const StepRow> rows) {
@@ -65,6 +66,7 @@ void CpuOperations::embed(const Matrix& table, float scale, Rows x) {
     if (scale == 1) return;
     for (int d = 0; d < x.width; ++d) at(x, i)[d] *= scale;
   });
+  done(StepPart::kEmbed);
 }
 
 void CpuOperations::logits(const Input& input, const Linear& output, float softcap,
@@ -75,6 +77,7 @@ void CpuOperations::logits(const Input& input, const Linear& output, float softc
     const std::size_t n = std::min<std::size_t>(kLogitRows, step_.rows.size() - first);
     multiply(std::array{
         product_of(output, x + first * size(input.x.width), static_cast<int>(n), logits_.data())});
+    done(StepPart::kLogits);
     for (std::size_t i = 0; i < n; ++i) {
       float* row = &logits_[i * vocabulary];
       if (softcap > 0) kernels_.softcap(row, softcap, static_cast<int>(vocabulary));
@@ -98,6 +101,7 @@ void CpuOperations::normalize(const Normalization& norm, const float* x, float* 
       kernels_.layer_norm(x + begin, weight, bias, norm.epsilon, out + begin, width);
     }
   });
+  done(StepPart::kNorm);
 }
 
 const float* CpuOperations::input_of(const Input& input) {
@@ -115,6 +119,7 @@ void CpuOperations::add(const Residual& residual, float* update) {
       for (int d = 0; d < width; ++d) of_row[d] *= residual.scale;
     kernels_.add(of_row, at(residual.x, row), width);
   });
+  done(StepPart::kResidual);
 }
 
 }  // namespace runnel::cpu

@@ -44,6 +44,7 @@ class CpuOperations final : public Operations {
   void logits(const Input& input, const Linear& output, float softcap,
               const RowVisitor& on_row) override;
   void observe_attention(AttentionVisitor visitor) override { visitor_ = std::move(visitor); }
+  void measure_times(StepTimes* times) override { times_ = times; }
 
  private:
   // Query heads [first_head, first_head + n_heads) of rows [first_row, first_row + n_rows), all of
@@ -66,6 +67,10 @@ class CpuOperations final : public Operations {
     return &rows_[size(rows.id)][size(row) * size(rows.width)];
   }
   std::byte* scratch_of(int thread) { return scratch_[size(thread)].front().bytes; }
+  // A part of the step is done.
+  void done(StepPart part) {
+    if (times_ != nullptr) times_->lap(part);
+  }
   const float* input_of(const Input& input);
   void normalize(const Normalization& norm, const float* x, float* out, int width);
   void add(const Residual& residual, float* update);
@@ -108,6 +113,7 @@ class CpuOperations final : public Operations {
   ThreadPool& threads_;
   const kernels::Table& kernels_;
   AttentionVisitor visitor_;
+  StepTimes* times_ = nullptr;
   Step step_;
   std::vector<Vector> rows_;  // by Rows::id: [max_tokens, width]
   std::vector<AttentionTask> attention_tasks_;

@@ -26,7 +26,9 @@ void CpuOperations::dense_ffn(const FfnLayer& layer, const FeedForward& ffn, con
   const kernels::Matmul down = with_parts(product_of(ffn.down, gate_.data(), n, out),
                                           kTaskGroups * kernels::kGroupRows, down_inputs_.get());
   gate_and_activate(layer, ffn, input, n, down);
+  done(StepPart::kFfnIn);
   multiply(std::array{down});
+  done(StepPart::kFfnOut);
 }
 
 // The rows of gate and up with the same number in one task, a few at a time where tokens are many,
@@ -77,6 +79,7 @@ void CpuOperations::experts(const ExpertsLayer& layer, const Input& input,
       std::copy_n(x + choice / n_used * dim, dim, &expert_in_[choices_.size() * dim]);
       choices_.push_back(choice);
     }
+    done(StepPart::kExperts);
     if (choices_.empty()) continue;
     dense_ffn(layer.ffn, layer.experts[expert], expert_in_.data(),
               static_cast<int>(choices_.size()), expert_out_.data());
@@ -86,6 +89,7 @@ void CpuOperations::experts(const ExpertsLayer& layer, const Input& input,
       for (std::size_t d = 0; d < dim; ++d) y[d] += share * expert_out_[i * dim + d];
     }
   }
+  done(StepPart::kExperts);
   if (layer.shared != nullptr) add_shared_expert(layer, x);
   add(residual, update_.data());
 }

@@ -17,6 +17,7 @@ void CpuOperations::multiply(const Input& input, std::span<const Product> produc
     }
     multiply(std::span(tasks, n));
   }
+  done(StepPart::kProject);
 }
 
 // Several products of the same inputs in one parallel run, each cut into groups of rows.
@@ -57,6 +58,7 @@ void CpuOperations::prepare_inputs(std::span<kernels::Matmul> products) {
       kernels_.prepare(forms, m.x + t * m.x_stride, m.w.cols, 0, m.w.cols, t, m.n_tokens, inputs);
   });
   for (kernels::Matmul& product : products) product.inputs = inputs;
+  done(StepPart::kInputs);
 }
 
 // The product with room for its inputs, if tasks that make some multiple of `n_columns` columns of
