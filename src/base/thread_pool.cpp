@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <system_error>
+#include <vector>
 
+#include "base/cores.h"
 #include "runnel/error.h"
 
 namespace runnel {
@@ -16,8 +18,13 @@ constexpr int kSpins = 2000;  // some ten microseconds: the gap between two jobs
 int usable_cores() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());
+  if (sched_getaffinity(0, sizeof(set), &set) != 0)
+    return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  std::vector<int> processors;
+  for (int i = 0; i < CPU_SETSIZE; ++i) {
+    if (CPU_ISSET(i, &set)) processors.push_back(i);
+  }
+  return fast_cores(processors);
 }
 
 // Spins for a moment, then sleeps, until `value` is no longer `old`.

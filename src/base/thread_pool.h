@@ -17,8 +17,8 @@ namespace runnel {
 
 class ThreadPool {
  public:
-  // `n_threads` counts the calling thread; 0: one for each core this process may use. Error: the
-  // system gives no more threads.
+  // `n_threads` counts the calling thread; 0: one for each fast core this process may use
+  // (base/cores.h). Error: the system gives no more threads.
   explicit ThreadPool(int n_threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
