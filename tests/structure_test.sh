@@ -56,7 +56,7 @@ with_boost=$(grep -rlE '#include <boost/' src | wc -l)
 [[ $with_boost -le 2 ]] || fault "src: $with_boost files include Boost, want at most 2, for they compile slowly"
 
 # Angle brackets in headers: the standard library; with json_fwd, a forward declaration of JSON.
-system='std(def|int)\.h|sys/[a-z]+\.h|unistd\.h|immintrin\.h|cpuid\.h'
+system='std(def|int)\.h|sys/[a-z]+\.h|unistd\.h|immintrin\.h|arm_neon\.h|cpuid\.h'
 while IFS=: read -r file line header; do
   fault "$file:$line: <$header> in a header: third-party headers belong in .cpp files"
 done < <(grep -rnoP '^#include <\K[^>]+' src include --include='*.h' --include='*.inl' |

@@ -357,7 +357,7 @@ std::string parts_text(std::string_view title, const std::vector<PartProfile>& p
   std::string text = fmt::format("\n{}: {:.1f} us\n", title, total * 1e6);
   for (const PartProfile& part : parts) {
     const double rate = (is_read ? part.multiply_adds : part.weight_bytes) / part.seconds * 1e-9;
-    text += fmt::format("  {:<21}{:>10.1f} us{:>6.1f} %   {:<13}{}\n", part.part,
+    text += fmt::format("  {:<21}{:>10.1f} us{:>6.1f} %   {:<16}{}\n", part.part,
                         part.seconds * 1e6, 100 * part.seconds / total,
                         rate > 0 && !(is_read && part.part == "logits")
                             ? fmt::format("{:.0f} {}", rate, is_read ? "G pairs/s" : "GB/s")

@@ -17,13 +17,14 @@ enum class StepPart {
   kRotate,  // and what is written to the cache
   kAttend,
   kAttendOutput,
+  kRecur,  // layers that keep a state instead of keys
   kFfnIn,  // gate, up and the activation
   kFfnOut,
   kExperts,  // choosing them, and adding them up
   kResidual,
   kLogits,
 };
-inline constexpr std::size_t kStepParts = 13;
+inline constexpr std::size_t kStepParts = 14;
 
 class StepTimes {
  public:

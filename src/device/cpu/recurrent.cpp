@@ -133,6 +133,7 @@ void CpuOperations::delta_net(int layer, const DeltaNet& net, const DeltaNetWeig
     }
   });
   multiply(std::array{product_of(w.output, mixed_.data(), n, update_.data())});
+  done(StepPart::kRecur);
   add(residual, update_.data());
 }
 
@@ -163,6 +164,7 @@ void CpuOperations::short_conv(int layer, int width, const ShortConvWeights& w, 
     }
   });
   multiply(std::array{product_of(w.output, mixed_.data(), n, update_.data())});
+  done(StepPart::kRecur);
   add(residual, update_.data());
 }
 
