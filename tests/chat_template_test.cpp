@@ -207,5 +207,22 @@ TEST(ChatTemplate, ATurnBehindToolCallsBeginsBehindThem) {
             "<|im_end|>\n<|im_start|>tool\n42<|im_end|>\n<|im_start|>assistant\n");
 }
 
+TEST(ChatTemplate, SaysHowAnswersAreTakenApart) {
+  const auto form_of = [](const std::string& source, const ChatOptions& options = {}) {
+    return ChatTemplate::of(ChatModel(source).model).answer_form(options);
+  };
+  EXPECT_EQ(form_of(kLoop).calls, CallStyle::kNone);
+  EXPECT_EQ(form_of("{# <tool_call> #}").calls, CallStyle::kTagged);
+  EXPECT_EQ(form_of("{# <tool_call><arg_key> #}").calls, CallStyle::kNone);
+  EXPECT_EQ(form_of("{# [TOOL_CALLS] #}").calls, CallStyle::kListed);
+  EXPECT_EQ(form_of("{# <|start_header_id|> tools #}").calls, CallStyle::kBare);
+  EXPECT_EQ(form_of("{# <|start|> <|channel|> #}").calls, CallStyle::kChannels);
+  const std::string thinks =
+      "{% if enable_thinking is not false %}<think>\n{% else %}<think></think>{% endif %}";
+  EXPECT_TRUE(form_of(thinks).begins_thinking);
+  EXPECT_FALSE(form_of(thinks, {.enable_thinking = false}).begins_thinking);
+  EXPECT_EQ(form_of(thinks).think_end, "</think>");
+}
+
 }  // namespace
 }  // namespace runnel

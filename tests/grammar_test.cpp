@@ -220,5 +220,27 @@ TEST_F(ConstrainedStream, PushedTokensMustFit) {
   EXPECT_NO_THROW(stream.push(model_.tokenize("x", false).back()));
 }
 
+TEST_F(ConstrainedStream, CallsAToolWhereItMust) {
+  constexpr const char* kTools =
+      R"([{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}}},{"type":"function","function":{"name":"g"}}])";
+  const AnswerForm tagged = {.calls = CallStyle::kTagged};
+  Stream stream = model_.open({.sampling = {.seed = 2}});
+  stream.feed("Once");
+  stream.set_constraint(forms_.tool_call(tagged, kTools, "f"));
+  AnswerParser parser(tagged);
+  std::vector<AnswerEvent> events;
+  for (int n = 0; n < 200; ++n) {
+    const Stream::Step step = stream.next();
+    for (AnswerEvent& event : parser.push(step.text)) events.push_back(std::move(event));
+    if (step.end_of_generation) break;
+  }
+  ASSERT_GE(events.size(), 3u);
+  EXPECT_EQ(events.front().name, "f");
+  EXPECT_EQ(events.back().kind, AnswerEvent::Kind::kCallEnd);
+  EXPECT_THROW(forms_.tool_call(tagged, kTools, "h"), Error);
+  EXPECT_THROW(forms_.tool_call({.calls = CallStyle::kListed}, kTools), Error);
+  EXPECT_THROW(forms_.tool_call(tagged, "[]"), Error);
+}
+
 }  // namespace
 }  // namespace runnel

@@ -20,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runnel/answer.h"
 #include "runnel/error.h"
 #include "runnel/options.h"
 
@@ -103,6 +104,8 @@ class ChatTemplate {
   // Texts that end an answer besides: models whose marks are plain text go on to write the next
   // turn themselves.
   const std::vector<std::string>& stops() const;
+  // How answers are to be taken apart: calls and thoughts as this template writes them.
+  AnswerForm answer_form(const ChatOptions& options = {}) const;
 
  private:
   struct State;

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runnel/answer.h"
 #include "runnel/error.h"
 #include "runnel/options.h"
 
@@ -54,6 +55,12 @@ class Constraints {
   // `prefix`, then JSON of the schema, then `suffix`: "<tool_call>\n" ... "\n</tool_call>".
   std::unique_ptr<TokenConstraint> json_between(std::string_view prefix, std::string_view schema,
                                                 std::string_view suffix) const;
+
+  // A call of one of the tools (a JSON list as OpenAI's API has it), or of the one of this name, as
+  // answers of this form write it. Error: no such tool, a schema that is not supported, or a form
+  // whose calls begin with a control token.
+  std::unique_ptr<TokenConstraint> tool_call(const AnswerForm& form, std::string_view tools,
+                                             std::string_view name = {}) const;
 
  private:
   struct State;

@@ -19,6 +19,7 @@ struct ChatTemplate::State {
   std::unique_ptr<ChatRendering> tool_rendering;  // the file's template "tool_use"; may be null
   std::string warning = {};
   std::vector<std::string> stops = {};
+  std::string source = {};  // of an interpreted template, and of that for tools
 
   std::vector<ChatText> render(std::span<const ChatMessage> messages,
                                const ChatOptions& options) const;
@@ -278,10 +279,12 @@ ChatTemplate ChatTemplate::of(const Model& model, const std::string& name) {
     state->name = name.empty() ? "the model's own template" : "the model's template " + name;
     state->is_interpreted = true;
     state->rendering = interpreted(jinja::Template::parse(source), vocabulary);
+    state->source = source;
     state->learn();
     const std::string_view tools = file.get_string(fmt::format("{}.tool_use", kKey), "");
     if (name.empty() && !tools.empty()) {
       state->tool_rendering = interpreted(jinja::Template::parse(tools), vocabulary);
+      state->source += tools;
     }
   } catch (const Error& error) {
     if (!name.empty()) throw;
@@ -296,6 +299,7 @@ ChatTemplate ChatTemplate::of(const Model& model, const std::string& name) {
       }
     }();
     state->stops.clear();
+    state->source.clear();
     state->warning = fmt::format(
         "the model's own template cannot be rendered ({}); taken instead: "
         "format {}",
@@ -310,6 +314,7 @@ ChatTemplate ChatTemplate::from_source(const Model& model, std::string_view sour
   auto state = std::make_unique<State>(
       State{.vocabulary = &vocabulary, .name = "the given template", .is_interpreted = true});
   state->rendering = interpreted(jinja::Template::parse(source), vocabulary);
+  state->source = source;
   state->learn();
   return ChatTemplate(std::move(state));
 }
@@ -366,6 +371,35 @@ std::vector<Token> ChatTemplate::end_of_answer() const {
 
 bool ChatTemplate::is_end(Token token) const {
   return state_->vocabulary->is_end_of_generation(token);
+}
+
+AnswerForm ChatTemplate::answer_form(const ChatOptions& options) const {
+  const std::string& source = state_->source;
+  const auto has = [&](std::string_view mark) { return source.find(mark) != source.npos; };
+  AnswerForm form;
+  if (has("<|channel|>") && has("<|start|>")) {
+    form.calls = CallStyle::kChannels;
+    return form;  // its thoughts have a channel
+  }
+  if (has("[TOOL_CALLS]")) {
+    form.calls = CallStyle::kListed;
+  } else if (has("<tool_call>") && !has("<arg_key>") && !has("<function=")) {
+    form.calls = CallStyle::kTagged;
+  } else if (has("<|start_header_id|>") && has("tools")) {
+    form.calls = CallStyle::kBare;
+  }
+  for (const auto& [begin, end] :
+       {std::pair("<think>", "</think>"), std::pair("[THINK]", "[/THINK]")}) {
+    if (!has(begin) && !has(end)) continue;
+    form.think_begin = begin;
+    form.think_end = end;
+    const std::vector<ChatMessage> hi = {{.role = "user", .content = "Hi"}};
+    const std::string prompt = joined(state_->render(hi, options));
+    const std::size_t begun = prompt.rfind(begin), ended = prompt.rfind(end);
+    form.begins_thinking = begun != prompt.npos && (ended == prompt.npos || ended < begun);
+    break;
+  }
+  return form;
 }
 
 }  // namespace runnel

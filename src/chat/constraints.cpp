@@ -1,4 +1,7 @@
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "engine/internals.h"
 #include "grammar/constraint.h"
@@ -21,6 +24,29 @@ TokenOrder tokens_of(const Model& model) {
       texts[static_cast<std::size_t>(token)] = vocabulary.decode(token);
   }
   return {texts, std::move(ends)};
+}
+
+// The schema of a call: its name is a constant, its arguments are as the tool says.
+std::string call_schema(std::string_view tools, std::string_view name, const char* arguments) {
+  using Json = nlohmann::ordered_json;
+  const Json list = Json::parse(tools, nullptr, false);
+  if (!list.is_array() || list.empty()) throw Error("tools: want a JSON list of at least one");
+  Json ways = Json::array();
+  for (const Json& tool : list) {
+    const Json& function = tool.is_object() && tool.contains("function") ? tool["function"] : tool;
+    if (!function.is_object() || !function.contains("name") || !function["name"].is_string()) {
+      throw Error("tools: want a name for each");
+    }
+    if (!name.empty() && function["name"].get<std::string>() != name) continue;
+    Json properties = {{"name", {{"const", function["name"]}}}};
+    properties[arguments] =
+        function.contains("parameters") ? function["parameters"] : Json{{"type", "object"}};
+    ways.push_back({{"type", "object"},
+                    {"properties", properties},
+                    {"required", Json::array({"name", arguments})}});
+  }
+  if (ways.empty()) throw Error(fmt::format("tools: none has the name {}", name));
+  return Json{{"anyOf", ways}}.dump();
 }
 
 }  // namespace
@@ -60,6 +86,18 @@ std::unique_ptr<TokenConstraint> Constraints::json_between(std::string_view pref
   grammar.append(suffix, whole);
   const Grammar::Rule start = grammar.choice({whole});
   return state_->make(std::move(grammar), start);
+}
+
+std::unique_ptr<TokenConstraint> Constraints::tool_call(const AnswerForm& form,
+                                                        std::string_view tools,
+                                                        std::string_view name) const {
+  if (form.calls == CallStyle::kTagged) {
+    return json_between("<tool_call>\n", call_schema(tools, name, "arguments"), "\n</tool_call>");
+  }
+  if (form.calls == CallStyle::kBare) return json_schema(call_schema(tools, name, "parameters"));
+  throw Error(
+      "tool choice: calls of this model's form cannot be enforced; want those of Qwen, Hermes or "
+      "Llama 3");
 }
 
 }  // namespace runnel

@@ -23,10 +23,10 @@ struct Stream::State {
   TokenHistory history;
   Sampler sampler;
   std::unique_ptr<TokenConstraint> constraint;  // may be null
-  std::optional<Detokenizer> detokenizer;  // absent for a file without a vocabulary
-  std::vector<float> logits;               // for the next token; empty before anything was fed
-  std::vector<Token> visible;              // room for the visible tokens, where a step needs them
-  std::vector<Token> tried;                // room for a token and the guesses behind it
+  std::optional<Detokenizer> detokenizer;       // absent for a file without a vocabulary
+  std::vector<float> logits;                    // for the next token; empty before anything was fed
+  std::vector<Token> visible;  // room for the visible tokens, where a step needs them
+  std::vector<Token> tried;    // room for a token and the guesses behind it
   // Guessed tokens that have passed the model already: in the cache beyond its position, with the
   // logits after each.
   DraftLength draft_length;

@@ -110,6 +110,9 @@ void Vocabulary::find_ends(const gguf::File& file) {
     const auto token = find(name);
     if (token && kind(*token) == TokenKind::kControl) ends_.insert(*token);
   }
+  // Where answers have channels, this only ends one of several messages.
+  const auto end = find("<|end|>");
+  if (find("<|channel|>") && find("<|return|>") && end && end != eos_) ends_.erase(*end);
 }
 
 }  // namespace runnel
