@@ -129,6 +129,54 @@ TEST(TextSplitter, NeverWaitsForMoreThanItsLimitNorCutsACharacter) {
   }
 }
 
+std::string repeated(const std::string& text, std::size_t n_bytes) {
+  std::string all;
+  while (all.size() < n_bytes) all += text;
+  return all;
+}
+
+// Texts without a space behind a letter of ASCII: Chinese with empty lines, Japanese, minified
+// JSON, base64 in lines, punctuation.
+TEST(TextSplitter, GivesTheTokensOfTheWholeTextWhereThereIsNoSpace) {
+  const std::size_t n = TextSplitter::kPatience + 1;
+  const std::vector<std::string> texts = {
+      repeated("\u3002", n - 2) + "\n\n" + repeated(repeated("\u3002", 600) + "\n\n", 1800),
+      repeated("\u6C34\u706B\u3002\u6728\n\n\u91D1\u571F\uFF0C", 4 * n),
+      repeated("\u3042\u3044\u3046\u3001\u65E5\u672C\u3002\n", 3 * n),
+      repeated("{\"key\":[1,22,333],\"name\":\"value\"},", 3 * n),
+      repeated("QUJDREVGR0g5Lys0MTIzNDU2Nzg5MGFiY2Q\n", 3 * n),
+      repeated("----\n\n====\n", 2 * n),
+  };
+  std::vector<std::unique_ptr<Tokenizer>> tokenizers;
+  tokenizers.push_back(Tokenizer::from(gguf::File::open(test::bundled_model())));
+  for (const char* const pre : {"gpt-2", "smollm", "llama3", "qwen2", "gpt-4o", "deepseek-v3"}) {
+    tokenizers.push_back(test::tokenizer_from(
+        test::byte_level_header(test::byte_level_vocabulary({"\u010A \u010A", "\u00E3 \u0122",
+                                                             "\u00E3\u0122 \u0124", "1 2"}),
+                                pre)));
+  }
+  for (std::size_t t = 0; t < tokenizers.size(); ++t) {
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      const Tokenizer& tokenizer = *tokenizers[t];
+      TextSplitter splitter;
+      splitter.cut_for(tokenizer);
+      std::vector<Token> tokens;
+      std::size_t n_pieces = 0;
+      const auto add = [&](const std::string& piece) {
+        if (piece.empty()) return;
+        const bool first = n_pieces++ == 0;
+        const auto more = tokenizer.encode(piece, {.add_bos = first, .space_prefix = first});
+        tokens.insert(tokens.end(), more.begin(), more.end());
+      };
+      for (std::size_t at = 0; at < texts[i].size(); at += 16384)
+        add(splitter.push(std::string_view(texts[i]).substr(at, 16384)));
+      add(splitter.finish());
+      EXPECT_EQ(tokens, tokenizer.encode(texts[i], {})) << "tokenizer " << t << ", text " << i;
+      EXPECT_GT(n_pieces, 1U) << "tokenizer " << t << ", text " << i;
+    }
+  }
+}
+
 TEST(TextSplitter, PrefersALineEndWhereThereIsNoSpace) {
   const std::string line = std::string(40'000, 'x') + "\n";
   const auto pieces = split(line + line, 80'000);

@@ -13,6 +13,7 @@
 #include "support/paths.h"
 #include "support/random_text.h"
 #include "support/small_vocabulary.h"
+#include "tokenizer/composition.h"
 #include "tokenizer/pre_tokenizer.h"
 #include "tokenizer/tokenizer.h"
 
@@ -85,13 +86,14 @@ TEST_P(EveryPreTokenizer, KeepsEveryByteAndComesBackFromTokens) {
   auto vocabulary = test::byte_level_vocabulary({"Ġ t", "h e", "Ġt he", "Ġ Ġ", "1 2", "Ċ Ċ"});
   vocabulary.add("<|im_end|>", TokenKind::kControl);
   const auto tokenizer = test::tokenizer_from(test::byte_level_header(vocabulary, GetParam()));
+  const bool composes = PreTokenizer(*GetParam() == '\0' ? "default" : GetParam()).composes();
   std::mt19937 random(3);
   for (int round = 0; round < 200; ++round) {
     const int length = static_cast<int>(random() % 60);
     for (const std::string& text :
          {test::random_utf8(random, length), test::random_bytes(random, length)}) {
       const std::vector<Token> tokens = tokenizer->encode(text, {.parse_special = true});
-      EXPECT_EQ(tokenizer->decode(tokens), text);
+      EXPECT_EQ(tokenizer->decode(tokens), composes ? composed(text) : text);
     }
   }
   const std::string spaces = std::string(1 << 18, ' ') + "x";
@@ -204,6 +206,30 @@ TEST(ByteLevel, AByteThatNothingStandsForIsAnErrorThatNamesIt) {
   EXPECT_EQ(tokenizer->encode("a\xFE", {}).size(), 2u);
   EXPECT_NE(test::error_of([&] { tokenizer->encode("a\xFF", {}); }).find("byte 0xFF"),
             std::string::npos);
+}
+
+// U+1EBF and what it is made of, in two orders of the marks, and Hangul as jamo.
+TEST(ByteLevel, ComposesTextWhereTheModelsTokenizerDoes) {
+  const std::vector<std::pair<std::string, std::string>> pairs = {
+      {"Ti\u1EBFng Vi\u1EC7t", "Tie\u0302\u0301ng Vie\u0323\u0302t"},
+      {"Ti\u1EBFng", "Ti\u00EA\u0301ng"},
+      {"\uD55C\uAE00", "\u1112\u1161\u11AB\u1100\u1173\u11AF"},
+      {"caf\u00E9 <s> caf\u00E9", "cafe\u0301 <s> cafe\u0301"},
+      {"\xFF\u00E9\xC3",
+       "\xFF"
+       "e\u0301\xC3"},
+  };
+  for (const char* const pre :
+       {"qwen2", "gpt-neox", "mpt", "deepseek-r1-qwen", "gpt-2", "llama3"}) {
+    const auto tokenizer = test::tokenizer_from(
+        test::byte_level_header(test::byte_level_vocabulary({"e \u00CC"}), pre));
+    const bool composes = std::string(pre) != "gpt-2" && std::string(pre) != "llama3";
+    for (const auto& [composed, loose] : pairs) {
+      const std::vector<Token> tokens = tokenizer->encode(loose, {});
+      EXPECT_EQ(tokens == tokenizer->encode(composed, {}), composes) << pre << " " << composed;
+      EXPECT_EQ(tokenizer->decode(tokens), composes ? composed : loose) << pre;
+    }
+  }
 }
 
 TEST(ByteLevel, FindsUserDefinedTokensInAnyTextTheLongestFirst) {

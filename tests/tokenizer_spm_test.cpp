@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "support/error_text.h"
 #include "support/golden_tokens.h"
 #include "support/paths.h"
 #include "support/random_text.h"
@@ -148,6 +149,20 @@ TEST(SentencePiece, LeavesTheSpaceOutWhereTheFileOrTheCallerSaysSo) {
   EXPECT_EQ(pieces_of(*without, without->encode("a a", {})),
             (std::vector<std::string>{"<s>", "a", "▁a"}));
   EXPECT_EQ(without->decode(without->encode(" a", {})), " a");
+}
+
+TEST(SentencePiece, ACharacterThatNothingStandsForIsAnErrorThatNamesItsByte) {
+  auto vocabulary = test::sentencepiece_vocabulary({"a", "b"});
+  for (std::int32_t& kind : vocabulary.kinds)
+    if (kind == static_cast<std::int32_t>(TokenKind::kByte))
+      kind = static_cast<std::int32_t>(TokenKind::kNormal);
+  auto header = test::sentencepiece_header(vocabulary);
+  header.add("tokenizer.ggml.unknown_token_id", std::uint32_t{0xffffffff});
+  const auto tokenizer = test::tokenizer_from(header);
+  EXPECT_EQ(tokenizer->encode("ab", {.add_bos = false, .space_prefix = false}).size(), 2U);
+  const std::string text = test::error_of(
+      [&] { tokenizer->encode("a\xE6\x97\xA5\x62", {.add_bos = false, .space_prefix = false}); });
+  EXPECT_NE(text.find("no token for byte 0xE6"), std::string::npos) << text;
 }
 
 TEST(SentencePiece, KnowsTheNamesThatEndAnAnswer) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 namespace runnel {
 namespace {
@@ -13,9 +14,34 @@ std::size_t at(int place) { return static_cast<std::size_t>(place); }
 
 }  // namespace
 
+void MergeTable::add(int left, int right, Merge merge) {
+  if (2 * (n_taken_ + 1) > entries_.size()) reserve(2 * n_taken_);
+  const std::uint64_t pair = key(left, right);
+  Entry& entry = entries_[place_of(pair)];
+  if (entry.key != kFree) return;
+  entry = {pair, merge};
+  ++n_taken_;
+}
+
 const MergeTable::Merge* MergeTable::find(int left, int right) const {
-  const auto found = merges_.find(key(left, right));
-  return found == merges_.end() ? nullptr : &found->second;
+  if (entries_.empty()) return nullptr;
+  const Entry& entry = entries_[place_of(key(left, right))];
+  return entry.key == kFree ? nullptr : &entry.merge;
+}
+
+std::size_t MergeTable::place_of(std::uint64_t key) const {
+  const std::size_t mask = entries_.size() - 1;
+  const std::uint64_t mixed = key * 0x9E3779B97F4A7C15u;  // 2^64 / golden ratio
+  std::size_t place = static_cast<std::size_t>(mixed ^ mixed >> 32) & mask;
+  while (entries_[place].key != kFree && entries_[place].key != key) place = (place + 1) & mask;
+  return place;
+}
+
+void MergeTable::resize(std::size_t n_entries) {
+  if (n_entries <= entries_.size()) return;
+  const std::vector<Entry> old = std::exchange(entries_, std::vector<Entry>(n_entries));
+  for (const Entry& entry : old)
+    if (entry.key != kFree) entries_[place_of(entry.key)] = entry;
 }
 
 void Merger::merge(std::vector<int>& word) {

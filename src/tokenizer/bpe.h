@@ -3,8 +3,8 @@
 // A heap of candidates over a linked list: n log n in the length of the word.
 #pragma once
 
+#include <bit>
 #include <cstdint>
-#include <unordered_map>
 #include <vector>
 
 namespace runnel {
@@ -17,23 +17,25 @@ class MergeTable {
     int merged;  // the symbol that replaces the two
   };
 
-  void reserve(std::size_t n_merges) { merges_.reserve(n_merges); }
+  void reserve(std::size_t n_merges) { resize(std::bit_ceil(2 * n_merges + 16)); }
   // The first rule for a pair stays.
-  void add(int left, int right, Merge merge) { merges_.emplace(key(left, right), merge); }
+  void add(int left, int right, Merge merge);
   const Merge* find(int left, int right) const;  // nullptr when the two are not joined
 
  private:
-  struct Hash {
-    std::size_t operator()(std::uint64_t key) const {
-      key *= 0x9E3779B97F4A7C15u;  // 2^64 / golden ratio
-      return static_cast<std::size_t>(key ^ key >> 32);
-    }
+  struct Entry {
+    std::uint64_t key = kFree;
+    Merge merge{};
   };
+  static constexpr std::uint64_t kFree = ~std::uint64_t{0};  // no pair's: symbols are not negative
+  std::size_t place_of(std::uint64_t key) const;  // the pair's entry, or the free one for it
+  void resize(std::size_t n_entries);
   static std::uint64_t key(int left, int right) {
     return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 |
            static_cast<std::uint32_t>(right);
   }
-  std::unordered_map<std::uint64_t, Merge, Hash> merges_;
+  std::vector<Entry> entries_;  // open addressing: a power of two, at most half of them taken
+  std::size_t n_taken_ = 0;
 };
 
 // Joins words one after another and keeps its buffers between them. Borrows the table.

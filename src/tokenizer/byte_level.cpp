@@ -91,6 +91,7 @@ ByteLevelTokenizer::ByteLevelTokenizer(const gguf::File& file)
 ByteLevelTokenizer::ByteLevelTokenizer(const gguf::File& file, PreTokenizer pre_tokenizer)
     : Tokenizer(Vocabulary(file, {.adds_bos = pre_tokenizer.adds_bos()})),
       pre_tokenizer_(std::move(pre_tokenizer)) {
+  set_composes(pre_tokenizer_.composes());
   index_tokens();
   index_merges(file);
   choose_replacement();
@@ -198,6 +199,14 @@ void ByteLevelTokenizer::push_replacement(unsigned char byte, std::vector<Token>
         byte));
   }
   tokens.insert(tokens.end(), replacement_.begin(), replacement_.end());
+}
+
+std::vector<std::size_t> ByteLevelTokenizer::seams(std::string_view text) const {
+  std::vector<std::size_t> places;
+  std::size_t end = 0;
+  for (const std::string_view word : pre_tokenizer_.split(text))
+    places.push_back(end += word.size());
+  return places;
 }
 
 std::string ByteLevelTokenizer::decode_plain(Token token) const {

@@ -25,6 +25,7 @@ class ByteLevelTokenizer final : public Tokenizer {
  protected:
   void encode_plain(std::string_view text, bool space_prefix, WordCache& words,
                     std::vector<Token>& tokens) const override;
+  std::vector<std::size_t> seams(std::string_view text) const override;
   std::string decode_plain(Token token) const override;
 
  private:

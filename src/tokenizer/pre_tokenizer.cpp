@@ -90,13 +90,14 @@ struct Scheme {
   Patterns patterns;
   bool ignores_merges = false;
   bool adds_bos = false;
+  bool composes = false;
 };
 
 constexpr std::array kSchemes = {
     Scheme{"default", kGpt2Stages},
     Scheme{"gpt-2", kGpt2Stages},
-    Scheme{"gpt-neox", kGpt2Stages},
-    Scheme{"mpt", kGpt2Stages},
+    Scheme{"gpt-neox", kGpt2Stages, false, false, true},
+    Scheme{"mpt", kGpt2Stages, false, false, true},
     Scheme{"olmo", kGpt2Stages},
     Scheme{"jais", kGpt2Stages},
     Scheme{"phi-2", kGpt2Stages},
@@ -123,12 +124,12 @@ constexpr std::array kSchemes = {
     Scheme{"smaug-bpe", kLlama3Stages},
     Scheme{"chatglm-bpe", kLlama3Stages},
     Scheme{"glm4", kLlama3Stages},
-    Scheme{"qwen2", kQwen2Stages},
+    Scheme{"qwen2", kQwen2Stages, false, false, true},
     Scheme{"stablelm2", kQwen2Stages},
-    Scheme{"deepseek-r1-qwen", kQwen2Stages},
+    Scheme{"deepseek-r1-qwen", kQwen2Stages, false, false, true},
     Scheme{"kormo", kQwen2Stages},
     Scheme{"megrez", kQwen2Stages},
-    Scheme{"qwen35", kQwen35Stages},
+    Scheme{"qwen35", kQwen35Stages, false, false, true},
     Scheme{"seed-coder", kSeedStages},
     Scheme{"deepseek-llm", kDeepseekLlmStages},
     Scheme{"deepseek-coder", kDeepseekCoderStages},
@@ -167,6 +168,7 @@ PreTokenizer::PreTokenizer(std::string_view name) {
   for (const std::string_view pattern : scheme.patterns) stages_.emplace_back(pattern);
   ignores_merges_ = scheme.ignores_merges;
   adds_bos_ = scheme.adds_bos;
+  composes_ = scheme.composes;
 }
 
 std::vector<std::string_view> PreTokenizer::split(std::string_view text) const {

@@ -21,11 +21,14 @@ class PreTokenizer {
   // A word that is a token as it stands is not merged from its bytes.
   bool ignores_merges() const { return ignores_merges_; }
   bool adds_bos() const { return adds_bos_; }  // where the file does not say
+  // The models' tokenizers bring text to normalisation form C first.
+  bool composes() const { return composes_; }
 
  private:
   std::vector<Regex> stages_;  // each cuts the pieces of the one before
   bool ignores_merges_ = false;
   bool adds_bos_ = false;
+  bool composes_ = false;
 };
 
 }  // namespace runnel

@@ -19,6 +19,16 @@ std::size_t character_length(std::string_view text) {
   return static_cast<std::size_t>(std::max(1, utf8_length(text)));
 }
 
+// Of a byte that is no character: a number that no character has.
+char32_t code_of(std::string_view character) {
+  if (utf8_length(character) > 0) return utf8_decode(character);
+  return 0x110000 + static_cast<unsigned char>(character[0]);
+}
+
+std::uint64_t pair_of(char32_t left, char32_t right) {
+  return static_cast<std::uint64_t>(left) << 32 | right;
+}
+
 std::string with_spaces(std::string_view piece) {
   std::string text;
   for (std::size_t i = 0; i < piece.size();) {
@@ -72,6 +82,7 @@ SentencePieceTokenizer::SentencePieceTokenizer(const gguf::File& file)
 }
 
 void SentencePieceTokenizer::index_symbols() {
+  symbols_.reserve(static_cast<std::size_t>(size()));
   byte_tokens_.fill(-1);
   for (std::size_t byte = 0; byte < byte_tokens_.size(); ++byte) {
     const auto token = find(fmt::format("<0x{:02X}>", byte));
@@ -79,7 +90,7 @@ void SentencePieceTokenizer::index_symbols() {
   }
   for (Token token = 0; token < size(); ++token) {
     const TokenKind kind = vocabulary().kind(token);
-    if (kind == TokenKind::kNormal) symbols_.emplace(piece(token), token);
+    if (kind == TokenKind::kNormal) symbols_.add(piece(token), token);
     if (kind == TokenKind::kUserDefined) add_user_defined(with_spaces(piece(token)), token);
   }
   for (Token token = 0; token < size(); ++token) {
@@ -88,15 +99,16 @@ void SentencePieceTokenizer::index_symbols() {
     while (!rest.empty()) {
       const std::string_view character = rest.substr(0, character_length(rest));
       const int fresh = size() + static_cast<int>(characters_.size());
-      if (symbols_.emplace(character, fresh).second) characters_.emplace_back(character);
+      if (symbols_.find(character) == PieceTable::kNone)
+        symbols_.add(characters_.emplace_back(character), fresh);
       rest.remove_prefix(character.size());
     }
   }
   for (std::size_t c = 0; c < ascii_.size(); ++c) {
     const std::string written =
         c == ' ' ? std::string(kSpace) : std::string(1, static_cast<char>(c));
-    const auto found = symbols_.find(written);
-    ascii_[c] = found == symbols_.end() ? ~static_cast<int>(c) : found->second;
+    const int found = symbols_.find(written);
+    ascii_[c] = found == PieceTable::kNone ? ~static_cast<int>(c) : found;
   }
 }
 
@@ -105,19 +117,18 @@ void SentencePieceTokenizer::index_merges(const std::vector<float>& scores) {
   const std::vector<int> ranks = ranks_of(scores);
   for (Token token = 0; token < size(); ++token) {
     if (!is_mergeable(vocabulary(), token)) continue;
-    const std::string text(piece(token));
-    const std::string_view view = text;
+    const std::string_view view = piece(token);
+    const int merged = symbols_.find(view);
     std::size_t previous = 0;
-    for (std::size_t cut = character_length(view); cut < text.size();) {
-      const auto left = symbols_.find(text.substr(0, cut));
-      const auto right = symbols_.find(text.substr(cut));
-      if (left != symbols_.end() && right != symbols_.end()) {
-        merges_.add(left->second, right->second,
-                    {ranks[static_cast<std::size_t>(token)], symbols_.at(text)});
-      }
+    for (std::size_t cut = character_length(view); cut < view.size();) {
+      const int left = symbols_.find(view.substr(0, cut));
+      const int right =
+          left == PieceTable::kNone ? PieceTable::kNone : symbols_.find(view.substr(cut));
+      if (right != PieceTable::kNone)
+        merges_.add(left, right, {ranks[static_cast<std::size_t>(token)], merged});
       if (view.substr(cut).starts_with(kSpace)) {
         const bool after_space = view.substr(previous, cut - previous) == kSpace;
-        joins_space_[after_space ? ' ' : static_cast<unsigned char>(text[cut - 1])] = true;
+        joins_space_[after_space ? ' ' : static_cast<unsigned char>(view[cut - 1])] = true;
       }
       previous = cut;
       cut += character_length(view.substr(cut));
@@ -168,9 +179,9 @@ void SentencePieceTokenizer::push_character(std::string_view character,
     word.push_back(ascii_[first]);
     return;
   }
-  const auto found = character == kSpace ? symbols_.end() : symbols_.find(std::string(character));
-  if (found != symbols_.end()) {
-    word.push_back(found->second);
+  const int found = character == kSpace ? PieceTable::kNone : symbols_.find(character);
+  if (found != PieceTable::kNone) {
+    word.push_back(found);
     return;
   }
   for (const char byte : character)
@@ -194,8 +205,44 @@ void SentencePieceTokenizer::push_byte(unsigned char byte, std::vector<Token>& t
   const bool is_continuation = (byte & 0xC0) == 0x80;
   if (byte_tokens_[byte] >= 0) {
     tokens.push_back(byte_tokens_[byte]);
-  } else if (const auto unknown = vocabulary().unknown(); unknown && !is_continuation) {
+  } else if (const auto unknown = vocabulary().unknown(); !unknown) {
+    throw Error(fmt::format(
+        "text to encode: the vocabulary has no token for byte 0x{:02X}, nor an unknown one", byte));
+  } else if (!is_continuation) {
     tokens.push_back(*unknown);
+  }
+}
+
+// Every merge makes a piece, so none crosses two characters that are neighbours in no piece.
+std::vector<std::size_t> SentencePieceTokenizer::seams(std::string_view text) const {
+  std::call_once(has_neighbours_, [this] { index_neighbours(); });
+  constexpr std::size_t kLookedAt = 16 << 10;  // bytes at the end: one place is enough
+  std::size_t at = text.size() - std::min(text.size(), kLookedAt);
+  while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) ++at;
+  std::vector<std::size_t> places;
+  char32_t previous = 0;
+  for (bool is_first = true; at < text.size(); is_first = false) {
+    const std::string_view character = text.substr(at, character_length(text.substr(at)));
+    const char32_t code = code_of(character);
+    if (!is_first && !neighbours_.contains(pair_of(previous, code))) places.push_back(at);
+    previous = code;
+    at += character.size();
+  }
+  return places;
+}
+
+void SentencePieceTokenizer::index_neighbours() const {
+  for (Token token = 0; token < size(); ++token) {
+    if (!is_mergeable(vocabulary(), token)) continue;
+    const std::string text = with_spaces(piece(token));
+    char32_t previous = 0;
+    for (std::string_view rest = text; !rest.empty();) {
+      const std::string_view character = rest.substr(0, character_length(rest));
+      const char32_t code = code_of(character);
+      if (rest.size() < text.size()) neighbours_.insert(pair_of(previous, code));
+      previous = code;
+      rest.remove_prefix(character.size());
+    }
   }
 }
 

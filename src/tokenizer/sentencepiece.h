@@ -6,12 +6,16 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
+#include <deque>
+#include <mutex>
 #include <string>
 #include <string_view>
-#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "tokenizer/bpe.h"
+#include "tokenizer/piece_table.h"
 #include "tokenizer/tokenizer.h"
 
 namespace runnel {
@@ -24,12 +28,14 @@ class SentencePieceTokenizer final : public Tokenizer {
  protected:
   void encode_plain(std::string_view text, bool space_prefix, WordCache& words,
                     std::vector<Token>& tokens) const override;
+  std::vector<std::size_t> seams(std::string_view text) const override;
   std::string decode_plain(Token token) const override;
 
  private:
   // Symbols of the merging: tokens; from size() on, characters that occur in pieces but are none
   // themselves; ~byte for bytes that are never merged.
   void index_symbols();
+  void index_neighbours() const;
   void index_merges(const std::vector<float>& scores);
   void push_character(std::string_view character, std::vector<int>& word) const;
   void encode_word(std::string_view word, bool space_prefix, Merger& merger,
@@ -39,10 +45,13 @@ class SentencePieceTokenizer final : public Tokenizer {
 
   bool has_space_prefix_ = true;
   MergeTable merges_;
-  std::unordered_map<std::string, int> symbols_;  // mergeable pieces and characters
-  std::vector<std::string> characters_;           // of the symbols from size() on
-  std::array<int, 128> ascii_{};                  // symbol of an ASCII character; its ~byte
-  std::array<Token, 256> byte_tokens_{};          // -1: the vocabulary has none
+  std::deque<std::string> characters_;    // of the symbols from size() on
+  PieceTable symbols_;                    // mergeable pieces and characters; views of them
+  std::array<int, 128> ascii_{};          // symbol of an ASCII character; its ~byte
+  std::array<Token, 256> byte_tokens_{};  // -1: the vocabulary has none
+  // Characters that stand beside each other in some piece; found when they are first asked for.
+  mutable std::once_flag has_neighbours_;
+  mutable std::unordered_set<std::uint64_t> neighbours_;
   std::array<bool, 256> joins_space_{};  // some piece has a ▁ right after a character ending so
 };
 

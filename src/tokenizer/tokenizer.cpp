@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 #include <limits>
 #include <utility>
 
 #include "base/utf8.h"
 #include "tokenizer/byte_level.h"
+#include "tokenizer/composition.h"
 #include "tokenizer/sentencepiece.h"
 
 namespace runnel {
@@ -16,7 +18,8 @@ namespace runnel {
 struct Tokenizer::Encoding {
   std::vector<Token> tokens;
   WordCache words;
-  std::size_t pending = 0;  // plain text from here on is not yet encoded
+  std::deque<std::string> composed;  // texts that words borrows
+  std::size_t pending = 0;           // plain text from here on is not yet encoded
   bool space_prefix = false;
 };
 
@@ -93,10 +96,53 @@ void Tokenizer::encode_segment(std::string_view text, std::size_t begin, std::si
 
 void Tokenizer::encode_pending(std::string_view text, std::size_t end, Encoding& encoding) const {
   if (encoding.pending >= end) return;
-  const std::string_view plain = text.substr(encoding.pending, end - encoding.pending);
+  std::string_view plain = text.substr(encoding.pending, end - encoding.pending);
+  if (composes_ && may_need_composition(plain))
+    plain = encoding.composed.emplace_back(composed(plain));
   encode_plain(plain, encoding.space_prefix, encoding.words, encoding.tokens);
   encoding.space_prefix = false;
   encoding.pending = end;
+}
+
+// What is decided by looking ahead (white space, the ends of words, added tokens) is decided a few
+// characters on, so places near the end are left alone.
+std::size_t Tokenizer::find_cut(std::string_view text) const {
+  constexpr std::size_t kMargin = 64;
+  constexpr int kMostTries = 64;
+  const std::vector<std::size_t> places = seams(text);
+  int n_tries = 0;
+  for (auto place = places.rbegin(); place != places.rend() && n_tries < kMostTries; ++place) {
+    if (*place == 0 || *place + kMargin > text.size()) continue;
+    const std::size_t visible = text.find_first_not_of(" \t\r\n", *place);
+    if (visible == std::string_view::npos || visible + kMargin / 2 > text.size()) continue;
+    ++n_tries;
+    if (is_cut(text, *place)) return *place;
+  }
+  return 0;
+}
+
+// Whether the tokens around the place are those of the parts, with control tokens and without.
+bool Tokenizer::is_cut(std::string_view text, std::size_t place) const {
+  constexpr std::size_t kAround = 2048;
+  const auto is_inside = [text](std::size_t at) {
+    return at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80;
+  };
+  std::size_t begin = place - std::min(place, kAround);
+  std::size_t end = std::min(text.size(), place + kAround);
+  while (is_inside(begin)) ++begin;
+  while (is_inside(end)) ++end;
+  if (begin >= place) return false;
+  const std::string_view left = text.substr(begin, place - begin);
+  const std::string_view right = text.substr(place, end - place);
+  for (const bool parse_special : {false, true}) {
+    const EncodeOptions options = {
+        .add_bos = false, .parse_special = parse_special, .space_prefix = false};
+    std::vector<Token> parts = encode(left, options);
+    const std::vector<Token> rest = encode(right, options);
+    parts.insert(parts.end(), rest.begin(), rest.end());
+    if (parts != encode(text.substr(begin, end - begin), options)) return false;
+  }
+  return true;
 }
 
 std::string_view Tokenizer::piece(Token token) const {

@@ -51,6 +51,10 @@ class Tokenizer {
   std::vector<Token> encode(std::span<const TextSegment> segments,
                             const EncodeOptions& options) const;
 
+  // The last place where a text that may go on can be cut so that its parts, encoded one after the
+  // other (the second without a space before it), give the tokens of the whole; 0: none was found.
+  std::size_t find_cut(std::string_view text) const;
+
   // The bytes a token stands for in running text: a word with its space, a single byte, or nothing
   // for a control token (unless `special`, which writes its name). Error: not a token of the
   // vocabulary.
@@ -75,6 +79,8 @@ class Tokenizer {
 
  protected:
   explicit Tokenizer(Vocabulary vocabulary);
+  // Plain text is brought to Unicode's normalisation form C before it is cut and merged.
+  void set_composes(bool composes) { composes_ = composes; }
   // User-defined tokens as they stand in text; the control tokens are known already.
   void add_user_defined(std::string_view text, Token token) { added_.add(text, token, false); }
 
@@ -82,12 +88,15 @@ class Tokenizer {
   // encode().
   virtual void encode_plain(std::string_view text, bool space_prefix, WordCache& words,
                             std::vector<Token>& tokens) const = 0;
+  // Places in text, in order, that no merge crosses whatever stands around them.
+  virtual std::vector<std::size_t> seams(std::string_view text) const = 0;
   // The bytes of a token that is neither control nor unknown.
   virtual std::string decode_plain(Token token) const = 0;
 
  private:
   friend class Detokenizer;
   struct Encoding;
+  bool is_cut(std::string_view text, std::size_t place) const;
   void encode_segment(std::string_view text, std::size_t begin, std::size_t end, bool is_special,
                       Encoding& encoding) const;
   void encode_pending(std::string_view text, std::size_t end, Encoding& encoding) const;
@@ -98,6 +107,7 @@ class Tokenizer {
 
   Vocabulary vocabulary_;
   AddedTokens added_;
+  bool composes_ = false;
 };
 
 // Turns tokens into text piece by piece and never emits half a UTF-8 character: bytes that may

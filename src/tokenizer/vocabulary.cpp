@@ -63,8 +63,8 @@ Vocabulary::Vocabulary(const gguf::File& file, const VocabularyDefaults& default
 }
 
 std::optional<Token> Vocabulary::find(std::string_view piece) const {
-  const auto found = by_piece_.find(piece);
-  return found == by_piece_.end() ? std::nullopt : std::optional(found->second);
+  const Token found = by_piece_.find(piece);
+  return found == PieceTable::kNone ? std::nullopt : std::optional(found);
 }
 
 void Vocabulary::read_pieces(const gguf::File& file) {
@@ -75,7 +75,7 @@ void Vocabulary::read_pieces(const gguf::File& file) {
   pieces_.assign(pieces->begin(), pieces->end());
   by_piece_.reserve(pieces_.size());
   for (std::size_t i = 0; i < pieces_.size(); ++i) {
-    by_piece_.emplace(pieces_[i], static_cast<Token>(i));
+    by_piece_.add(pieces_[i], static_cast<Token>(i));
   }
 }
 

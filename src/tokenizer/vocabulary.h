@@ -5,12 +5,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include "gguf/file.h"
 #include "runnel/options.h"
+#include "tokenizer/piece_table.h"
 
 namespace runnel {
 
@@ -61,7 +61,7 @@ class Vocabulary {
 
   std::vector<std::string> pieces_;
   std::vector<TokenKind> kinds_;
-  std::unordered_map<std::string_view, Token> by_piece_;  // views of pieces_
+  PieceTable by_piece_;  // views of pieces_
   std::optional<Token> bos_, eos_, unknown_;
   std::unordered_set<Token> ends_;
   bool adds_bos_ = false;

@@ -1,0 +1,36 @@
+// Numbers by text, for the hundred thousands of pieces of a vocabulary: open addressing in one
+// block, because a map with a node for each makes loading slow. Borrows the texts.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace runnel {
+
+class PieceTable {
+ public:
+  static constexpr int kNone = -1;
+
+  void reserve(std::size_t n_texts) { resize(std::bit_ceil(2 * n_texts + 16)); }
+  // False: the text has a number already, which stays. `number` is not negative.
+  bool add(std::string_view text, int number);
+  int find(std::string_view text) const;  // kNone: it has no number
+
+ private:
+  struct Entry {
+    std::string_view text;
+    std::uint32_t hash = 0;
+    int number = kNone;
+  };
+  static std::uint32_t hash_of(std::string_view text);
+  // The entry with the text, or the free one where it belongs.
+  std::size_t place_of(std::string_view text, std::uint32_t hash) const;
+  void resize(std::size_t n_entries);
+
+  std::vector<Entry> entries_;  // a power of two, at most half of them taken
+  std::size_t n_taken_ = 0;
+};
+
+}  // namespace runnel
