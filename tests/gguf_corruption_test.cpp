@@ -27,7 +27,8 @@ std::string read_text(const std::filesystem::path& path) {
 }
 
 std::string parse_error(std::string_view bytes) {
-  return error_of([&] { File::parse(std::as_bytes(std::span(bytes)), "bad.gguf"); });
+  return error_of(
+      [&] { File::parse(std::as_bytes(std::span(bytes)), "bad.gguf").check_readable(); });
 }
 
 // From memory of exactly this size, so that a read beyond the end is a fault a sanitizer sees.
@@ -353,7 +354,7 @@ TEST(GgufOpen, WhatIsNoRegularFileIsNamed) {
   const std::string pipe = dir / "pipe.gguf";
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
   const auto open_error = [](const std::string& path) {
-    return error_of([&] { File::open(path); });
+    return error_of([&] { File::open(path).check_readable(); });
   };
   EXPECT_EQ(open_error(dir / "none.gguf"),
             (dir / "none.gguf").string() + ": cannot open: No such file or directory");

@@ -7,13 +7,35 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
 #include "gguf/parser.h"
+#include "gguf/reader.h"
 
 namespace runnel::gguf {
 namespace {
+
+constexpr std::string_view kSplitCount = "split.count";
+constexpr std::string_view kSplitNumber = "split.no";
+constexpr std::string_view kSplitTensors = "split.tensors.count";
+constexpr std::int64_t kMostParts = 99999;
+
+// How the name of a part ends, from the first (0) on.
+std::string part_ending(std::int64_t part, std::int64_t n_parts) {
+  return fmt::format("-{:05}-of-{:05}.gguf", part + 1, n_parts);
+}
+
+std::string supported_types() {
+  std::string names;
+  for (std::uint32_t number = 0; number < 64; ++number) {
+    if (const auto type = find_tensor_type(number)) {
+      names += (names.empty() ? "" : ", ") + std::string(type->name);
+    }
+  }
+  return names;
+}
 
 [[noreturn]] void fail_with_errno(const std::string& name, std::string_view action) {
   const int code = errno;
@@ -73,17 +95,97 @@ File::~File() = default;
 
 File File::open(const std::filesystem::path& path) {
   auto mapping = std::make_unique<Mapping>(path.string());
-  File file = parse(mapping->bytes(), path.string());
+  File file = parse_part(mapping->bytes(), path.string());
   file.mapping_ = std::move(mapping);
+  file.add_parts(path);
   return file;
 }
 
 File File::parse(std::span<const std::byte> bytes, std::string name) {
+  File file = parse_part(bytes, std::move(name));
+  if (const std::int64_t n_parts = file.get_int(kSplitCount, 1); n_parts > 1) {
+    throw Error(fmt::format("{}: want a whole model in memory, found part {} of {} of a split one",
+                            file.name_, file.get_int(kSplitNumber, 0) + 1, n_parts));
+  }
+  return file;
+}
+
+File File::parse_part(std::span<const std::byte> bytes, std::string name) {
   File file;
   file.bytes_ = bytes;
   Parser(bytes, name, file).parse();
   file.name_ = std::move(name);
   return file;
+}
+
+// The files that belong to the first part of a split model, in which this finds itself.
+void File::add_parts(const std::filesystem::path& path) {
+  const std::int64_t n_parts = get_int(kSplitCount, 1);
+  if (n_parts <= 1) return;
+  const std::int64_t number = get_int(kSplitNumber, 0);
+  const std::string first_end = part_ending(0, n_parts);
+  const std::string text = path.string();
+  if (number != 0) {
+    throw Error(fmt::format("{}: part {} of {} of a split model: open the first, which ends in {}",
+                            name_, number + 1, n_parts, first_end));
+  }
+  if (!text.ends_with(first_end) || n_parts > kMostParts) {
+    throw Error(fmt::format(
+        "{}: part 1 of {} of a split model: want a name that ends in {}, so that the others, at "
+        "most {}, are found beside it",
+        name_, n_parts, first_end, kMostParts));
+  }
+  const std::string stem = text.substr(0, text.size() - first_end.size());
+  for (std::int64_t i = 1; i < n_parts; ++i) {
+    const std::string part_name = stem + part_ending(i, n_parts);
+    auto mapping = std::make_unique<Mapping>(part_name);
+    File part = parse_part(mapping->bytes(), part_name);
+    part.mapping_ = std::move(mapping);
+    if (part.get_int(kSplitCount, 1) != n_parts || part.get_int(kSplitNumber, 0) != i) {
+      throw Error(fmt::format("{}: want part {} of {} of a split model, found part {} of {}",
+                              part_name, i + 1, n_parts, part.get_int(kSplitNumber, 0) + 1,
+                              part.get_int(kSplitCount, 1)));
+    }
+    take_tensors(std::move(part));
+  }
+  const std::int64_t n_wanted = get_int(kSplitTensors, 0);
+  const auto n_found = static_cast<std::int64_t>(tensor_index_.size());
+  if (n_wanted != 0 && n_wanted != n_found) {
+    throw Error(fmt::format("{}: metadata {}: want {} tensors in {} parts, found {}", name_,
+                            kSplitTensors, n_wanted, n_parts, n_found));
+  }
+}
+
+void File::take_tensors(File part) {
+  const auto take = [&](std::string_view tensor, std::size_t place) {
+    if (!tensor_index_.emplace(tensor, place).second) {
+      throw Error(fmt::format("{}: tensor {}: an earlier part has one of this name", part.name_,
+                              printable(tensor)));
+    }
+  };
+  for (const Tensor& tensor : part.tensors_) {
+    take(tensor.name, tensors_.size());
+    tensors_.push_back(tensor);
+  }
+  for (const UnreadableTensor& tensor : part.unreadable_tensors_) {
+    take(tensor.name, kUnreadable);
+    unreadable_tensors_.push_back(tensor);
+  }
+  other_parts_.push_back(std::move(part));
+}
+
+std::size_t File::size_bytes() const {
+  std::size_t bytes = bytes_.size();
+  for (const File& part : other_parts_) bytes += part.size_bytes();
+  return bytes;
+}
+
+void File::check_readable() const {
+  if (unreadable_tensors_.empty()) return;
+  const UnreadableTensor& first = unreadable_tensors_.front();
+  throw Error(fmt::format("{}: tensor {}: type {} ({}) is not supported; supported: {}", name_,
+                          printable(first.name), known_tensor_type_name(first.type_number),
+                          first.type_number, supported_types()));
 }
 
 const Value* File::find(std::string_view key) const {
@@ -93,7 +195,8 @@ const Value* File::find(std::string_view key) const {
 
 const Tensor* File::find_tensor(std::string_view name) const {
   const auto found = tensor_index_.find(name);
-  return found == tensor_index_.end() ? nullptr : &tensors_[found->second];
+  const bool is_readable = found != tensor_index_.end() && found->second != kUnreadable;
+  return is_readable ? &tensors_[found->second] : nullptr;
 }
 
 const Value& File::require(std::string_view key, std::string_view kind) const {
@@ -124,6 +227,9 @@ double File::get_float(std::string_view key) const {
   const Value& value = require(key, "a float");
   const auto found = value.as_float();
   if (!found) fail_kind(key, "a float", value);
+  if (!std::isfinite(*found)) {
+    throw Error(fmt::format("{}: metadata {}: want a finite number, found {}", name_, key, *found));
+  }
   return *found;
 }
 

@@ -70,6 +70,14 @@ struct Tensor {
   std::int64_t n_elements() const { return shape[0] * shape[1] * shape[2] * shape[3]; }
 };
 
+// A tensor of a type that this library does not read.
+struct UnreadableTensor {
+  std::string_view name;
+  std::uint32_t type_number = 0;
+  int n_dims = 0;
+  std::array<std::int64_t, 4> shape{1, 1, 1, 1};
+};
+
 // "[64, 512]", for errors.
 std::string shape_text(std::span<const std::int64_t> shape);
 
@@ -77,6 +85,9 @@ class File {
  public:
   // Throws Error: cannot open, not a GGUF file, unsupported version, or the first fault found.
   // While the File lives, nobody may make the file on disk shorter.
+  //
+  // A model that is split into several files (NAME-00001-of-00003.gguf) is opened by its first part
+  // and has the tensors of all; the other parts lie beside it. Error: another part, one missing.
   static File open(const std::filesystem::path& path);
   // The same over bytes that the caller keeps alive; `name` stands for the path in errors.
   // They begin at an address that is a multiple of 8, as a mapping or an allocation does.
@@ -88,7 +99,8 @@ class File {
 
   const std::string& name() const { return name_; }
   int version() const { return version_; }
-  std::size_t size_bytes() const { return bytes_.size(); }
+  std::size_t size_bytes() const;                                            // of all parts
+  int n_parts() const { return static_cast<int>(other_parts_.size()) + 1; }  // files
   // Whether the bytes are a mapping of the file, so that dropped pages come back from it.
   bool is_mapped() const { return mapping_ != nullptr; }
   // Everything before the tensor data: the header, the metadata and the tensor table.
@@ -112,12 +124,20 @@ class File {
 
   const std::vector<Tensor>& tensors() const { return tensors_; }
   const Tensor* find_tensor(std::string_view name) const;  // nullptr when absent
+  // The others: what is in the file besides them can be read all the same.
+  const std::vector<UnreadableTensor>& unreadable_tensors() const { return unreadable_tensors_; }
+  // Error: there are some; the first is named, with the types that can be read.
+  void check_readable() const;
 
  private:
   friend class Parser;
-  struct Mapping;  // owns the mmap; null for parse()
+  static constexpr std::size_t kUnreadable = SIZE_MAX;  // in tensor_index_
+  struct Mapping;                                       // owns the mmap; null for parse()
 
   File();
+  static File parse_part(std::span<const std::byte> bytes, std::string name);
+  void add_parts(const std::filesystem::path& path);
+  void take_tensors(File part);
   const Value& require(std::string_view key, std::string_view kind) const;
   [[noreturn]] void fail_kind(std::string_view key, std::string_view kind,
                               const Value& found) const;
@@ -131,6 +151,8 @@ class File {
   std::unordered_map<std::string_view, std::size_t> metadata_index_;
   std::vector<Tensor> tensors_;
   std::unordered_map<std::string_view, std::size_t> tensor_index_;
+  std::vector<UnreadableTensor> unreadable_tensors_;
+  std::vector<File> other_parts_;  // of a split model: they own what its tensors view
 };
 
 }  // namespace runnel::gguf

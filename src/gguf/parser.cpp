@@ -21,16 +21,6 @@ constexpr std::size_t kLeastMetadataBytes = 8 + 1 + 4 + 1;
 // Name length, one character, n_dims, one dimension, type, offset.
 constexpr std::size_t kLeastTensorBytes = 8 + 1 + 4 + 8 + 4 + 8;
 
-std::string supported_types() {
-  std::string names;
-  for (std::uint32_t number = 0; number < 64; ++number) {
-    if (const auto type = find_tensor_type(number)) {
-      names += (names.empty() ? "" : ", ") + std::string(type->name);
-    }
-  }
-  return names;
-}
-
 }  // namespace
 
 void Parser::parse() {
@@ -192,17 +182,29 @@ void Parser::read_tensors(std::uint64_t count) {
     if (!file_.tensor_index_.emplace(name, file_.tensors_.size()).second) {
       reader_.fail("name: want each name once, found a second one");
     }
-    file_.tensors_.push_back(read_tensor(name));
+    read_tensor(name);
   }
 }
 
-Tensor Parser::read_tensor(std::string_view name) {
+void Parser::read_tensor(std::string_view name) {
   Tensor tensor;
   tensor.name = name;
   read_shape(tensor);
-  read_type(tensor);
-  offsets_.push_back(reader_.read<std::uint64_t>("offset"));
-  return tensor;
+  const auto number = reader_.read<std::uint32_t>("type");
+  const auto offset = reader_.read<std::uint64_t>("offset");
+  const auto type = find_tensor_type(number);
+  if (!type) {  // how many bytes it has is not known
+    file_.tensor_index_[name] = File::kUnreadable;
+    file_.unreadable_tensors_.push_back({name, number, tensor.n_dims, tensor.shape});
+    return;
+  }
+  if (tensor.shape[0] % type->block_elements != 0) {
+    reader_.fail(fmt::format("shape[0]: type {} wants rows of a multiple of {} elements, found {}",
+                             type->name, type->block_elements, tensor.shape[0]));
+  }
+  tensor.type = type->type;
+  file_.tensors_.push_back(tensor);
+  offsets_.push_back(offset);
 }
 
 void Parser::read_shape(Tensor& tensor) {
@@ -221,20 +223,6 @@ void Parser::read_shape(Tensor& tensor) {
     room /= dim;
     tensor.shape[i] = dim;
   }
-}
-
-void Parser::read_type(Tensor& tensor) {
-  const auto number = reader_.read<std::uint32_t>("type");
-  const auto type = find_tensor_type(number);
-  if (!type) {
-    reader_.fail(fmt::format("type {} ({}) is not supported; supported: {}",
-                             known_tensor_type_name(number), number, supported_types()));
-  }
-  if (tensor.shape[0] % type->block_elements != 0) {
-    reader_.fail(fmt::format("shape[0]: type {} wants rows of a multiple of {} elements, found {}",
-                             type->name, type->block_elements, tensor.shape[0]));
-  }
-  tensor.type = type->type;
 }
 
 // The tensor data begins at the first multiple of the alignment after the tensor table.

@@ -33,9 +33,8 @@ class Parser {
 
   std::size_t read_alignment();
   void read_tensors(std::uint64_t count);
-  Tensor read_tensor(std::string_view name);
+  void read_tensor(std::string_view name);
   void read_shape(Tensor& tensor);
-  void read_type(Tensor& tensor);
   void place_tensors(std::size_t alignment);
 
   Reader reader_;
