@@ -194,6 +194,11 @@ class Operations {
   virtual void logits(const Input& input, const Linear& output, float softcap,
                       const RowVisitor& on_row) = 0;
 
+  // Whether a product since begin() had an input that is no finite number, as damaged weights make
+  // them; such an input may vanish where it is rounded to integers. A device that does not look
+  // says no.
+  virtual bool met_nonfinite() const { return false; }
+
   // Until called with an empty function, attend() reports.
   virtual void observe_attention(AttentionVisitor visitor) = 0;
 

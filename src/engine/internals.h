@@ -8,6 +8,7 @@
 
 #include "base/thread_pool.h"
 #include "device/device.h"
+#include "engine/fingerprint.h"
 #include "gguf/file.h"
 #include "model/config.h"
 #include "model/decoder.h"
@@ -23,6 +24,7 @@ struct Model::Internals {
   MadeModel made;  // the bytes of `file`, where the model has them to itself
   gguf::File file;
   std::string name;
+  Fingerprint fingerprint{};             // of the file as it was loaded; of no use without weights
   std::unique_ptr<Tokenizer> tokenizer;  // null for a file without a vocabulary
   Config config;                         // empty when only the vocabulary was loaded
   Weights weights;

@@ -44,6 +44,16 @@ PackingProgress packing_progress(const gguf::File& file, const ModelOptions& opt
   };
 }
 
+// Fewer tokens than rows are common, where rows are padding. A token without a row cannot be fed.
+void check_vocabulary(const Model::Internals& model) {
+  const int n_rows = model.config.vocabulary_size;
+  if (model.tokenizer == nullptr || model.tokenizer->size() <= n_rows) return;
+  throw Error(fmt::format(
+      "{}: tokenizer.ggml.tokens: want at most {} tokens, one for each row of token_embd.weight, "
+      "found {}",
+      model.file.name(), n_rows, model.tokenizer->size()));
+}
+
 }  // namespace
 
 const Tokenizer& Model::Internals::vocabulary() const {
@@ -103,7 +113,17 @@ std::unique_ptr<Model::Internals> Model::Internals::load(gguf::File opened,
     internals->vocabulary();  // an Error when there is none
     return internals;
   }
+  if (file.tensors().empty() && file.unreadable_tensors().empty()) {
+    throw Error(
+        fmt::format("{}: the file holds a vocabulary only: tokenize and detokenize work "
+                    "with it, running needs weights",
+                    file.name()));
+  }
   internals->config = read_config(file);
+  file.check_readable();
+  check_vocabulary(*internals);
+  // Now, because whoever replaces the file's content later changes what is mapped.
+  internals->fingerprint = runnel::fingerprint(file);
   internals->weights = load_weights(file, internals->config);
   if (internals->made.data) internals->weights.stored = StoredPages::kGo;
   internals->threads = std::make_unique<ThreadPool>(options.threads);

@@ -2,10 +2,14 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <ctime>
+#include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -40,6 +44,35 @@ fs::path behind_links(fs::path path) {
   return path;
 }
 
+// "NAME.PID-N.tmp"
+bool is_temporary_of(std::string_view file, std::string_view name) {
+  constexpr std::string_view kEnd = ".tmp";
+  if (!file.starts_with(name) || !file.ends_with(kEnd)) return false;
+  if (file.size() <= name.size() + 1 + kEnd.size() || file[name.size()] != '.') return false;
+  file.remove_prefix(name.size() + 1);
+  file.remove_suffix(kEnd.size());
+  return file.find('-') != std::string_view::npos &&
+         file.find_first_not_of("0123456789-") == std::string_view::npos;
+}
+
+// What killed writers of this target left. One that has just been made, and is not locked yet, is
+// let live for a minute.
+void remove_abandoned(const fs::path& target) {
+  const fs::path folder = target.has_parent_path() ? target.parent_path() : ".";
+  const std::string name = target.filename().string();
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored)) {
+    if (!is_temporary_of(entry.path().filename().string(), name)) continue;
+    const int fd = ::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) continue;
+    struct stat status {};
+    const bool is_old = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
+                        std::time(nullptr) - status.st_mtime > 60;
+    if (is_old && ::flock(fd, LOCK_EX | LOCK_NB) == 0) ::unlink(entry.path().c_str());
+    ::close(fd);
+  }
+}
+
 }  // namespace
 
 ReplacedFile::ReplacedFile(fs::path path) : path_(std::move(path)) {
@@ -57,13 +90,16 @@ ReplacedFile::ReplacedFile(fs::path path) : path_(std::move(path)) {
   if (fs::exists(status)) ::fchmod(fd_, static_cast<mode_t>(status.permissions()));
 }
 
-// Under a name that no file has.
+// Under a name that no file has. The lock tells a temporary file that somebody writes from one
+// whose writer was killed.
 void ReplacedFile::create() {
+  remove_abandoned(target_);
   for (int i = 0; fd_ < 0; ++i) {
     temporary_ = fmt::format("{}.{}-{}.tmp", target_.string(), ::getpid(), i);
     fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd_ < 0 && errno != EEXIST) fail("create the file");
   }
+  ::flock(fd_, LOCK_EX | LOCK_NB);
 }
 
 ReplacedFile::~ReplacedFile() {

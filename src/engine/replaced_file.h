@@ -1,6 +1,9 @@
 // A file that is replaced whole: written beside its name and renamed to it by commit(), so the path
 // holds the old file or the new one whenever the machine stops. Without commit() nothing changes.
 //
+// Temporary files that writers of the same path left behind when they were killed are removed after
+// a minute, by the next writer.
+//
 // A symbolic link stays, and what it points to is replaced. A new file gets mode 0644 less the
 // umask, a replaced one keeps its mode.
 #pragma once

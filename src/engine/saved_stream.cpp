@@ -10,7 +10,7 @@ namespace runnel {
 
 Snapshot Stream::snapshot() const {
   const State& s = *state_;
-  Snapshot snapshot = {.model = fingerprint(s.model.file),
+  Snapshot snapshot = {.model = s.model.fingerprint,
                        .options = s.options,
                        .position = s.history.position(),
                        .cache_position = s.cache.position(),
@@ -70,7 +70,7 @@ Stream Model::resume(std::span<const std::byte> bytes) const {
 
 // `name` of what was read, for errors.
 Stream Model::resume(Snapshot snapshot, const std::string& name) const {
-  if (snapshot.model != fingerprint(internals_->file)) {
+  if (snapshot.model != internals_->fingerprint) {
     throw Error(fmt::format("{}: the stream was saved with another model than {}", name,
                             internals_->file.name()));
   }

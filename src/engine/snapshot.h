@@ -15,16 +15,10 @@
 #include <string_view>
 #include <vector>
 
-#include "gguf/file.h"
+#include "engine/fingerprint.h"
 #include "runnel/options.h"
 
 namespace runnel {
-
-using Fingerprint = std::array<std::byte, 16>;
-
-// A hash of the file's metadata, tensor table and size, and of the first bytes of each tensor:
-// tells models apart at the cost of one page a tensor.
-Fingerprint fingerprint(const gguf::File& file);
 
 struct Snapshot {
   Fingerprint model{};

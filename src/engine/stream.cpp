@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "engine/stream_state.h"
@@ -120,8 +121,16 @@ std::int64_t Stream::State::feed(std::span<const Token> tokens, const Progress& 
 }
 
 float Stream::State::nll(std::span<const float> scores, Token token) const {
-  return kernels::best_table().log_sum_exp(scores.data(), static_cast<int>(scores.size())) -
-         scores[static_cast<std::size_t>(token)];
+  const float total =
+      kernels::best_table().log_sum_exp(scores.data(), static_cast<int>(scores.size()));
+  if (!std::isfinite(total)) {
+    throw Error(
+        fmt::format("logits after position {}: want finite numbers, found infinity or none: the "
+                    "model's weights "
+                    "are damaged",
+                    options.start_position + history.position() - 1));
+  }
+  return total - scores[static_cast<std::size_t>(token)];
 }
 
 Stream Model::open(const StreamOptions& options) const {
@@ -160,10 +169,17 @@ void Stream::State::prepare_step() {
   feed_chunk({&*bos, 1});
 }
 
+// Rows of the output matrix that no token of the vocabulary belongs to are padding: never sampled.
+std::size_t Stream::State::n_writable() const {
+  if (model.tokenizer == nullptr) return logits.size();
+  return std::min(logits.size(), static_cast<std::size_t>(model.tokenizer->size()));
+}
+
 Token Stream::State::sample() {
   if (sampler.needs_visible_tokens()) history.visible(visible);
-  if (!constraint) return sampler.pick(logits, visible);
-  const Token token = sampler.pick(logits, visible, constraint->allowed());
+  const std::span<const float> choices = std::span<const float>(logits).first(n_writable());
+  if (!constraint) return sampler.pick(choices, visible);
+  const Token token = sampler.pick(choices, visible, constraint->allowed());
   constraint->accept(token);
   return token;
 }

@@ -52,6 +52,7 @@ struct Stream::State {
   std::int64_t feed(std::span<const Token> tokens, const Progress& progress);
   float nll(std::span<const float> scores, Token token) const;
   void prepare_step();
+  std::size_t n_writable() const;
   Token sample();
   Step step_of(Token token);
   void take(Token token);

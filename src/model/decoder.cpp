@@ -1,12 +1,16 @@
 // One step of the model, from the batch to the logits.
 #include "model/decoder.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
+#include <string>
 
 #include "model/alibi.h"
+#include "runnel/error.h"
 
 namespace runnel {
 namespace {
@@ -99,10 +103,23 @@ void Decoder::observe_attention(AttentionVisitor visitor) {
 void Decoder::step(std::span<const Segment> batch, const LogitsVisitor& on_logits) {
   plan(batch);
   embed();
-  for (int i = 0; i < config_.n_layers; ++i) layer(i);
+  for (int i = 0; i < config_.n_layers; ++i) {
+    layer(i);
+    check_numbers(i);
+  }
   logits(on_logits);
+  check_numbers(config_.n_layers);
   for (const Segment& segment : batch)
     segment.cache->advance(static_cast<int>(segment.tokens.size()));
+}
+
+// What ran last is named: the layer, or the logits after the last one.
+void Decoder::check_numbers(int layer) const {
+  if (!operations_->met_nonfinite()) return;
+  const std::string place =
+      layer < config_.n_layers ? fmt::format("layer {}", layer) : std::string("the logits");
+  throw Error(fmt::format(
+      "{}: want finite numbers, found infinity or none: the model's weights are damaged", place));
 }
 
 void Decoder::plan(std::span<const Segment> batch) {

@@ -44,7 +44,8 @@ class Decoder {
   ~Decoder();
 
   // Runs the batch and advances each segment's cache. Segments of one batch have different caches.
-  // Takes no memory, but dense caches grow. Error: not enough for that; nothing has changed then.
+  // Takes no memory, but dense caches grow. Error: not enough for that, or numbers that are none
+  // (the layer is named); the caches are then where they were.
   void step(std::span<const Segment> batch, const LogitsVisitor& on_logits);
 
   // Until reset with an empty function, every step reports its attention.
@@ -63,6 +64,7 @@ class Decoder {
   void parallel_layer(int index);
   void attention(int index, const Input& input);
   void feed_forward(int index, const Input& input);
+  void check_numbers(int layer) const;
   void keep_wanted_rows();
   void logits(const LogitsVisitor& on_logits);
 

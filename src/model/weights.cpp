@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <set>
 #include <string>
 #include <string_view>
@@ -41,6 +43,12 @@ class Loader {
     const gguf::Tensor& t = take(name, shape);
     Vector result(static_cast<std::size_t>(t.n_elements()));
     kernels::dequantize_row(t.type, t.data.data(), result.data(), t.n_elements());
+    const auto is_finite = [](float x) { return std::isfinite(x); };
+    if (const auto bad = std::find_if_not(result.begin(), result.end(), is_finite);
+        bad != result.end()) {
+      throw Error(fmt::format("{}: tensor {}: want finite numbers, element {} is {}", file_.name(),
+                              name, bad - result.begin(), *bad));
+    }
     return result;
   }
   Vector optional_vector(const std::string& name, std::initializer_list<std::int64_t> shape) {

@@ -60,7 +60,7 @@ Token Sampler::pick(std::span<const float> logits, std::span<const Token> visibl
   const bool is_greedy = options_.temperature <= 0;
   const auto n_likeliest = static_cast<std::size_t>(is_greedy ? 1 : options_.top_k);  // 0: all
   collect(logits, visible, allowed, n_likeliest > 0 ? n_likeliest : logits.size());
-  if (candidates_.empty()) return 0;
+  if (candidates_.empty()) throw Error("logits: want numbers, found none to choose a token by");
   if (n_likeliest > 0) {
     sort_first(n_likeliest);
     candidates_.resize(n_sorted_);

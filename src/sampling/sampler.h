@@ -20,7 +20,8 @@ class Sampler {
   Sampler(const SamplingOptions& options, int vocabulary_size);
 
   // `visible`: the tokens that penalties look at; any order. `allowed`: bit (t % 64) of word (t /
-  // 64) for each token that may be chosen; empty: all. Not-a-number logits are never chosen.
+  // 64) for each token that may be chosen; empty: all. Not-a-number logits are never chosen. Error:
+  // there are no others.
   Token pick(std::span<const float> logits, std::span<const Token> visible,
              std::span<const std::uint64_t> allowed = {});
   bool needs_visible_tokens() const;

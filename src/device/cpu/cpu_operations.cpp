@@ -44,6 +44,7 @@ Rows CpuOperations::rows(int width) {
 
 void CpuOperations::begin(const Step& step) {
   step_ = step;
+  met_nonfinite_ = false;
   attention_cut_ = {};
   done(StepPart::kOutside);
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -43,6 +44,7 @@ class CpuOperations final : public Operations {
   void experts(const ExpertsLayer& layer, const Input& input, const Residual& residual) override;
   void logits(const Input& input, const Linear& output, float softcap,
               const RowVisitor& on_row) override;
+  bool met_nonfinite() const override { return met_nonfinite_; }
   void observe_attention(AttentionVisitor visitor) override { visitor_ = std::move(visitor); }
   void measure_times(StepTimes* times) override { times_ = times; }
 
@@ -106,6 +108,7 @@ class CpuOperations final : public Operations {
                        int thread);
   void prepare_inputs(std::span<kernels::Matmul> products);
   kernels::Matmul with_parts(kernels::Matmul product, std::int64_t n_columns, std::byte* inputs);
+  void note_numbers(const float* x, std::int64_t n) const;
   void prepare_part(const kernels::Matmul& product, int row, std::int64_t first,
                     std::int64_t last) const;
 
@@ -115,6 +118,7 @@ class CpuOperations final : public Operations {
   AttentionVisitor visitor_;
   StepTimes* times_ = nullptr;
   Step step_;
+  mutable std::atomic<bool> met_nonfinite_ = false;
   std::vector<Vector> rows_;  // by Rows::id: [max_tokens, width]
   std::vector<AttentionTask> attention_tasks_;
   AttentionCut attention_cut_;  // of attention_tasks_; empty: not made yet

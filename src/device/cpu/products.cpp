@@ -1,5 +1,6 @@
 // Products, cut into groups of rows, and the inputs they want.
 #include <algorithm>
+#include <bit>
 
 #include "device/cpu/group_tasks.h"
 
@@ -54,8 +55,10 @@ void CpuOperations::prepare_inputs(std::span<kernels::Matmul> products) {
   constexpr int kTogether = kernels::kInputGroup;  // tokens that share cache lines of inputs
   threads_.run((m.n_tokens + kTogether - 1) / kTogether, [&](int task, int) {
     const int end = std::min(m.n_tokens, (task + 1) * kTogether);
-    for (int t = task * kTogether; t < end; ++t)
+    for (int t = task * kTogether; t < end; ++t) {
+      note_numbers(m.x + t * m.x_stride, m.w.cols);
       kernels_.prepare(forms, m.x + t * m.x_stride, m.w.cols, 0, m.w.cols, t, m.n_tokens, inputs);
+    }
   });
   for (kernels::Matmul& product : products) product.inputs = inputs;
   done(StepPart::kInputs);
@@ -70,10 +73,20 @@ kernels::Matmul CpuOperations::with_parts(kernels::Matmul product, std::int64_t 
   return product;
 }
 
+// Infinities and what is no number have the largest magnitudes, read as integers.
+void CpuOperations::note_numbers(const float* x, std::int64_t n) const {
+  constexpr std::int32_t kInfinity = 0x7f800000;
+  std::int32_t largest = 0;
+  for (std::int64_t i = 0; i < n; ++i)
+    largest = std::max(largest, std::bit_cast<std::int32_t>(x[i]) & 0x7fffffff);
+  if (largest >= kInfinity) met_nonfinite_ = true;
+}
+
 // The columns [first, last) of a row of x.
 void CpuOperations::prepare_part(const kernels::Matmul& m, int row, std::int64_t first,
                                  std::int64_t last) const {
   if (m.inputs == nullptr) return;
+  note_numbers(m.x + row * m.x_stride + first, last - first);
   kernels_.prepare(kernels_.wanted_inputs(m.w), m.x + row * m.x_stride, m.w.cols, first, last, row,
                    m.n_tokens, m.inputs);
 }
