@@ -34,16 +34,21 @@ constexpr const char* kFooter = R"(Examples:
   runnel chat model.gguf --save talk.state                keep the dialogue,
   runnel chat model.gguf --resume talk.state --save talk.state     and go on with it
   printf 'Hello!\nAnd now in French.\n' | runnel chat model.gguf   a line a turn
+  runnel chat model.gguf --one-turn <question.txt         all of it is one turn
 
 Ctrl-C stops the answer, not the dialogue; between answers it leaves, as Ctrl-D and /quit do. /help
-lists the commands.)";
+lists the commands; without a terminal there are none (but see --commands), because piped text may be
+anybody's. A message of several lines stands between two lines of """.)";
 
 constexpr const char* kCommands =
     "/stats         position, what was forgotten, memory\n"
     "/system TEXT   begin anew with another system prompt\n"
     "/reset         begin anew with the same one\n"
     "/save FILE     write the dialogue's state; runnel chat --resume FILE goes on\n"
-    "/quit          leave (Ctrl-C and Ctrl-D as well)";
+    "/quit          leave (Ctrl-C and Ctrl-D as well)\n"
+    "\"\"\"            alone on a line: a message of several lines, up to the next such line\n"
+    "A message may begin with / after a space.";
+constexpr std::string_view kFence = "\"\"\"";
 
 class Chat final : public Command {
  public:
@@ -55,6 +60,8 @@ class Chat final : public Command {
   void fetch_default_model() const;
   std::unique_ptr<Dialogue> open_dialogue(const Model& model) const;
   void talk(Dialogue& dialogue, StopSignals& stop);
+  std::optional<std::string> message(const std::string& line, LineReader& reader,
+                                     const StopSignals& stop) const;
   // A command that fails says so, and the dialogue goes on. False: leave.
   bool obey(std::string_view line, Dialogue& dialogue);
   void obey(std::string_view command, std::string_view rest, Dialogue& dialogue);
@@ -74,6 +81,8 @@ class Chat final : public Command {
   std::string resume_path_;
   bool has_told_eviction_ = false;
   bool is_interactive_ = false;
+  bool has_commands_ = false;
+  bool is_one_turn_ = false;
 };
 
 Chat::Chat(CLI::App& program)
@@ -96,6 +105,10 @@ Chat::Chat(CLI::App& program)
                    "Longest answer; 0: until the model has finished")
       ->type_name("N")
       ->check(whole_within(0, std::int64_t{1} << 62));
+  CLI::Option* commands =
+      app_->add_flag("--commands", has_commands_, "Obey /commands without a terminal too");
+  app_->add_flag("--one-turn", is_one_turn_, "All of standard input is one turn, not each line")
+      ->excludes(commands);
   app_->add_option("--save", save_path_, "Write the dialogue's state here at the end")
       ->type_name("FILE");
   CLI::Option* resume =
@@ -148,19 +161,38 @@ std::unique_ptr<Dialogue> Chat::open_dialogue(const Model& model) const {
 void Chat::talk(Dialogue& dialogue, StopSignals& stop) {
   LineReader reader("> ", state_file("chat_history"));
   is_interactive_ = reader.is_interactive();
+  has_commands_ = !is_one_turn_ && (has_commands_ || is_interactive_);
   if (is_interactive_) {
     tell(dim(fmt::format("Written by {}.", dialogue.chat_template().name())));
     tell(dim("Ctrl-C stops an answer, Ctrl-D leaves, /help lists the commands."));
   }
   while (const std::optional<std::string> line = reader.next(stop)) {
-    if (line->find_first_not_of(" \t") == std::string::npos) continue;
-    if (line->front() != '/') {
-      answer(*line, dialogue, stop);
+    const std::optional<std::string> text = message(*line, reader, stop);
+    if (!text) break;
+    if (text->find_first_not_of(" \t\n") == std::string::npos) continue;
+    const bool is_command = has_commands_ && line->starts_with('/');
+    if (!is_command) {
+      answer(*text, dialogue, stop);
     } else if (!obey(*line, dialogue)) {
       break;
     }
     stop.forget_interrupt();
   }
+}
+
+// What the line begins: itself, or several lines. nullopt: a request to stop came before its end.
+std::optional<std::string> Chat::message(const std::string& line, LineReader& reader,
+                                         const StopSignals& stop) const {
+  const bool is_fenced = has_commands_ && line == kFence;
+  if (!is_fenced && !is_one_turn_) return line;
+  std::string text = is_fenced ? "" : line;
+  bool is_begun = !is_fenced;
+  while (const std::optional<std::string> next = reader.next(stop)) {
+    if (is_fenced && *next == kFence) return text;
+    text += (is_begun ? "\n" : "") + *next;
+    is_begun = true;
+  }
+  return stop.requested() ? std::nullopt : std::optional(text);
 }
 
 bool Chat::obey(std::string_view line, Dialogue& dialogue) {
@@ -171,7 +203,7 @@ bool Chat::obey(std::string_view line, Dialogue& dialogue) {
   try {
     obey(command, rest, dialogue);
   } catch (const Error& error) {
-    tell(fmt::format("runnel: {}", error.what()));
+    complain(error.what());
   }
   return true;
 }
@@ -192,8 +224,13 @@ void Chat::obey(std::string_view command, std::string_view rest, Dialogue& dialo
     tell(dim("A new dialogue."));
   } else if (command == "/save" && !rest.empty()) {
     save(dialogue, std::string(rest));
-  } else {
+  } else if (command == "/help" || command == "/system" || command == "/save") {
     tell(kCommands);
+  } else {
+    throw Error(fmt::format(
+        "{}: no such command, and nothing was sent; /help lists them, and a message may begin with "
+        "/ after a space",
+        command));
   }
 }
 

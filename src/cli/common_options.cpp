@@ -202,7 +202,7 @@ void SamplingArguments::add_to(CLI::App& app) {
         ->type_name("X")
         ->group("Sampling");
   };
-  add("--temperature", temperature_, defaults.temperature, "0: always the likeliest token")
+  add("--temperature,--temp", temperature_, defaults.temperature, "0: always the likeliest token")
       ->check(within(0, 100));
   add("--top-k", top_k_, defaults.top_k, "Only the K likeliest tokens; 0: all")
       ->type_name("K")
@@ -213,7 +213,7 @@ void SamplingArguments::add_to(CLI::App& app) {
   add("--min-p", min_p_, defaults.min_p,
       "Only tokens at least X times as likely as the best; 0: all")
       ->check(within(0, 1));
-  add("--repetition-penalty", repetition_penalty_, defaults.repetition_penalty,
+  add("--repetition-penalty,--repeat-penalty", repetition_penalty_, defaults.repetition_penalty,
       "Divides the score of tokens in view; 1: off")
       ->check(above(0, 100));
   add("--frequency-penalty", frequency_penalty_, defaults.frequency_penalty,

@@ -29,6 +29,7 @@ class ModelArguments {
  private:
   std::string given_;
   int threads_ = 0;
+  bool is_exact_ = false;
 };
 
 // --policy, --sinks, --window, --kv-type, --chunk, --softmax; with pinning also --pin and

@@ -10,6 +10,8 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/common_options.h"
@@ -20,6 +22,7 @@
 #include "cli/terminal.h"
 #include "cli/text_source.h"
 #include "cli/validators.h"
+#include "engine/internals.h"
 
 namespace runnel::cli {
 namespace {
@@ -34,8 +37,9 @@ constexpr const char* kFooter = R"(Examples:
   runnel generate model.gguf --resume s --save s           and go on with it another day
   runnel generate model.gguf -p "Hello" -n 3 --json        a line for each token, then a summary
 
-Ctrl-C ends cleanly after the current token. An end-of-text token does not end the stream: it shows as
-an empty line, and the text goes on (see --stop-at-eos).)";
+Ctrl-C ends cleanly after the current token; when -n asked for more, the exit code is 130. An
+end-of-text token does not end the stream: it shows as an empty line, and the text goes on (see
+--stop-at-eos). Control tokens written in the prompt (as <|im_start|>) are plain text without --special.)";
 
 // A line of JSON; bytes that are not UTF-8 become U+FFFD.
 std::string json_line(const Json& value) {
@@ -70,6 +74,7 @@ class Generate final : public Command {
   bool is_quiet_ = false;
   bool is_echo_ = false;
   bool stops_at_eos_ = false;
+  bool is_special_ = false;
 
   // One run, from the opened stream to the summary.
   class Run;
@@ -77,20 +82,28 @@ class Generate final : public Command {
 
 class Generate::Run {
  public:
-  Run(const Generate& options, Stream stream)
-      : options_(options), stream_(std::move(stream)), status_(!options.is_quiet_) {}
+  Run(const Generate& options, const Tokenizer* tokenizer, Stream stream)
+      : options_(options),
+        tokenizer_(tokenizer),
+        stream_(std::move(stream)),
+        status_(!options.is_quiet_) {}
 
   void ingest(TextSource& prompt);
   void generate();
   void finish();
+  // After an error, so that what was done is not lost with it. Says where it is.
+  void rescue();
 
  private:
+  std::vector<Token> encode(std::string_view text) const;
+  bool is_short() const { return options_.n_tokens_ > n_generated_; }  // fewer tokens than -n
   void emit(const Stream::Step& step);
   void save_if_due();
   void show_status(std::int64_t position, const char* doing);
   void print_summary();
 
   const Generate& options_;
+  const Tokenizer* tokenizer_;  // null where the file has no vocabulary
   Stream stream_;
   StopSignals stop_;
   Output output_;
@@ -102,6 +115,7 @@ class Generate::Run {
   std::int64_t n_generated_ = 0;
   double generate_seconds_ = 0;
   const char* stopped_by_ = "count";
+  std::string rest_of_text_;  // of a last character that was not finished; for JSON
 };
 
 Generate::Generate(CLI::App& program)
@@ -131,8 +145,9 @@ void Generate::add_prompt_options() {
           ->excludes(text);
   app_->add_option("TEXT", input_, "The same as -f; -: standard input, as it comes")
       ->type_name("FILE")
-      ->excludes(text)
       ->excludes(file);
+  app_->add_flag("--special", is_special_,
+                 "Control tokens written in the prompt (as <s>) become tokens");
 }
 
 void Generate::add_output_options() {
@@ -156,6 +171,12 @@ void Generate::add_output_options() {
 }
 
 void Generate::check_usage() const {
+  if (!input_.empty() && !prompt_.empty()) {
+    throw CLI::ValidationError(fmt::format(
+        "want one prompt, found two: -p gives the text itself, and '{}' behind the model "
+        "is a file to read it from",
+        input_));
+  }
   if (!input_.empty() && input_ != "-" && !std::filesystem::exists(input_)) {
     throw CLI::ValidationError(
         fmt::format("'{}' after the model: no such file; a text goes after -p", input_));
@@ -184,10 +205,37 @@ void Generate::run() {
   std::optional<TextSource> prompt = open_prompt();
   if (!save_path_.empty()) check_replaceable(save_path_);
   const Model model = model_.load();
-  Run run(*this, open_stream(model));
-  if (prompt) run.ingest(*prompt);
-  run.generate();
+  const Tokenizer* tokenizer = model.internals().tokenizer.get();
+  if (const int n_parts = model.internals().file.n_parts(); n_parts > 1 && !is_quiet_)
+    tell(dim(fmt::format("The model is split: part 1 of {} and the others beside it.", n_parts)));
+  Run run(*this, tokenizer, open_stream(model));
+  try {
+    if (prompt) run.ingest(*prompt);
+    run.generate();
+  } catch (const Error&) {
+    run.rescue();
+    throw;
+  }
   run.finish();
+}
+
+void Generate::Run::rescue() {
+  status_.close();
+  if (options_.save_path_.empty()) return;
+  try {
+    stream_.save(options_.save_path_);
+    tell(dim(fmt::format("The stream up to position {} is saved to {}", grouped(stream_.position()),
+                         options_.save_path_)));
+  } catch (const Error& error) {  // the first error is the one to report
+    complain(error.what());
+  }
+}
+
+std::vector<Token> Generate::Run::encode(std::string_view text) const {
+  if (tokenizer_ == nullptr) throw Error("the file has no vocabulary: want one to read text with");
+  const bool is_first = stream_.position() == stream_.options().start_position;
+  return tokenizer_->encode(
+      text, {.add_bos = is_first, .parse_special = options_.is_special_, .space_prefix = is_first});
 }
 
 void Generate::Run::ingest(TextSource& prompt) {
@@ -195,12 +243,13 @@ void Generate::Run::ingest(TextSource& prompt) {
   const bool shows_text =
       !options_.is_json_ &&
       (options_.is_echo_ || (output_.is_terminal() && !options_.prompt_.empty()));
+  if (tokenizer_ != nullptr) prompt.cut_for(*tokenizer_);
   while (!stop_.requested()) {
     const std::optional<std::string> piece = prompt.next(stop_);
     if (!piece) break;
     if (shows_text) output_.write(*piece);
     const std::int64_t start = stream_.position();
-    n_ingested_ += stream_.feed(*piece, [&](std::int64_t n) {
+    n_ingested_ += stream_.feed(encode(*piece), [&](std::int64_t n) {
       if (status_.is_due()) show_status(start + n, "reading");
       return !stop_.requested();
     });
@@ -247,8 +296,13 @@ void Generate::Run::emit(const Stream::Step& step) {
 void Generate::Run::save_if_due() {
   if (options_.save_every_ == 0 || stream_.position() - saved_position_ < options_.save_every_)
     return;
-  stream_.save(options_.save_path_);
   saved_position_ = stream_.position();
+  try {
+    stream_.save(options_.save_path_);
+  } catch (const Error& error) {  // a disk may be full for a moment: the old file is whole
+    complain(
+        fmt::format("{}; trying again {} tokens on", error.what(), grouped(options_.save_every_)));
+  }
 }
 
 void Generate::Run::show_status(std::int64_t position, const char* doing) {
@@ -262,11 +316,17 @@ void Generate::Run::finish() {
   status_.close();
   if (!options_.save_path_.empty()) {
     stream_.save(options_.save_path_);
-  } else if (!options_.is_json_) {
+  } else if (options_.is_json_) {
+    rest_of_text_ = stream_.flush_text();
+  } else {
     output_.write(stream_.flush_text());
   }
   if (output_.is_terminal() && !output_.ends_line()) output_.write("\n");
   print_summary();
+  if (stop_.requested() && is_short()) {
+    throw Stopped(stop_, fmt::format("{} of {} tokens were written", grouped(n_generated_),
+                                     grouped(options_.n_tokens_)));
+  }
 }
 
 void Generate::Run::print_summary() {
@@ -281,6 +341,7 @@ void Generate::Run::print_summary() {
     summary["tokens_per_second"] = n_generated_ > 0 ? generated / generate_seconds_ : 0.0;
     summary["peak_resident_bytes"] = peak_resident_bytes();
     summary["stopped_by"] = stopped_by_;
+    if (!rest_of_text_.empty()) summary["rest_of_text"] = rest_of_text_;
     output_.write(json_line({{"summary", summary}}));
     return;
   }
@@ -296,7 +357,9 @@ void Generate::Run::print_summary() {
   }
   text += stream_report(stream_, stream_.position());
   if (!options_.save_path_.empty()) text += " · saved to " + options_.save_path_;
-  tell(dim(text));
+  // What goes into a file is not on the screen; a pipe or a terminal may show both.
+  const bool shares_line = !output_.ends_line() && !output_.is_file();
+  tell((shares_line ? "\n" : "") + dim(text));
 }
 
 }  // namespace

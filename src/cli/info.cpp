@@ -68,17 +68,28 @@ std::string dump(const Json& json, int indent = -1) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
+// At most kShownText bytes, in whole characters.
+std::string_view shortened(std::string_view text) {
+  if (text.size() <= kShownText) return text;
+  std::size_t end = kShownText;
+  while ((static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end);
+}
+
 std::string value_text(const Json& value) {
   if (value.is_object()) {
     return fmt::format("{} elements: {}...", grouped(value["length"].get<std::int64_t>()),
-                       dump(value["first"]).substr(0, kShownText));
+                       one_line(shortened(dump(value["first"]))));
   }
   if (!value.is_string()) return dump(value);
   const std::string text = dump(value);  // escapes newlines
-  if (text.size() <= kShownText + 2) return text.substr(1, text.size() - 2);
-  std::size_t end = kShownText;
-  while ((static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-  return text.substr(1, end - 1) + "...";
+  const std::string_view inside = std::string_view(text).substr(1, text.size() - 2);
+  const std::string_view shown = shortened(inside);
+  return one_line(shown) + (shown.size() < inside.size() ? "..." : "");
+}
+
+std::string type_text(const gguf::UnreadableTensor& tensor) {
+  return fmt::format("{} ({})", known_tensor_type_name(tensor.type_number), tensor.type_number);
 }
 
 struct TypeTotal {
@@ -185,7 +196,7 @@ std::variant<Memory, std::string> Info::memory() const {
 std::string metadata_text(const gguf::File& file) {
   std::string text = bold("Metadata") + "\n";
   for (const auto& [key, value] : file.metadata()) {
-    text += fmt::format("  {:<42} {}\n", key, value_text(value_json(value)));
+    text += fmt::format("  {:<42} {}\n", one_line(key), value_text(value_json(value)));
   }
   return text;
 }
@@ -196,14 +207,24 @@ std::string tensors_text(const gguf::File& file, bool shows_each) {
     text += fmt::format("  {:<6} {:>5} tensors {:>16} weights {:>12}\n", type, total.n_tensors,
                         grouped(total.n_weights), bytes_text(total.bytes));
   }
-  if (file.tensors().empty()) text += "  none: a vocabulary only\n";
+  std::map<std::string, std::int64_t> unreadable;
+  for (const gguf::UnreadableTensor& tensor : file.unreadable_tensors())
+    ++unreadable[type_text(tensor)];
+  for (const auto& [type, n_tensors] : unreadable)
+    text += fmt::format("  {:<6} {:>5} tensors, a type that is not supported\n", type, n_tensors);
+  if (file.tensors().empty() && unreadable.empty()) text += "  none: a vocabulary only\n";
   if (!shows_each) return text;
   text += "\n";
   for (const gguf::Tensor& tensor : file.tensors()) {
     const auto n_dims = static_cast<std::size_t>(tensor.n_dims);
-    text += fmt::format("  {:<42} {:<6} {:<16} {:>12}\n", tensor.name, traits(tensor.type).name,
-                        gguf::shape_text({tensor.shape.data(), n_dims}),
+    text += fmt::format("  {:<42} {:<6} {:<16} {:>12}\n", one_line(tensor.name),
+                        traits(tensor.type).name, gguf::shape_text({tensor.shape.data(), n_dims}),
                         bytes_text(tensor.data.size()));
+  }
+  for (const gguf::UnreadableTensor& tensor : file.unreadable_tensors()) {
+    const auto n_dims = static_cast<std::size_t>(tensor.n_dims);
+    text += fmt::format("  {:<42} {:<6} {:<16}\n", one_line(tensor.name), type_text(tensor),
+                        gguf::shape_text({tensor.shape.data(), n_dims}));
   }
   return text;
 }
@@ -229,13 +250,16 @@ std::string memory_text(const Memory& memory) {
 }
 
 std::string Info::text(const gguf::File& file) const {
-  std::string text = fmt::format("{}: GGUF version {}, {}\n\n", file.name(), file.version(),
-                                 bytes_text(file.size_bytes()));
+  const std::string parts =
+      file.n_parts() > 1 ? fmt::format(", in {} parts", file.n_parts()) : std::string();
+  std::string text = fmt::format("{}: GGUF version {}, {}{}\n\n", file.name(), file.version(),
+                                 bytes_text(file.size_bytes()), parts);
   text += metadata_text(file) + tensors_text(file, shows_tensors_);
-  text += fmt::format("\n{}\n  {}\n", bold("Chat"), chat_text(model_.path()));
+  text += fmt::format("\n{}\n  {}\n", bold("Chat"), without_controls(chat_text(model_.path())));
   const auto found = memory();
   if (const Memory* memory = std::get_if<Memory>(&found)) return text + memory_text(*memory);
-  return text + fmt::format("\nMemory: not known: {}\n", std::get<std::string>(found));
+  return text +
+         fmt::format("\nMemory: not known: {}\n", without_controls(std::get<std::string>(found)));
 }
 
 Json memory_json(const Memory& memory) {
@@ -273,6 +297,14 @@ Json Info::json(const gguf::File& file) const {
          {"type", std::string(traits(tensor.type).name)},
          {"shape", std::vector(tensor.shape.begin(), tensor.shape.begin() + n_dims)},
          {"bytes", tensor.data.size()}});
+  }
+  for (const gguf::UnreadableTensor& tensor : file.unreadable_tensors()) {
+    const auto n_dims = static_cast<std::size_t>(tensor.n_dims);
+    json["unreadable_tensors"].push_back(
+        {{"name", std::string(tensor.name)},
+         {"type", std::string(known_tensor_type_name(tensor.type_number))},
+         {"type_number", tensor.type_number},
+         {"shape", std::vector(tensor.shape.begin(), tensor.shape.begin() + n_dims)}});
   }
   json["chat"] = chat_text(model_.path());
   const auto found = memory();

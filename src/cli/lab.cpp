@@ -87,7 +87,7 @@ eval::Progress LabProgress::callback(std::string label) {
 
 void LabProgress::finish() {
   status_.close();
-  if (stop_.requested()) fmt::print(stderr, "runnel: stopped; this is what was done so far\n");
+  stop_.tell_unfinished();
 }
 
 std::vector<std::int64_t> number_list(const std::string& text, const std::string& option,

@@ -90,7 +90,7 @@ class LineReader::Editor {
       char byte = 0;
       if (!self(edit)->stop_->wait_to_read(STDIN_FILENO)) return -1;
       const ssize_t n = ::read(STDIN_FILENO, &byte, 1);
-      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
       if (n <= 0) return static_cast<int>(n);
       const std::size_t used = std::mbrtowc(character, &byte, 1, &state);
       if (used == kHalfCharacter) continue;
@@ -130,7 +130,7 @@ std::optional<std::string> LineReader::next(const StopSignals& stop) {
     if (!stop.wait_to_read(STDIN_FILENO)) return std::nullopt;
     char block[1 << 16];
     const ssize_t n = ::read(STDIN_FILENO, block, sizeof block);
-    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (n > 0) {
       read_.append(block, static_cast<std::size_t>(n));
     } else if (read_.empty()) {

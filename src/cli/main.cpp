@@ -8,14 +8,17 @@
 #include <exception>
 #include <iostream>
 #include <memory>
+#include <new>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "cli/commands.h"
 #include "cli/files.h"
+#include "cli/habits.h"
 #include "cli/help_format.h"
 #include "cli/signals.h"
+#include "cli/terminal.h"
 
 namespace {
 
@@ -39,7 +42,13 @@ Environment:
 std::string usage_message(const CLI::App* app, const CLI::Error& error) {
   const std::vector<CLI::App*> chosen = app->get_subcommands();
   const std::string name = chosen.empty() ? "runnel" : "runnel " + chosen.front()->get_name();
-  return fmt::format("runnel: {}\nTry '{} --help'.\n", error.what(), name);
+  const CLI::App& asked = chosen.empty() ? *app : *chosen.front();
+  std::string hints;
+  for (const std::string& unknown : app->remaining(true)) {
+    const std::string hint = runnel::cli::hint_for(unknown, asked);
+    if (!hint.empty()) hints += fmt::format("{}: {}\n", unknown, hint);
+  }
+  return fmt::format("runnel: {}\n{}Try '{} --help'.\n", error.what(), hints, name);
 }
 
 void run_chosen(const std::vector<std::unique_ptr<runnel::cli::Command>>& commands) {
@@ -83,9 +92,11 @@ int run(int argc, char** argv) {
   commands.push_back(cli::add_latency(program));
   commands.push_back(cli::add_report(program));
   try {
+    const std::string foreign = cli::foreign_option({argv + 1, argv + argc});
+    if (!foreign.empty()) throw CLI::ValidationError(foreign);
     program.parse(argc, argv);
     run_chosen(commands);
-    return 0;
+    return cli::unfinished_exit_code();
   } catch (const CLI::ParseError& error) {
     return answer_parsing(program, error);
   }
@@ -100,10 +111,13 @@ int main(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const runnel::cli::Stopped& stopped) {
-    fmt::print(stderr, "runnel: {}\n", stopped.what());
+    runnel::cli::complain(stopped.what());
     return stopped.exit_code();
+  } catch (const std::bad_alloc&) {
+    runnel::cli::complain("not enough memory");
+    return 1;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "runnel: {}\n", error.what());
+    runnel::cli::complain(error.what());
     return 1;
   }
 }

@@ -77,6 +77,11 @@ struct Perplexity {
   }
   double mean_nll() const { return nll_sum / static_cast<double>(n_predicted); }
   double value() const { return std::exp(mean_nll()); }
+  // Error: a token of the text is impossible under the model.
+  void check() const {
+    if (!std::isfinite(mean_nll()))
+      throw Error("perplexity: not a finite number: the model gives a token no probability at all");
+  }
 };
 
 class Ppl final : public Command {
@@ -169,6 +174,7 @@ void Ppl::run() {
     throw Error(fmt::format("{}: want at least two tokens to predict one",
                             tokens_path_.empty() ? text_paths_.front() : tokens_path_));
   }
+  perplexity.check();
   if (nll) nll->commit();
   report(stream, perplexity, watch.seconds());
 }
@@ -235,7 +241,7 @@ Perplexity Ppl::measure(Stream& stream, TokenSource& source, std::optional<NllFi
                     share > 0 ? seconds_text(seconds * (1 - share) / share) : std::string("?")));
   }
   status.close();
-  if (stop.requested()) fmt::print(stderr, "runnel: stopped; this is what was done so far\n");
+  stop.tell_unfinished();
   return perplexity;
 }
 

@@ -1,10 +1,12 @@
 #include "cli/signals.h"
 
+#include <fmt/format.h>
 #include <poll.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 
 namespace runnel::cli {
@@ -16,6 +18,7 @@ constexpr int kStopSignals[] = {SIGINT, SIGTERM, SIGHUP};
 volatile std::sig_atomic_t has_interrupt = 0;
 volatile std::sig_atomic_t has_end = 0;  // the signal's number
 std::atomic<const char*> last_words = nullptr;
+int left_exit_code = 0;
 static_assert(std::atomic<const char*>::is_always_lock_free);
 
 // The second signal stays blocked until this returns, and then ends the process.
@@ -66,6 +69,14 @@ int StopSignals::exit_code() const {
   if (!requested()) return 0;
   return 128 + (has_end != 0 ? has_end : has_interrupt);
 }
+
+void StopSignals::tell_unfinished() const {
+  if (!requested()) return;
+  fmt::print(stderr, "runnel: stopped; this is what was done so far\n");
+  left_exit_code = exit_code();
+}
+
+int unfinished_exit_code() { return left_exit_code; }
 
 void StopSignals::forget_interrupt() { has_interrupt = 0; }
 

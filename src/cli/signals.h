@@ -19,16 +19,22 @@ class StopSignals {
   StopSignals& operator=(const StopSignals&) = delete;
   ~StopSignals();
 
-  bool requested() const;           // either
-  bool end_requested() const;       // SIGTERM or SIGHUP
-  void forget_interrupt();          // ready for the next one; a request to end stays
-  int exit_code() const;            // 128 and the signal's number, as shells count; 0: none came
+  bool requested() const;      // either
+  bool end_requested() const;  // SIGTERM or SIGHUP
+  void forget_interrupt();     // ready for the next one; a request to end stays
+  int exit_code() const;       // 128 and the signal's number, as shells count; 0: none came
+  // After a request: says on standard error that what follows is what was done so far, and leaves
+  // exit_code() as that of the program (see unfinished_exit_code).
+  void tell_unfinished() const;
   bool wait_to_read(int fd) const;  // true: a read will not block; false: a request came first
 
   // What the second signal writes to standard error before it ends the process: it puts the
   // terminal right. Borrowed; nullptr: nothing.
   static void set_last_words(const char* text);
 };
+
+// Of a program whose work ended without an error: 0, or what tell_unfinished() left.
+int unfinished_exit_code();
 
 // Work that was not finished because a signal asked to stop: the program's exit code says so.
 class Stopped : public Error {

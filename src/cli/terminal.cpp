@@ -5,9 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 
+#include "cli/files.h"
 #include "cli/signals.h"
 
 namespace runnel::cli {
@@ -33,14 +33,11 @@ bool wants_colour() {
 }
 
 std::string styled(const char* code, std::string_view text) {
-  if (!wants_colour()) return std::string(text);
-  return fmt::format("\x1b[{}m{}\x1b[0m", code, text);
+  const std::string safe = without_controls(text);
+  return wants_colour() ? fmt::format("\x1b[{}m{}\x1b[0m", code, safe) : safe;
 }
 
-void put(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stderr);
-  std::fflush(stderr);
-}
+void put(std::string_view text) { write_all(STDERR_FILENO, text); }
 
 // The first `columns` characters of UTF-8 text.
 std::string_view clipped(std::string_view text, int columns) {
@@ -64,6 +61,7 @@ bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
 std::string dim(std::string_view text) { return styled("2", text); }
 std::string bold(std::string_view text) { return styled("1", text); }
 void tell(std::string_view line) { put(fmt::format("{}\n", line)); }
+void complain(std::string_view what) { tell(fmt::format("runnel: {}", without_controls(what))); }
 
 StatusLine::StatusLine(bool is_wanted) {
   if (!is_wanted || !has_controls()) return;

@@ -11,13 +11,15 @@ namespace runnel::cli {
 bool stderr_is_terminal();
 
 // Text for standard error, dim or bold when it is a terminal that wants colours (NO_COLOR,
-// TERM=dumb do not).
+// TERM=dumb do not). Controls in the text itself show as U+FFFD.
 std::string dim(std::string_view text);
 std::string bold(std::string_view text);
 
 // A line on standard error. That a terminal has gone must not end the work, so failures are passed
 // over.
 void tell(std::string_view line);
+// "runnel: ..." there; `what` may repeat words of a file.
+void complain(std::string_view what);
 
 // One line on standard error that is repainted in place; nothing at all when that is not a
 // terminal. When the text on standard output goes to a terminal as well, the line lies on the

@@ -43,7 +43,9 @@ std::optional<std::string> TextSource::next(const StopSignals& stop) {
   while (fd_ >= 0) {
     char block[kReadBytes];
     const ssize_t got = stop.wait_to_read(fd_) ? ::read(fd_, block, sizeof block) : 0;
-    if (got < 0 && errno != EINTR) {
+    const bool is_to_try_again = got < 0 && (errno == EINTR || errno == EAGAIN);
+    if (is_to_try_again) continue;
+    if (got < 0) {
       throw Error(fmt::format("{}: cannot read: {}", name_, std::strerror(errno)));
     }
     if (got > 0) {

@@ -19,6 +19,9 @@ class TextSource {
   TextSource& operator=(TextSource&&) = delete;
   ~TextSource();
 
+  // Cuts where the tokenizer, which must outlive the source, says that no token changes.
+  void cut_for(const Tokenizer& tokenizer) { splitter_.cut_for(tokenizer); }
+
   // The next piece, as soon as one is complete; nullopt at the end. A request to stop ends the text
   // while it is waited for. Error: cannot read.
   std::optional<std::string> next(const StopSignals& stop);

@@ -7,17 +7,28 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <system_error>
+#include <utility>
 
 #include "cli/files.h"
 #include "gguf/file.h"
 #include "runnel/error.h"
 
 namespace runnel::cli {
+namespace {
+
+// Writing out a list or an object would call itself for each level, and files nest as they like.
+std::string shown(const nlohmann::json& value) {
+  if (value.is_structured()) return value.is_array() ? "a list" : "an object";
+  return value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace).substr(0, 40);
+}
+
+}  // namespace
 
 TokenSource TokenSource::from_text(const std::string& model_path, const std::string& text_path) {
   TokenSource source;
   source.tokenizer_ = Tokenizer::from(gguf::File::open(model_path));
   source.text_.emplace(TextSource::from_file(text_path));
+  source.text_->cut_for(*source.tokenizer_);
   std::error_code unknown;
   const auto bytes = std::filesystem::file_size(text_path, unknown);
   source.total_ = unknown ? 0.0 : static_cast<double>(bytes);
@@ -27,7 +38,10 @@ TokenSource TokenSource::from_text(const std::string& model_path, const std::str
 TokenSource TokenSource::from_json(const std::string& path) {
   const std::string text = read_file(path);
   nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-  if (json.is_object() && json.contains("tokens")) json = nlohmann::json(json["tokens"]);
+  if (json.is_object() && json.contains("tokens")) {
+    nlohmann::json tokens = std::move(json["tokens"]);
+    json = std::move(tokens);
+  }
   if (!json.is_array()) {
     throw Error(path +
                 ": want a JSON list of token ids, or an object with such a list as \"tokens\"");
@@ -37,7 +51,7 @@ TokenSource TokenSource::from_json(const std::string& path) {
   for (const nlohmann::json& id : json) {
     if (!id.is_number_integer() || id < 0 || id > std::numeric_limits<Token>::max()) {
       throw Error(fmt::format("{}: entry {}: want a token id, found {}", path, source.block_.size(),
-                              id.dump().substr(0, 40)));
+                              shown(id)));
     }
     source.block_.push_back(id.get<Token>());
   }

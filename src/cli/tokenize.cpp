@@ -72,6 +72,7 @@ void Tokenize::run() {
   const StopSignals stop;
   const auto tokenizer = Tokenizer::from(gguf::File::open(model_.path()));
   TextSource source = TextSource::from_file(text_);
+  source.cut_for(*tokenizer);
   Output output;
   EncodeOptions options{.add_bos = !no_bos_, .parse_special = special_, .space_prefix = true};
   std::optional<std::string> piece = source.next(stop);
@@ -81,6 +82,7 @@ void Tokenize::run() {
     piece = source.next(stop);
   } while (piece && !output.is_closed() && !stop.requested());
   if (!pieces_) output.write("\n");
+  if (stop.requested()) throw Stopped(stop, "the rest of the text was not read");
 }
 
 std::string Tokenize::lines_of(const Tokenizer& tokenizer, const std::vector<Token>& tokens) {

@@ -3,7 +3,7 @@
 source tests/cli/support.sh
 export XDG_STATE_HOME=$WORK/state
 
-chat() { "$RUNNEL" chat "$MODEL" "$@"; }
+chat() { "$RUNNEL" chat "$MODEL" --commands "$@"; }
 
 # The bundled model has no template of its own: the error lists the names.
 expect_exit 1 chat
@@ -77,3 +77,28 @@ for command in /reset "/system Be brief. Say little, and be honest."; do
     expect_same "$(sed 's/ · memory.*//' "$WORK/err")" "$(sed 's/ · memory.*//' "$WORK/stats")"
   done
 done
+
+# Without a terminal a line is a turn, whatever it begins with: the text may be anybody's.
+plain() { "$RUNNEL" chat "$MODEL" --chat-template zephyr -n 3 --temperature 0 "$@"; }
+position_of() { "$RUNNEL" generate "$MODEL" --resume "$1" -n 0 --json | jq .summary.position; }
+echo precious >"$WORK/victim"
+printf 'Hi.\n/save %s\n/quit\n' "$WORK/victim" >"$WORK/turns"
+plain --save "$WORK/three" <"$WORK/turns" >/dev/null 2>&1
+{ cat "$WORK/turns"; echo "/etc/hosts: permission denied. Why?"; } | plain --save "$WORK/four" >/dev/null 2>&1
+expect_same "$(cat "$WORK/victim")" precious
+[[ $(position_of "$WORK/four") -gt $(($(position_of "$WORK/three") + 10)) ]] || fail "a line with / was not sent"
+
+# A command that is none is named, and not sent.
+printf '/usr/bin/x fails\n/stats\n' | chat --chat-template zephyr -n 3 2>"$WORK/err" >"$WORK/out"
+expect_text "$WORK/err" "^runnel: /usr/bin/x: no such command.*after a space"
+[[ ! -s $WORK/out ]] || fail "an unknown command was sent"
+printf ' /usr/bin/x fails\n' | chat --chat-template zephyr -n 3 2>/dev/null | grep -q . || fail "nothing was sent"
+
+# Several lines are one turn: between two fences, or with --one-turn.
+printf '"""\nOne.\n/two\n\nThree.\n"""\n' | chat --chat-template zephyr -n 3 --temperature 0 --save "$WORK/fenced" >"$WORK/out" 2>/dev/null
+printf 'One.\n/two\n\nThree.\n' | plain --one-turn --save "$WORK/one" 2>/dev/null | cmp - "$WORK/out" ||
+  fail "--one-turn and a fenced message differ"
+expect_same "$(position_of "$WORK/one")" "$(position_of "$WORK/fenced")"
+printf 'One.\n/two\n\nThree.\n' | plain --save "$WORK/lines" >/dev/null 2>&1
+[[ $(position_of "$WORK/lines") -gt $(position_of "$WORK/one") ]] || fail "a line is not a turn of its own"
+expect_exit 2 plain --one-turn --commands

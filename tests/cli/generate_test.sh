@@ -76,3 +76,69 @@ expect_same "${PIPESTATUS[0]}" 0
 set -o pipefail
 expect_same "$(wc -c <"$WORK/out")" 100
 [[ ! -s $WORK/err ]] || fail "a closed pipe was mentioned: $(cat "$WORK/err")"
+
+# A count that a signal cut short shows in the exit code; the state is saved all the same.
+rm -f "$WORK/endless"
+"$RUNNEL" generate "$MODEL" -p "It was" -n 100000000 --save "$WORK/short" >"$WORK/endless" 2>"$WORK/err" &
+writer=$!
+until [[ -s $WORK/endless ]]; do sleep 0.05; done
+kill -TERM "$writer"
+found=0
+wait "$writer" || found=$?
+expect_same "$found" 143
+expect_text "$WORK/err" "of 100,000,000 tokens were written"
+expect_exit 0 generate --resume "$WORK/short" -n 3
+
+# An output that fails ends the run, not what it has made; a failed save on the way ends nothing.
+found=0
+"$RUNNEL" generate "$MODEL" -p Once -n 50 --save "$WORK/full" >/dev/full 2>"$WORK/err" || found=$?
+expect_same "$found" 1
+expect_text "$WORK/err" "saved to $WORK/full"
+expect_exit 0 generate --resume "$WORK/full" -n 3
+mkdir "$WORK/gone"
+(ulimit -f 16 && exec "$RUNNEL" generate "$MODEL" -p Once -n 30 --quiet --save "$WORK/gone/s" --save-every 10) \
+  >"$WORK/out" 2>"$WORK/err" && fail "a state that was not saved, and exit code 0"
+expect_text "$WORK/err" "trying again 10 tokens on"
+expect_same "$(ls "$WORK/gone" | wc -l)" 0
+# Temporary files of killed writers go with the next save, others' stay.
+touch -d '5 minutes ago' "$WORK/gone/s.123-0.tmp" "$WORK/gone/s.mine.tmp" "$WORK/gone/t.123-0.tmp"
+expect_exit 0 generate -p Once -n 1 --quiet --save "$WORK/gone/s"
+expect_same "$(ls "$WORK/gone" | tr '\n' ' ')" "s s.mine.tmp t.123-0.tmp "
+
+# Control tokens in a prompt are text, unless asked for.
+expect_same "$(generate -p "<s>a" -n 0 --json | jq .summary.position)" \
+  "$("$RUNNEL" tokenize "$MODEL" <<<"" >/dev/null; printf '<s>a' | "$RUNNEL" tokenize "$MODEL" | wc -w)"
+expect_same "$(generate --special -p "<s>a" -n 0 --json | jq .summary.position)" \
+  "$(printf '<s>a' | "$RUNNEL" tokenize "$MODEL" --special | wc -w)"
+
+# Two prompts: said what each is.
+printf x >"$WORK/text"
+expect_exit 2 generate -p a "$WORK/text"
+expect_text "$WORK/err" "-p gives the text itself, and .* is a file"
+
+# The summary begins a line of its own when both go to one place.
+generate -p "It was" -n 5 2>&1 | tail -n 1 | grep -q '^read ' || fail "the summary stands behind the text"
+
+# Half a character at the end is in the JSON as it is in the text.
+for seed in $(seq 30); do
+  generate -p "é" -n 1 --temperature 30 --top-k 0 --top-p 1 --min-p 0 --seed "$seed" --quiet >"$WORK/out"
+  iconv -f utf8 -t utf8 "$WORK/out" >/dev/null 2>&1 && continue
+  generate -p "é" -n 1 --temperature 30 --top-k 0 --top-p 1 --min-p 0 --seed "$seed" --json >"$WORK/json"
+  rest=$(tail -1 "$WORK/json" | jq -r '.summary.rest_of_text // ""')
+  text=$(head -1 "$WORK/json" | jq -r .text)
+  [[ -n $rest || $text == *$'\ufffd'* ]] || fail "seed $seed: bytes that JSON does not have"
+done
+
+# An output that does not block takes all of it.
+head -c 300000 /dev/zero | tr '\0' a >"$WORK/letters"
+"$RUNNEL" tokenize "$MODEL" "$WORK/letters" >"$WORK/ids"
+cat >"$WORK/nonblocking.pl" <<'P'
+use Fcntl; use POSIX;
+pipe(my $r, my $w); fcntl($w, F_SETFL, fcntl($w, F_GETFL, 0) | O_NONBLOCK);
+my $child = fork();
+if ($child == 0) { close $r; dup2(fileno($w), 1); exec @ARGV; }
+close $w; sleep 1; my $n = 0;
+while (sysread($r, my $block, 65536)) { $n += length $block; }
+waitpid($child, 0); print "$n $?\n";
+P
+expect_same "$(perl "$WORK/nonblocking.pl" "$RUNNEL" tokenize "$MODEL" "$WORK/letters")" "$(wc -c <"$WORK/ids") 0"

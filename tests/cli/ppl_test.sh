@@ -43,3 +43,29 @@ if [[ -e $reference && -e ../shared/models/novella-7m-f32.gguf ]]; then
 else
   echo "reference data not beside the checkout: not compared"
 fi
+
+# Lists that nest without end are named, not followed.
+head -c 200000 /dev/zero | tr '\0' '[' >"$WORK/deep.json"
+head -c 200000 /dev/zero | tr '\0' ']' >>"$WORK/deep.json"
+expect_exit 1 "$RUNNEL" ppl "$MODEL" --tokens "$WORK/deep.json"
+expect_text "$WORK/err" "entry 0: want a token id, found a list"
+{ printf '{"tokens": '; cat "$WORK/deep.json"; printf '}'; } >"$WORK/deeper.json"
+expect_exit 1 "$RUNNEL" ppl "$MODEL" --tokens "$WORK/deeper.json"
+expect_text "$WORK/err" "entry 0: want a token id, found a list"
+
+# Numbers that are none are no result.
+perl -0777 -pe 's/(layer_norm_rms_epsilon\x06\0\0\0).{4}/$1\0\0\xc0\x7f/s' "$MODEL" >"$WORK/nan.gguf"
+for arguments in "" --json "--nll $WORK/nll"; do
+  expect_exit 1 "$RUNNEL" ppl "$WORK/nan.gguf" LICENSE --limit 50 $arguments
+  expect_text "$WORK/err" "layer_norm_rms_epsilon: want a finite number, found nan"
+  [[ ! -s $WORK/out ]] || fail "a result of numbers that are none"
+done
+
+# A stopped measurement shows what it has, and says so in its exit code.
+"$RUNNEL" ppl "$MODEL" docs/experiments.md --policy recompute --window 200 >"$WORK/out" 2>"$WORK/err" &
+sleep 2
+kill -INT $! || true
+found=0
+wait $! || found=$?
+[[ $found -eq 130 || $found -eq 143 ]] || fail "stopped: exit code $found"
+expect_text "$WORK/err" "stopped"

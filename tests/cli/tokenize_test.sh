@@ -39,3 +39,17 @@ expect_exit 1 "$RUNNEL" detokenize "$MODEL" 4096
 expect_text "$WORK/err" "4096.*0 to 4095"
 expect_exit 1 "$RUNNEL" detokenize "$MODEL" 12 word
 expect_text "$WORK/err" "word"
+
+# Stopped in the middle of a text, it does not say that it is done.
+mkfifo "$WORK/slow"
+"$RUNNEL" tokenize "$MODEL" "$WORK/slow" >"$WORK/ids" 2>"$WORK/err" &
+tokenizer=$!
+exec 9>"$WORK/slow"
+for i in $(seq 2000); do echo "line $i of the log: all is well"; done >&9
+sleep 1
+kill -TERM "$tokenizer"
+found=0
+wait "$tokenizer" || found=$?
+exec 9>&-
+expect_same "$found" 143
+expect_text "$WORK/err" "the rest of the text was not read"

@@ -71,6 +71,27 @@ expect_exit 2 "$RUNNEL" generate "$MODEL" --save-every 10
 expect_exit 2 "$RUNNEL" generate "$MODEL" --resume "$WORK/s" --window 60
 expect_exit 2 "$RUNNEL" ppl "$MODEL"
 
+# Words of other programs: what is clear is done, for the rest the right word is named.
+"$RUNNEL" generate -m "$MODEL" -t 1 --temp 0 --repeat-penalty 1.1 -p Once -n 3 --quiet >"$WORK/theirs"
+"$RUNNEL" generate "$MODEL" --threads 1 --temperature 0 --repetition-penalty 1.1 -p Once -n 3 --quiet >"$WORK/ours"
+cmp "$WORK/theirs" "$WORK/ours"
+while read -r option meaning; do
+  expect_exit 2 "$RUNNEL" generate "$MODEL" $option 99
+  expect_text "$WORK/err" "$meaning"
+  [[ ! -s $WORK/out ]] || fail "$option: text on standard output"
+done <<'END'
+-c did you mean --window N
+--ctx-size did you mean --window N
+-ngl -ngl: there is nothing to move
+--n-gpu-layers there is nothing to move
+--n-predict did you mean -n N
+--temprature did you mean --temperature
+--top_k did you mean --top-k
+-cnv runnel chat
+-fa leave it out
+--keep did you mean --sinks N
+END
+
 # Failure: 1, with the thing named, and nothing on standard output.
 for command in generate chat tokenize detokenize info bench; do
   expect_exit 1 "$RUNNEL" "$command" "$WORK/absent.gguf"
