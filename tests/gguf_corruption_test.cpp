@@ -215,7 +215,7 @@ TEST(GgufCorruption, AWrongTensorTableIsNamed) {
       {shaped({1ll << 32, 1ll << 31}), "tensor w: shape[1]: 2147483648 makes more elements"},
       {shaped({kMost, 2}), "tensor w: shape[1]: 2 makes more elements than 64 bits count"},
       {shaped({kMost}), "tensor w: data: want 9223372036854775807 F32 blocks of 4 bytes"},
-      {of_type(16, 256), "tensor w: type IQ2_XXS (16) is not supported; supported: F32, F16, "},
+      {of_type(15, 256), "tensor w: type Q8_K (15) is not supported; supported: F32, F16, "},
       {of_type(4, 32), "tensor w: type Q4_2 (removed) (4) is not supported"},
       {of_type(1000, 32), "tensor w: type unknown (1000) is not supported"},
       {of_type(8, 33), "tensor w: shape[0]: type Q8_0 wants rows of a multiple of 32 elements"},
@@ -331,7 +331,7 @@ TEST_F(CorruptedModel, EveryTensorFieldIsNamed) {
     expect_fault(n_dims, std::uint32_t{9}, where + "n_dims: want 1 to 4, found 9");
     expect_fault(shape, std::int64_t{0}, where + "shape[0]: want 1 or more, found 0");
     expect_fault(shape, std::int64_t{1} << 40, where + "data: want");
-    expect_fault(type, std::uint32_t{20}, where + "type IQ4_NL (20) is not supported");
+    expect_fault(type, std::uint32_t{24}, where + "type I8 (24) is not supported");
     expect_fault(type + 4, std::uint64_t{1}, where + "offset: want a multiple of 32, found 1");
     expect_fault(type + 4, kHuge, where + "data: want");
   }

@@ -93,7 +93,8 @@ TEST(StorageType, Mxfp4IsForExperts) {
 TEST(MakeModel, NamesWhatIsThereWhenAskedForWhatIsNot) {
   EXPECT_EQ(test::error_of([] { StorageType::parse("q4_x"); }),
             "type 'q4_x': want one of f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k, "
-            "q4_k, q4_k_m, q5_k, q5_k_m, q6_k, mxfp4");
+            "q4_k, q4_k_m, q5_k, q5_k_m, q6_k, mxfp4, nvfp4, iq1_s, iq1_m, iq2_xxs, "
+            "iq2_xs, iq2_s, iq3_xxs, iq3_s, iq4_nl, iq4_xs, tq1_0, tq2_0");
   EXPECT_NE(test::error_of([] { find_shape("gpt-5", ""); }).find("want one of tiny, llama-2-7b"),
             std::string::npos);
   EXPECT_EQ(test::error_of([] { find_shape("mpt-7b", "llama"); }),

@@ -9,7 +9,7 @@
 namespace runnel {
 namespace {
 
-constexpr std::array<TensorTypeTraits, 14> kTypes = {{
+constexpr std::array<TensorTypeTraits, 26> kTypes = {{
     {TensorType::kF32, "F32", 1, 4},
     {TensorType::kF16, "F16", 1, 2},
     {TensorType::kBF16, "BF16", 1, 2},
@@ -24,13 +24,31 @@ constexpr std::array<TensorTypeTraits, 14> kTypes = {{
     {TensorType::kQ5_K, "Q5_K", 256, 176},
     {TensorType::kQ6_K, "Q6_K", 256, 210},
     {TensorType::kMXFP4, "MXFP4", 32, 17},
+    {TensorType::kNVFP4, "NVFP4", 64, 36},
+    {TensorType::kIQ1_S, "IQ1_S", 256, 50},
+    {TensorType::kIQ1_M, "IQ1_M", 256, 56},
+    {TensorType::kIQ2_XXS, "IQ2_XXS", 256, 66},
+    {TensorType::kIQ2_XS, "IQ2_XS", 256, 74},
+    {TensorType::kIQ2_S, "IQ2_S", 256, 82},
+    {TensorType::kIQ3_XXS, "IQ3_XXS", 256, 98},
+    {TensorType::kIQ3_S, "IQ3_S", 256, 110},
+    {TensorType::kIQ4_NL, "IQ4_NL", 32, 18},
+    {TensorType::kIQ4_XS, "IQ4_XS", 256, 136},
+    {TensorType::kTQ1_0, "TQ1_0", 256, 54},
+    {TensorType::kTQ2_0, "TQ2_0", 256, 66},
 }};
 
-constexpr std::array<std::pair<std::uint32_t, std::string_view>, 20> kOtherNames = {{
-    {9, "Q8_1"},   {15, "Q8_K"},   {16, "IQ2_XXS"}, {17, "IQ2_XS"},        {18, "IQ3_XXS"},
-    {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"},   {22, "IQ2_S"},         {23, "IQ4_XS"},
-    {24, "I8"},    {25, "I16"},    {26, "I32"},     {27, "I64"},           {28, "F64"},
-    {29, "IQ1_M"}, {34, "TQ1_0"},  {35, "TQ2_0"},   {4, "Q4_2 (removed)"}, {5, "Q4_3 (removed)"},
+constexpr std::array<std::pair<std::uint32_t, std::string_view>, 10> kOtherNames = {{
+    {9, "Q8_1"},
+    {15, "Q8_K"},
+    {24, "I8"},
+    {25, "I16"},
+    {26, "I32"},
+    {27, "I64"},
+    {28, "F64"},
+    {41, "Q1_0"},
+    {4, "Q4_2 (removed)"},
+    {5, "Q4_3 (removed)"},
 }};
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {

@@ -23,8 +23,20 @@ enum class TensorType : std::uint32_t {
   kQ4_K = 12,
   kQ5_K = 13,
   kQ6_K = 14,
+  kIQ2_XXS = 16,
+  kIQ2_XS = 17,
+  kIQ3_XXS = 18,
+  kIQ1_S = 19,
+  kIQ4_NL = 20,
+  kIQ3_S = 21,
+  kIQ2_S = 22,
+  kIQ4_XS = 23,
+  kIQ1_M = 29,
   kBF16 = 30,
+  kTQ1_0 = 34,
+  kTQ2_0 = 35,
   kMXFP4 = 39,
+  kNVFP4 = 40,
 };
 
 struct TensorTypeTraits {
@@ -40,7 +52,7 @@ std::optional<TensorTypeTraits> find_tensor_type(std::string_view name);  // cas
 
 const TensorTypeTraits& traits(TensorType type);
 
-// The name of any type number a GGUF file may hold, for errors: "IQ2_XXS", or "unknown".
+// The name of any type number a GGUF file may hold, for errors: "Q8_K", or "unknown".
 std::string_view known_tensor_type_name(std::uint32_t number);
 
 // n_elements must be a whole number of blocks.

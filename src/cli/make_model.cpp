@@ -32,7 +32,8 @@ Shapes:
   }
   text += "  tiny             the one of --arch (see runnel info --list-architectures), or llama\n";
   return text +
-         "\nTypes: f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q2_k q3_k q4_k q5_k q6_k mxfp4, and the "
+         "\nTypes: f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q2_k q3_k q4_k q5_k q6_k mxfp4 "
+         "nvfp4 iq1_s iq1_m iq2_xxs iq2_xs iq2_s iq3_xxs iq3_s iq4_nl iq4_xs tq1_0 tq2_0, and the "
          "mixes q4_k_m q5_k_m";
 }
 

@@ -2,6 +2,7 @@
 // for, and with random signs or matching minimums, so that their mean is 0.
 #include "model/random_weights.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdlib>
@@ -9,6 +10,7 @@
 
 #include "base/half.h"
 #include "kernels/pack/blocks.h"
+#include "kernels/pack/codebook_types.h"
 
 namespace runnel {
 namespace {
@@ -125,6 +127,43 @@ void fill(BlockQ6_K& b, float deviation, WeightRandom& random) {
   b.d = with_random_sign(deviation / (spread(64) * spread(256)), random);
 }
 
+// Types whose weights come from a table: where a block has d, and the root mean square of weights
+// of random bytes where d is 1.
+struct Codebook {
+  TensorType type;
+  std::size_t d_at;
+  float rms;
+};
+constexpr Codebook kCodebooks[] = {
+    {TensorType::kIQ1_S, 0, 7.21f},    {TensorType::kIQ2_XXS, 0, 53.4f},
+    {TensorType::kIQ2_XS, 0, 55.9f},   {TensorType::kIQ2_S, 0, 56.5f},
+    {TensorType::kIQ3_XXS, 0, 142.5f}, {TensorType::kIQ3_S, 0, 140.2f},
+    {TensorType::kIQ4_NL, 0, 67.5f},   {TensorType::kIQ4_XS, 0, 1248.0f},
+    {TensorType::kTQ1_0, 52, 0.817f},  {TensorType::kTQ2_0, 64, 1.224f},
+};
+
+void fill_codebook(const Codebook& book, float deviation, WeightRandom& random, std::byte* out,
+                   std::int64_t n_blocks) {
+  const std::size_t n_bytes = traits(book.type).block_bytes;
+  for (std::int64_t i = 0; i < n_blocks; ++i, out += n_bytes) {
+    fill_bytes(out, n_bytes, random);
+    const std::uint16_t d = with_random_sign(deviation / book.rms, random);
+    std::memcpy(out + book.d_at, &d, sizeof d);
+  }
+}
+void fill(BlockIQ1_M& b, float deviation, WeightRandom& random) {  // d in the words' top bits
+  fill_bytes(&b, sizeof b, random);
+  const std::uint16_t d = with_random_sign(deviation / 7.2f, random);
+  for (int i = 0; i < 4; ++i)
+    b.scales[i] = static_cast<std::uint16_t>((b.scales[i] & 0xfff) | (d >> (4 * i) & 15) << 12);
+}
+void fill(BlockNVFP4& b, float deviation, WeightRandom& random) {  // scales: powers of two
+  constexpr float kSpread = 5.857f;
+  fill_bytes(&b, sizeof b, random);
+  const auto exponent = std::clamp(std::lrint(std::log2(deviation / kSpread)), -7L, 7L);
+  for (std::uint8_t& d : b.d) d = static_cast<std::uint8_t>((exponent + 8) << 3);
+}
+
 template <typename Block, typename Fill>
 void fill_blocks(std::byte* out, std::int64_t n_blocks, Fill fill_block) {
   for (std::int64_t i = 0; i < n_blocks; ++i, out += sizeof(Block)) {
@@ -174,6 +213,14 @@ void random_weights(TensorType type, float deviation, WeightRandom& random, std:
       return blocks(BlockQ6_K{});
     case TensorType::kMXFP4:
       return blocks(BlockMXFP4{});
+    case TensorType::kNVFP4:
+      return blocks(BlockNVFP4{});
+    case TensorType::kIQ1_M:
+      return blocks(BlockIQ1_M{});
+    default:
+      for (const Codebook& book : kCodebooks) {
+        if (book.type == type) return fill_codebook(book, deviation, random, out, n_blocks);
+      }
   }
   std::abort();  // our own mistake: every type is listed
 }

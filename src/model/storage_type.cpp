@@ -26,6 +26,19 @@ TensorType smaller_blocks(TensorType type) {
     case TensorType::kQ2_K:
     case TensorType::kQ3_K:
       return TensorType::kQ4_0;
+    case TensorType::kNVFP4:
+      return TensorType::kQ4_0;
+    case TensorType::kIQ1_S:
+    case TensorType::kIQ1_M:
+    case TensorType::kIQ2_XXS:
+    case TensorType::kIQ2_XS:
+    case TensorType::kIQ2_S:
+    case TensorType::kIQ3_XXS:
+    case TensorType::kIQ3_S:
+    case TensorType::kIQ4_XS:
+    case TensorType::kTQ1_0:
+    case TensorType::kTQ2_0:
+      return TensorType::kIQ4_NL;
     case TensorType::kQ4_K:
       return TensorType::kQ5_0;
     case TensorType::kQ5_K:
@@ -55,7 +68,8 @@ StorageType StorageType::parse(std::string_view name) {
   if (!found) {
     throw Error(
         fmt::format("type '{}': want one of f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, "
-                    "q3_k, q4_k, q4_k_m, q5_k, q5_k_m, q6_k, mxfp4",
+                    "q3_k, q4_k, q4_k_m, q5_k, q5_k_m, q6_k, mxfp4, nvfp4, iq1_s, iq1_m, "
+                    "iq2_xxs, iq2_xs, iq2_s, iq3_xxs, iq3_s, iq4_nl, iq4_xs, tq1_0, tq2_0",
                     name));
   }
   storage.plain_ = found->type;

@@ -6,6 +6,7 @@
 
 #include "base/half.h"
 #include "kernels/pack/blocks.h"
+#include "kernels/pack/codebook_types.h"
 
 namespace runnel::kernels {
 namespace {
@@ -199,6 +200,8 @@ void dequantize_row(TensorType type, const std::byte* data, float* out, std::int
       return dequantize_blocks<BlockQ5_K, kSuperBlock>(data, out, n);
     case TensorType::kQ6_K:
       return dequantize_blocks<BlockQ6_K, kSuperBlock>(data, out, n);
+    default:
+      if (dequantize_codebook_row(type, data, out, n)) return;
   }
   std::abort();  // our own mistake: a TensorType value is always one of the above
 }

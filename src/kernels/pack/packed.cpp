@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "kernels/pack/blocks.h"
+#include "kernels/pack/codebook_types.h"
 
 namespace runnel::kernels {
 namespace {
@@ -117,6 +118,27 @@ void read_q6_k(const std::byte* data, Fields& f) {
   add_two_bits(b.qh, 4, f.q);
 }
 
+void look_up_iq4(int n_weights, std::uint8_t* q) {
+  for (int i = 0; i < n_weights; ++i) q[i] = static_cast<std::uint8_t>(kIq4Values[q[i]] + 128);
+}
+
+void read_iq4_nl(const std::byte* data, Fields& f) {
+  BlockIQ4_NL b;
+  std::memcpy(&b, data, sizeof(b));
+  f.d = b.d;
+  put_halves(b.qs, 16, kSmallBlock, f.q);
+  look_up_iq4(kSmallBlock, f.q);
+}
+
+void read_iq4_xs(const std::byte* data, Fields& f) {
+  BlockIQ4_XS b;
+  std::memcpy(&b, data, sizeof(b));
+  f.d = b.d;
+  for (int j = 0; j < 8; ++j) f.scales[j] = static_cast<std::int8_t>(scale_iq4(b, j) - 32);
+  put_halves(b.qs, 16, kSuperBlock, f.q);
+  look_up_iq4(kSuperBlock, f.q);
+}
+
 struct Packing {
   PackedFormat format;
   void (*read)(const std::byte* block, Fields& fields);
@@ -136,6 +158,10 @@ std::optional<Packing> packing_of(TensorType type) {
       return Packing{kPackedQ8_0, read_q8_0};
     case TensorType::kMXFP4:
       return Packing{kPackedMXFP4, read_mxfp4};
+    case TensorType::kIQ4_NL:
+      return Packing{kPackedIQ4_NL, read_iq4_nl};
+    case TensorType::kIQ4_XS:
+      return Packing{kPackedIQ4_XS, read_iq4_xs};
     case TensorType::kQ2_K:
       return Packing{kPackedQ2_K, read_q2_k};
     case TensorType::kQ3_K:

@@ -72,12 +72,17 @@ inline constexpr PackedFormat kPackedQ5_K = {
 inline constexpr PackedFormat kPackedQ6_K = {
     .bits = 6, .block = 256, .sub_block = 16, .has_scales = true, .offset = 32};
 
+// Codes of four bits that stand for numbers of eight are packed as these.
+inline constexpr PackedFormat kPackedIQ4_NL = kPackedQ8_0;
+inline constexpr PackedFormat kPackedIQ4_XS = {
+    .bits = 8, .block = 256, .has_scales = true, .offset = 128};
+
 inline constexpr PackedFormat kPackedMXFP4 = {.bits = 4, .offset = 12, .is_e2m1 = true};
 
 // The packed types, by files that multiply them: everything else that knows them goes by these
 // lists.
-#define RUNNEL_BLOCK_TYPES(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(MXFP4)
-#define RUNNEL_K_TYPES(X) X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K)
+#define RUNNEL_BLOCK_TYPES(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(MXFP4) X(IQ4_NL)
+#define RUNNEL_K_TYPES(X) X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K) X(IQ4_XS)
 
 constexpr bool is_k_type(TensorType type) {
 #define RUNNEL_IS(name) || type == TensorType::k##name
@@ -85,7 +90,7 @@ constexpr bool is_k_type(TensorType type) {
 #undef RUNNEL_IS
 }
 
-// nullopt for types that are not packed: floats.
+// nullopt for types that are not packed: floats, and most whose weights come from a table.
 std::optional<PackedFormat> packed_format(TensorType type);
 
 // Bytes of a group of rows.
