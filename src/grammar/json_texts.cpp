@@ -8,6 +8,10 @@ namespace {
 using Part = Grammar::Part;
 using Sequence = Grammar::Sequence;
 
+void append(const Sequence& more, Sequence& sequence) {
+  for (const Part& part : more) sequence.push_back(part);
+}
+
 constexpr std::int64_t kLargestInteger = 999'999'999'999'999;  // exact in every reader
 
 }  // namespace
@@ -118,9 +122,11 @@ std::optional<Part> JsonTexts::string_of_format(const std::string& format) {
   if (format == "uuid")
     inner = {hexes(8), dash, hexes(4), dash, hexes(4), dash, hexes(4), dash, hexes(12)};
   if (inner.empty()) return std::nullopt;
-  inner.insert(inner.begin(), quote);
-  inner.push_back(quote);
-  return g.rule(g.choice({inner}));
+  Sequence whole;
+  append({quote}, whole);
+  append(inner, whole);
+  append({quote}, whole);
+  return g.rule(g.choice({whole}));
 }
 
 // Numbers of as many digits as both bounds have: the digits that both share, then a digit between,
@@ -180,11 +186,11 @@ Part JsonTexts::object_of(Part value) {
   Grammar& g = grammar_;
   const Sequence member = {string(), g.byte(':'), gap(), value};
   Sequence more = {g.byte(','), space()};
-  more.insert(more.end(), member.begin(), member.end());
+  append(member, more);
   const Part rest = g.rule(g.repeat(more, 0, -1));
   Sequence full = {g.byte('{'), space()};
-  full.insert(full.end(), member.begin(), member.end());
-  full.insert(full.end(), {rest, space(), g.byte('}')});
+  append(member, full);
+  append({rest, space(), g.byte('}')}, full);
   return g.rule(g.choice({g.literal("{}"), full}));
 }
 
@@ -193,7 +199,7 @@ Part JsonTexts::array_of(Part value, int least, int most) {
   Sequence full = {g.byte('['), space(), value};
   full.push_back(g.rule(
       g.repeat({g.byte(','), space(), value}, std::max(least - 1, 0), most < 0 ? -1 : most - 1)));
-  full.insert(full.end(), {space(), g.byte(']')});
+  append({space(), g.byte(']')}, full);
   std::vector<Sequence> ways;
   if (least <= 0) ways.push_back(g.literal("[]"));
   if (most != 0) ways.push_back(full);
