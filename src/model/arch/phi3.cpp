@@ -1,6 +1,6 @@
 // Phi 3 to 4: q, k, v in one tensor and gate and up in another; a part of each head may rotate;
-// models of long contexts have two sets of rotary frequencies (LongRoPE). Phi 3 mini of 4K sees its
-// last 2,047 tokens.
+// models of long contexts have two sets of rotary frequencies (LongRoPE). The sliding window that
+// files give is not applied: past it, windows of the default size see as much.
 #include "model/architecture.h"
 
 namespace runnel::arch {
