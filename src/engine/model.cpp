@@ -128,6 +128,7 @@ std::unique_ptr<Model::Internals> Model::Internals::load(gguf::File opened,
   if (internals->made.data) internals->weights.stored = StoredPages::kGo;
   internals->threads = std::make_unique<ThreadPool>(options.threads);
   internals->device = make_cpu_device(*internals->threads);
+  if (options.exact) return internals;  // kernels multiply what is not packed as floats
   try {
     pack_weights(internals->weights, *internals->threads, packing_progress(file, options));
   } catch (const std::bad_alloc&) {
