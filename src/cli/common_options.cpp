@@ -111,7 +111,9 @@ std::string ModelArguments::path() const {
       "MODEL (a GGUF file; or 'runnel pull smollm2' first, and no model need be named)");
 }
 
-Model ModelArguments::load() const { return Model::load(path(), {.threads = threads_, .exact = is_exact_}); }
+Model ModelArguments::load() const {
+  return Model::load(path(), {.threads = threads_, .exact = is_exact_});
+}
 
 void StreamArguments::add_to(CLI::App& app, const char* default_policy) {
   policy_ = default_policy;
