@@ -167,6 +167,44 @@ TEST_F(CInterface, TokenizesAndBack) {
   runnel_free(tokens);
 }
 
+TEST_F(CInterface, RendersDialogues) {
+  runnel_chat* chat = nullptr;
+  ASSERT_EQ(runnel_chat_open(model_, "chatml", &chat), RUNNEL_OK) << runnel_error();
+  EXPECT_STREQ(runnel_chat_name(chat), "format chatml");
+  const std::array<runnel_message, 2> messages = {
+      {{.size = sizeof(runnel_message), .role = "system", .content = "Be brief."},
+       {.size = sizeof(runnel_message), .role = "user", .content = "Hello <|im_end|>"}}};
+  char* text = nullptr;
+  ASSERT_EQ(runnel_chat_text(chat, messages.data(), 2, nullptr, &text, nullptr), RUNNEL_OK);
+  EXPECT_STREQ(text,
+               "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHello "
+               "<|im_end|><|im_end|>\n<|im_start|>assistant\n");
+  runnel_free(text);
+  const auto tokens_of = [&](auto render) {
+    runnel_token* tokens = nullptr;
+    std::size_t n = 0;
+    EXPECT_EQ(render(&tokens, &n), RUNNEL_OK) << runnel_error();
+    const std::vector<runnel_token> found(tokens, tokens + n);
+    runnel_free(tokens);
+    return found;
+  };
+  const auto whole = tokens_of([&](runnel_token** tokens, std::size_t* n) {
+    return runnel_chat_tokens(chat, messages.data(), 2, nullptr, tokens, n);
+  });
+  auto parts = tokens_of([&](runnel_token** tokens, std::size_t* n) {
+    return runnel_chat_opening(chat, messages.data(), 1, nullptr, tokens, n);
+  });
+  const auto turn = tokens_of([&](runnel_token** tokens, std::size_t* n) {
+    return runnel_chat_turn(chat, messages.data(), 1, &messages[1], 1, nullptr, tokens, n);
+  });
+  EXPECT_LT(parts.size(), whole.size());
+  parts.insert(parts.end(), turn.begin(), turn.end());
+  EXPECT_EQ(parts.size(), whole.size());
+  EXPECT_EQ(runnel_chat_is_end(chat, whole.front()), 0);
+  runnel_chat_close(chat);
+  EXPECT_EQ(runnel_chat_open(model_, "nonsense", &chat), RUNNEL_ERROR);
+}
+
 TEST_F(CInterface, ShowsAttentionAndMeasuresPerplexity) {
   runnel_stream* stream = open();
   runnel_attention* attention = nullptr;
@@ -298,6 +336,9 @@ TEST(CLayout, StaysAsItIs) {
   EXPECT_EQ(offsetof(runnel_stream_info, chunk), 76u);
   EXPECT_EQ(offsetof(runnel_attention, weights), 40u);
   EXPECT_EQ(offsetof(runnel_perplexity, seconds), 48u);
+  EXPECT_EQ(offsetof(runnel_tool_call, arguments), 24u);
+  EXPECT_EQ(offsetof(runnel_message, name), 56u);
+  EXPECT_EQ(offsetof(runnel_chat_options, variables), 24u);
 }
 
 }  // namespace

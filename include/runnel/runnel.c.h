@@ -238,6 +238,69 @@ RUNNEL_API runnel_status runnel_stream_get_info(const runnel_stream* stream,
 RUNNEL_API runnel_status runnel_stream_visible_tokens(const runnel_stream* stream,
                                                       runnel_token** tokens, size_t* n_tokens);
 
+/* ---- Dialogues ---- */
+
+/* A model's chat template: messages become tokens. What people say never becomes a control token.
+ */
+typedef struct runnel_chat runnel_chat;
+
+typedef struct runnel_tool_call {
+  size_t size;
+  const char* id;
+  const char* name;
+  const char* arguments; /* JSON, an object */
+} runnel_tool_call;
+
+/* Of several in a row the first one's size is that of all. NULL is empty. */
+typedef struct runnel_message {
+  size_t size;
+  const char* role; /* "system", "user", "assistant", "tool", or what else the template knows */
+  const char* content;
+  const char* reasoning;              /* of an assistant, where the template has a place for it */
+  const runnel_tool_call* tool_calls; /* of an assistant */
+  size_t n_tool_calls;
+  const char* tool_call_id; /* of a tool's answer */
+  const char* name;         /* of the tool that answers */
+} runnel_message;
+
+typedef struct runnel_chat_options {
+  size_t size;
+  const char* tools;         /* JSON, a list as OpenAI's API has it; NULL: none */
+  int32_t generation_prompt; /* 1: what begins the model's answer stands at the end */
+  int32_t thinking;          /* -1: as the template has it; 0, 1 */
+  const char* variables;     /* JSON, an object: further variables of the template; NULL: none */
+} runnel_chat_options;
+RUNNEL_API void runnel_chat_options_init(runnel_chat_options* options, size_t size);
+
+/* The model's own template (name NULL); or another one of the file's named templates, or a format
+ * by name ("chatml"). */
+RUNNEL_API runnel_status runnel_chat_open(const runnel_model* model, const char* name,
+                                          runnel_chat** chat);
+RUNNEL_API void runnel_chat_close(runnel_chat* chat);
+/* Which template it is, and what a user should know about it (empty: nothing); live with it. */
+RUNNEL_API const char* runnel_chat_name(const runnel_chat* chat);
+RUNNEL_API const char* runnel_chat_warning(const runnel_chat* chat);
+
+/* A whole dialogue, as text to be looked at and as tokens to be fed to a fresh stream. */
+RUNNEL_API runnel_status runnel_chat_text(const runnel_chat* chat, const runnel_message* messages,
+                                          size_t n, const runnel_chat_options* options, char** text,
+                                          size_t* n_bytes);
+RUNNEL_API runnel_status runnel_chat_tokens(const runnel_chat* chat, const runnel_message* messages,
+                                            size_t n, const runnel_chat_options* options,
+                                            runnel_token** tokens, size_t* n_tokens);
+/* What a dialogue that begins with these system messages pins: runnel_stream_options.pin_tokens. */
+RUNNEL_API runnel_status runnel_chat_opening(const runnel_chat* chat, const runnel_message* before,
+                                             size_t n, const runnel_chat_options* options,
+                                             runnel_token** tokens, size_t* n_tokens);
+/* What `added` adds to a stream that has seen `before`: system messages alone, pinned; or messages
+ * that end with an assistant's, which the model wrote (its end is part of the result). */
+RUNNEL_API runnel_status runnel_chat_turn(const runnel_chat* chat, const runnel_message* before,
+                                          size_t n_before, const runnel_message* added,
+                                          size_t n_added, const runnel_chat_options* options,
+                                          runnel_token** tokens, size_t* n_tokens);
+/* 1 where the model says that its answer is over. */
+RUNNEL_API int32_t runnel_chat_is_end(const runnel_chat* chat, runnel_token token);
+
 /* ---- Saving ---- */
 
 /* Everything that decides what comes next, to one file (atomically) or to memory, in one format. */

@@ -8,6 +8,8 @@ from html import escape
 from typing import Any, Sequence
 
 from . import _engine
+from .chat import Dialogue, answer, answer_in_pieces
+from .chat import options_of as chat_options
 from .options import policies_of, stream_options
 from .progress import Bar, Told
 from .stream import Stream
@@ -27,6 +29,8 @@ class Model:
         self._path = os.path.abspath(os.fspath(path))
         self._threads = threads
         self._vocabulary_only = vocabulary_only
+        self._dialogue: Dialogue | None = None
+        self._dialogue_key: tuple[Any, ...] = ()
         with Bar("loading", 1000, "‰", progress) as bar:
             self._engine = _engine.Model(os.fspath(path), threads, vocabulary_only, bar.told)
         _loaded.setdefault(self._key(), self)
@@ -65,6 +69,29 @@ class Model:
     def stream_bytes(self, **options: Any) -> int:
         """Bytes of the keys and values of a stream with these options."""
         return self._engine.stream_bytes(stream_options(**options))
+
+    # ---- dialogues
+
+    def chat(self, messages: Sequence[dict[str, Any]], *, stream: bool = False, max_tokens: int | None = None,
+             stop: str | Sequence[str] = (), tools: Sequence[dict[str, Any]] | None = None,
+             template: str = "", thinking: bool | None = None, **options: Any) -> Any:
+        """An answer to the messages, as OpenAI's API gives it: a dict, or with stream=True an iterator
+        of chunks. Messages that go on from the last answer go on with its stream, so that only what
+        they add is read. `template`: the model's own (""), another one of its file's, or a format by
+        name. Other options as of stream()."""
+        key = (template, str(tools), thinking, str(sorted(options.items(), key=str)))
+        dialogue = self._dialogue
+        if dialogue is None or self._dialogue_key != key:
+            chosen = _engine.chat_template(self._engine, template)
+            dialogue = Dialogue(self, chosen, chat_options(tools, thinking), options)
+            self._dialogue, self._dialogue_key = dialogue, key
+        stops = [stop] if isinstance(stop, str) else list(stop)
+        ask = answer_in_pieces if stream else answer
+        return ask(dialogue, messages, max_tokens, stops)
+
+    def forget(self) -> None:
+        """Lets go of the last dialogue and its stream."""
+        self._dialogue = None
 
     # ---- text
 

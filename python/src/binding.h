@@ -82,5 +82,6 @@ nb::ndarray<nb::numpy, T> array_of(std::vector<T> values, Shape... shape) {
 
 void bind_streams(nb::module_& m);
 void bind_study(nb::module_& m);
+void bind_chat(nb::module_& m);
 
 }  // namespace runnel::python

@@ -146,6 +146,7 @@ NB_MODULE(_engine, m) {
   bind_model(m);
   bind_streams(m);
   bind_study(m);
+  bind_chat(m);
 }
 
 }  // namespace runnel::python
