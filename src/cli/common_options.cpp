@@ -92,9 +92,6 @@ void ModelArguments::add_to(CLI::App& app) {
   app.add_option("-t,--threads", threads_, "Worker threads; 0: one for each core")
       ->type_name("N")
       ->check(whole_within(0, 1024));
-  app.add_flag("--exact", is_exact_,
-               "Multiply with floats, not with inputs rounded to int8: slow, and close to exact "
-               "arithmetic; with --kv-type f32 attention too");
 }
 
 void ModelArguments::add_file_to(CLI::App& app) {
@@ -111,9 +108,7 @@ std::string ModelArguments::path() const {
       "MODEL (a GGUF file; or 'runnel pull smollm2' first, and no model need be named)");
 }
 
-Model ModelArguments::load() const {
-  return Model::load(path(), {.threads = threads_, .exact = is_exact_});
-}
+Model ModelArguments::load() const { return Model::load(path(), {.threads = threads_}); }
 
 void StreamArguments::add_to(CLI::App& app, const char* default_policy) {
   policy_ = default_policy;

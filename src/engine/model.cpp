@@ -6,6 +6,7 @@
 
 #include "engine/internals.h"
 #include "engine/snapshot.h"
+#include "hf/folder.h"
 #include "model/architecture.h"
 #include "sampling/sampler.h"
 
@@ -128,7 +129,6 @@ std::unique_ptr<Model::Internals> Model::Internals::load(gguf::File opened,
   if (internals->made.data) internals->weights.stored = StoredPages::kGo;
   internals->threads = std::make_unique<ThreadPool>(options.threads);
   internals->device = make_cpu_device(*internals->threads);
-  if (options.exact) return internals;  // kernels multiply what is not packed as floats
   try {
     pack_weights(internals->weights, *internals->threads, packing_progress(file, options));
   } catch (const std::bad_alloc&) {
@@ -139,6 +139,11 @@ std::unique_ptr<Model::Internals> Model::Internals::load(gguf::File opened,
 }
 
 Model Model::load(const std::filesystem::path& path, const ModelOptions& options) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    hf::FileInMemory file = hf::read_folder(path);
+    return Internals::take({std::move(file.data), file.n_bytes}, path.string(), options);
+  }
   return Model(Internals::load(gguf::File::open(path), path.stem().string(), options));
 }
 

@@ -171,6 +171,16 @@ PreTokenizer::PreTokenizer(std::string_view name) {
   composes_ = scheme.composes;
 }
 
+std::optional<std::string_view> PreTokenizer::find_scheme(std::string_view pattern,
+                                                          bool ignores_merges) {
+  for (const Scheme& scheme : kSchemes) {
+    if (scheme.patterns.size() == 1 && scheme.patterns.front() == pattern &&
+        scheme.ignores_merges == ignores_merges)
+      return scheme.name;
+  }
+  return std::nullopt;
+}
+
 std::vector<std::string_view> PreTokenizer::split(std::string_view text) const {
   std::vector<std::string_view> words;
   while (!text.empty()) {

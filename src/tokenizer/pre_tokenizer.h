@@ -2,6 +2,7 @@
 // was trained with (tokenizer.ggml.pre names them); merges never cross a cut.
 #pragma once
 
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -13,6 +14,9 @@ class PreTokenizer {
  public:
   // Error: an unknown name, with the known ones.
   explicit PreTokenizer(std::string_view name);
+
+  // The name of a scheme that is this one expression.
+  static std::optional<std::string_view> find_scheme(std::string_view pattern, bool ignores_merges);
 
   // The words of text, in order and without gaps. Any bytes: a run of bytes that is not UTF-8 is a
   // word of its own. Borrows the text.
