@@ -56,8 +56,14 @@ done
 with_boost=$(grep -rlE '#include <boost/' src | wc -l)
 [[ $with_boost -le 2 ]] || fault "src: $with_boost files include Boost, want at most 2, for they compile slowly"
 
-# Angle brackets in headers: the standard library; with json_fwd, a forward declaration of JSON.
-system='std(def|int)\.h|sys/[a-z]+\.h|unistd\.h|immintrin\.h|arm_neon\.h|cpuid\.h'
+# Which devices there are is known to src/device alone.
+while IFS=: read -r file line include; do
+  [[ $file == src/device/* ]] || fault "$file:$line: only src/device may include \"$include\""
+done < <(grep -rnoP '^#include "\K(device/(cpu|opencl)/[^"]+)' src --include='*.h' --include='*.cpp' --include='*.inl')
+
+# Angle brackets in headers: the standard library; with json_fwd, a forward declaration of JSON; OpenCL's types in the
+# folder that is all about them.
+system='CL/cl\.h|std(def|int)\.h|sys/[a-z]+\.h|unistd\.h|immintrin\.h|arm_neon\.h|cpuid\.h'
 while IFS=: read -r file line header; do
   fault "$file:$line: <$header> in a header: third-party headers belong in .cpp files"
 done < <(grep -rnoP '^#include <\K[^>]+' src include --include='*.h' --include='*.inl' |

@@ -38,7 +38,24 @@ struct ModelOptions {
   // Called while weights are packed, with the bytes that are done and those of all; false ends the
   // load with an Error.
   std::function<bool(std::size_t done, std::size_t all)> progress;
+  // Who runs the layers: "cpu"; "gpu", the first GPU that OpenCL has; "opencl:N", a device of
+  // devices().
+  std::string device = "cpu";
+  std::optional<int> device_layers;  // so many run there, the rest on the processor; default: all
 };
+
+// What OpenCL offers on this machine, GPUs first. Empty, and why in *reason, where that is nothing.
+struct DeviceInfo {
+  std::string id;  // "opencl:0"
+  std::string name;
+  std::string driver;
+  bool is_gpu = false;
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t largest_buffer_bytes = 0;
+  int units = 0;
+  std::string extensions;  // separated by blanks
+};
+std::vector<DeviceInfo> devices(std::string* reason = nullptr);
 
 class Model {
  public:
@@ -88,6 +105,16 @@ class Model {
   int layers() const;
   std::size_t weight_bytes() const;  // of the weights, as the file stores them
   int threads() const;
+  // The device that runs layers beside or instead of the processor, and what it has done so far.
+  struct DeviceUse {
+    std::string name;
+    bool is_cpu = true;              // the processor runs all layers
+    int layers = 0;                  // on the device
+    std::uint64_t memory_bytes = 0;  // taken there: weights, caches, buffers
+    std::uint64_t launches = 0;
+    double seconds = 0;  // in steps, until their results came back
+  };
+  DeviceUse device() const;
   const char* instruction_set() const;  // the kernels chosen at start: "avx512"
 
   // For the other parts of this library; not part of the public interface.

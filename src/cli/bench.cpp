@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -37,6 +38,7 @@ constexpr const char* kFooter = R"(Examples:
   runnel bench model.gguf --streams 16 --latency 20000
   runnel bench model.gguf --profile
   runnel bench model.gguf --start 2000000
+  runnel bench --shape llama-2-7b --type q8_0 --device gpu
   runnel bench model.gguf --window 1000 --kv-type q8_0 --threads 2
   runnel bench model.gguf --ingest 4096 --decode 256 --runs 9 --json
 
@@ -45,8 +47,9 @@ stream. Time to first token is that of a fresh stream with a prompt of --prompt 
 the part of the memory bandwidth that decode uses (weights and cache read for a token) and the part of
 the arithmetic peak that ingestion uses (each product against the peak of the numbers it multiplies).
 The limits are measured on the same threads with the same instructions, memory eight times within every
-run of decode: on a machine with neighbours it changes. --profile shows where the time of a token goes, by
-parts of a layer: of one written by what each part reads of its weights, of one read by what it multiplies.
+run of decode: on a machine with neighbours it changes. With --device the limit is the rate at which the
+device copies its own memory. --profile shows where the time of a token goes, by parts of a layer: of one
+written by what each part reads of its weights, of one read by what it multiplies.
 Shapes and types: see runnel make-model --help.)";
 
 // Sorted readings of one quantity.
@@ -84,11 +87,12 @@ struct Measured {
   Readings together{{0}};                  // tokens/s of all streams, with --streams
   Readings latency{{0}};                   // seconds of single steps, with --latency
   std::vector<PartProfile> read, written;  // of a token, with --profile
+  double launches = 0;                     // of a decoded token, on a device
 
-  double ingest_part() const {  // of the arithmetic peak
+  double ingest_part() const {  // of the arithmetic peak; 0: on a device, where none is measured
     double seconds = 0;
     for (std::size_t i = 0; i < peaks.size(); ++i) {
-      if (work.multiply_adds[i] > 0) seconds += work.multiply_adds[i] / peaks[i];
+      if (peaks[i] > 0 && work.multiply_adds[i] > 0) seconds += work.multiply_adds[i] / peaks[i];
     }
     return ingest.median() * seconds;
   }
@@ -181,7 +185,7 @@ void Bench::run() {
   }
   measured.resident_bytes = resident_bytes();
   measured.peak_resident_bytes = peak_resident_bytes();
-  measured.peaks = measure_peaks(model, 0.5);
+  if (model.device().is_cpu) measured.peaks = measure_peaks(model, 0.5);
   measure_decode(model, stream, measured);
   if (is_profile_) measure_parts(model, stream, measured);
   is_json_ ? print_json(model, stream, measured) : report(model, stream, measured);
@@ -190,8 +194,7 @@ void Bench::run() {
 Model Bench::load_model() {
   if (shape_.empty()) return model_.load();
   return Model::Internals::take(make_model(find_shape(shape_, ""), StorageType::parse(type_), 0),
-                                fmt::format("{} of random {}", shape_, type_),
-                                {.threads = model_.threads()});
+                                fmt::format("{} of random {}", shape_, type_), model_.options());
 }
 
 double Bench::together_rate(const Model&, std::vector<Stream>& streams) const {
@@ -262,7 +265,10 @@ double Bench::ingest_rate(const Model& model, Stream& stream) {
 // A run of decode stops eight times to measure memory, which changes with the neighbours.
 void Bench::measure_decode(const Model& model, Stream& stream, Measured& measured) const {
   const int n_steps = std::max(1, n_decode_ / 8);
-  MemoryReader memory(model);
+  Device* const device = model.internals().device.get();
+  std::optional<MemoryReader> memory;
+  if (device == nullptr) memory.emplace(model);
+  const std::uint64_t launches_before = model.device().launches;
   std::vector<double> read_rates;
   std::vector<double> parts;
   measured.decode = repeat("decode", [&] {
@@ -273,12 +279,14 @@ void Bench::measure_decode(const Model& model, Stream& stream, Measured& measure
       for (int i = step; i < std::min(n_decode_, step + n_steps); ++i) stream.next();
       const double took = watch.seconds();
       seconds += took;
-      readable_bytes += took * memory.rate();
+      readable_bytes += took * (memory ? memory->rate() : device->copy_rate());
     }
     read_rates.push_back(readable_bytes / seconds);
     parts.push_back(n_decode_ * measured.work.read_bytes / readable_bytes);
     return n_decode_ / seconds;
   });
+  measured.launches = static_cast<double>(model.device().launches - launches_before) /
+                      (static_cast<double>(n_decode_) * (n_runs_ + 1));
   read_rates.erase(read_rates.begin());  // the run to warm up
   parts.erase(parts.begin());
   measured.read_rate = Readings(std::move(read_rates));
@@ -345,6 +353,12 @@ void Bench::print_json(const Model& model, const Stream& stream, const Measured&
                                        {"multiply_adds", part.multiply_adds}});
     }
   }
+  if (const Model::DeviceUse device = model.device(); !device.is_cpu) {
+    json["device"] = {{"name", device.name},
+                      {"layers", device.layers},
+                      {"memory_bytes", device.memory_bytes},
+                      {"launches_per_token", m.launches}};
+  }
   json.update(stream_json(stream));
   print_out(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
@@ -375,28 +389,40 @@ void Bench::report(const Model& model, const Stream& stream, const Measured& mea
       peaks += fmt::format("{}{:.0f} G {}", peaks.empty() ? "" : ", ", measured.peaks[i] * 1e-9,
                            kNumberNames[i]);
   }
+  const Model::DeviceUse device = model.device();
+  const std::string machine =
+      device.is_cpu
+          ? fmt::format("this machine: reads {:.1f} GB/s, multiplies {} pairs a second",
+                        measured.read_rate.median() * 1e-9, peaks)
+          : fmt::format("{}: {} of {} layers, copies {:.1f} GB/s (read and written)", device.name,
+                        device.layers, model.layers(), measured.read_rate.median() * 1e-9);
   std::string text = fmt::format(
       "{}: {} kernels, {} threads\npolicy {}, {} sinks, window {}, {} cache, past the window\n"
-      "this machine: reads {:.1f} GB/s, multiplies {} pairs a second\n\n"
+      "{}\n\n"
       "{:<22}{:>18}   {}\n",
       model.name(), model.instruction_set(), model.threads(), policy_text(options.policy),
       options.sinks,
       options.policy == Policy::kDense ? "infinite" : grouped(options.window.value_or(0)),
-      kv_type_text(options.kv_type), measured.read_rate.median() * 1e-9, peaks, "", "median",
+      kv_type_text(options.kv_type), machine, "", "median",
       fmt::format("lowest to highest of {}", n_runs_));
   const auto add_row = [&text](std::string_view name, const Readings& readings, auto in_words) {
     text += fmt::format("{:<22}{:>18}   {} to {}\n", name, in_words(readings.median()),
                         in_words(readings.low()), in_words(readings.high()));
   };
   add_row("ingestion", measured.ingest, rate_text);
-  text += fmt::format("{:<22}{:>17.0f} %   of the arithmetic peak\n", "ingestion of limit",
-                      100 * measured.ingest_part());
+  if (device.is_cpu)
+    text += fmt::format("{:<22}{:>17.0f} %   of the arithmetic peak\n", "ingestion of limit",
+                        100 * measured.ingest_part());
   add_row("decode", measured.decode, rate_text);
   add_row("decode of limit", measured.decode_part,
           [](double part) { return fmt::format("{:.0f} %", 100 * part); });
-  if (measured.work.read_bytes < static_cast<double>(::sysconf(_SC_LEVEL3_CACHE_SIZE)))
+  if (device.is_cpu &&
+      measured.work.read_bytes < static_cast<double>(::sysconf(_SC_LEVEL3_CACHE_SIZE)))
     text += fmt::format("{:<22}{:>18}   the processor's caches hold all of it\n", "", "");
-  add_row("memory reads", measured.read_rate,
+  if (!device.is_cpu)
+    text += fmt::format("{:<22}{:>18.0f}   of {} taken there\n", "launches a token",
+                        measured.launches, bytes_text(device.memory_bytes));
+  add_row(device.is_cpu ? "memory reads" : "memory copies", measured.read_rate,
           [](double rate) { return fmt::format("{:.1f} GB/s", rate * 1e-9); });
   text += fmt::format("{:<22}{:>18}   weights and cache\n", "bytes read a token",
                       bytes_text(static_cast<std::size_t>(measured.work.read_bytes)));

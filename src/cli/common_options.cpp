@@ -10,6 +10,8 @@
 
 #include "cli/files.h"
 #include "cli/model_cache.h"
+#include "cli/numbers.h"
+#include "cli/terminal.h"
 #include "cli/validators.h"
 
 namespace runnel::cli {
@@ -92,6 +94,15 @@ void ModelArguments::add_to(CLI::App& app) {
   app.add_option("-t,--threads", threads_, "Worker threads; 0: one for each core")
       ->type_name("N")
       ->check(whole_within(0, 1024));
+  app.add_option("--device", device_,
+                 "Who runs the layers: cpu, gpu (the first one that OpenCL has), or a device of "
+                 "'runnel info --devices'")
+      ->type_name("cpu|gpu|opencl:N");
+  app.add_option("--gpu-layers", gpu_layers_,
+                 "Only the first N layers run on --device, the others on the processor (default: "
+                 "all)")
+      ->type_name("N")
+      ->check(whole_within(0, 1 << 20));
 }
 
 void ModelArguments::add_file_to(CLI::App& app) {
@@ -108,7 +119,20 @@ std::string ModelArguments::path() const {
       "MODEL (a GGUF file; or 'runnel pull smollm2' first, and no model need be named)");
 }
 
-Model ModelArguments::load() const { return Model::load(path(), {.threads = threads_}); }
+ModelOptions ModelArguments::options() const {
+  return {.threads = threads_, .device = device_, .device_layers = gpu_layers_};
+}
+
+// Says who runs the layers, where that is not the processor alone.
+Model ModelArguments::load() const {
+  Model model = Model::load(path(), options());
+  const Model::DeviceUse device = model.device();
+  if (!device.is_cpu) {
+    tell(fmt::format("{} of {} layers on {}, {} of its memory taken", device.layers, model.layers(),
+                     device.name, bytes_text(device.memory_bytes)));
+  }
+  return model;
+}
 
 void StreamArguments::add_to(CLI::App& app, const char* default_policy) {
   policy_ = default_policy;

@@ -15,7 +15,7 @@ class Option;
 
 namespace runnel::cli {
 
-// MODEL and --threads.
+// MODEL, --threads, --device and --gpu-layers.
 class ModelArguments {
  public:
   void add_to(CLI::App& app);
@@ -25,11 +25,15 @@ class ModelArguments {
   // The file, as model_file() finds it.
   std::string path() const;
   int threads() const { return threads_; }
+  // What load() loads with.
+  ModelOptions options() const;
 
  private:
   std::string given_;
   int threads_ = 0;
   bool is_exact_ = false;
+  std::string device_ = "cpu";
+  std::optional<int> gpu_layers_;
 };
 
 // --policy, --sinks, --window, --kv-type, --chunk, --softmax; with pinning also --pin and

@@ -31,7 +31,8 @@ constexpr const char* kFooter = R"(Examples:
   runnel info model.gguf --window 1000 --sinks 100    memory of a stream with this cache
   runnel info model.gguf --tensors                    every tensor
   runnel info model.gguf --json | jq .memory
-  runnel info --list-architectures)";
+  runnel info --list-architectures
+  runnel info --devices)";
 
 constexpr std::size_t kShownElements = 6;  // of a metadata array
 constexpr std::size_t kShownText = 72;     // bytes of a metadata string, unless as JSON
@@ -127,6 +128,36 @@ void list_architectures() {
   throw CLI::Success();
 }
 
+// What of OpenCL matters here.
+std::string abilities_text(const DeviceInfo& device) {
+  std::string text;
+  const auto add = [&](std::string_view extension, std::string_view name) {
+    if ((device.extensions + ' ').find(std::string(extension) + ' ') != std::string::npos)
+      text += (text.empty() ? "" : ", ") + std::string(name);
+  };
+  add("cl_khr_integer_dot_product", "dot products of bytes");
+  add("cl_nv_device_attribute_query", "NVIDIA instructions");
+  add("cl_khr_command_buffer", "recorded launches (not used)");
+  return text.empty() ? "plain OpenCL 1.2" : text;
+}
+
+// Ends the program before MODEL is missed, as --help does.
+void list_devices() {
+  std::string reason;
+  std::string text = "cpu        this machine's processor\n";
+  for (const DeviceInfo& device : devices(&reason)) {
+    text += fmt::format(
+        "{:<10} {}{}\n           {}\n           {} units, {} of memory, buffers up to {}\n"
+        "           {}\n",
+        device.id, device.name, device.is_gpu ? " (GPU)" : "", device.driver, device.units,
+        bytes_text(device.memory_bytes), bytes_text(device.largest_buffer_bytes),
+        abilities_text(device));
+  }
+  if (!reason.empty()) text += reason + "\n";
+  print_out(text);
+  throw CLI::Success();
+}
+
 class Info final : public Command {
  public:
   explicit Info(CLI::App& program)
@@ -138,6 +169,8 @@ class Info final : public Command {
     app_->add_flag("--json", is_json_, "All of it as one JSON object");
     app_->add_flag_callback("--list-architectures", list_architectures,
                             "The architectures that can run; no model needed");
+    app_->add_flag_callback("--devices", list_devices,
+                            "The devices that layers can run on; no model needed");
     stream_.add_to(*app_);
   }
   bool is_chosen() const override { return app_->parsed(); }

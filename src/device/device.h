@@ -1,12 +1,43 @@
-// A processor that runs a model's steps.
+// A processor that runs a model's steps: its weights, the memory of its caches, and its operations.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "device/operations.h"
 
 namespace runnel {
+
+struct DeviceDescription {
+  std::string name;
+  std::string driver;
+  std::string extensions;  // separated by blanks
+  bool is_gpu = false;
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t largest_buffer = 0;  // bytes
+  std::uint64_t local_bytes = 0;     // of a work-group
+  std::uint32_t n_units = 0;
+};
+
+struct DeviceCounters {
+  std::uint64_t memory_bytes = 0;  // taken now
+  std::uint64_t launches = 0;      // since the device was opened
+  double seconds = 0;              // spent in steps
+};
+
+// What not every device has operations for.
+struct ModelNeeds {
+  int head_dim = 0;
+  bool norms_behind_rotation = false;
+  bool states = false;         // layers that keep a state instead of keys and values
+  bool output_gates = false;   // of attention
+  bool other_routers = false;  // of experts, than the softmax over the largest logits
+};
 
 class Device {
  public:
@@ -15,9 +46,35 @@ class Device {
   // Rows, buffers and operations for steps of up to sizes.max_tokens; borrows the device.
   // std::bad_alloc or Error: not so much memory.
   virtual std::unique_ptr<Operations> operations(const StepSizes& sizes) = 0;
+
+  // For a device with memory of its own: takes matrices of one shape and type that operations will
+  // multiply with, one, or several that are chosen from by row (experts); their stored bytes are
+  // not read again. Error: not so much memory.
+  virtual void take(std::span<const Matrix* const>) {}
+  // Where caches of its layers lie; null: in the processor's memory, where its weights are too.
+  virtual KvMemorySource* cache_memory() { return nullptr; }
+
+  // What of a model this device cannot run, in words; empty: nothing.
+  virtual std::string lacks(const ModelNeeds&) const { return {}; }
+  virtual DeviceDescription description() const = 0;
+  virtual DeviceCounters counters() const { return {}; }
+  // Bytes a second that it reads and writes when it copies its own memory, of one pass; 0: not
+  // measured this way.
+  virtual double copy_rate() { return 0; }
+};
+
+// Layers that follow one another, and who runs them.
+struct Stage {
+  Device* device;
+  int n_layers;
 };
 
 // This machine's processor. Borrows the threads.
 std::unique_ptr<Device> make_cpu_device(ThreadPool& threads);
+
+// Device `index` of list_opencl_devices(). Error: no loader, no driver, no such device.
+std::unique_ptr<Device> make_opencl_device(int index);
+// Empty, and why in *reason, where there is none.
+std::vector<DeviceDescription> list_opencl_devices(std::string* reason);
 
 }  // namespace runnel

@@ -199,6 +199,10 @@ class Operations {
   // says no.
   virtual bool met_nonfinite() const { return false; }
 
+  // All rows of the step, [rows, width]: from one device to another.
+  virtual void read(Rows rows, float* out) = 0;
+  virtual void write(Rows rows, const float* in) = 0;
+
   // Until called with an empty function, attend() reports.
   virtual void observe_attention(AttentionVisitor visitor) = 0;
 

@@ -29,7 +29,9 @@ struct Model::Internals {
   Config config;                         // empty when only the vocabulary was loaded
   Weights weights;
   std::unique_ptr<ThreadPool> threads;
-  std::unique_ptr<Device> device;
+  std::unique_ptr<Device> cpu;
+  std::unique_ptr<Device> device;  // null: the processor runs all layers
+  std::vector<Stage> stages;
   // One step at a time: whoever computes holds the mutex and asks for a decoder of at least so many
   // tokens.
   mutable std::mutex mutex;
@@ -40,13 +42,15 @@ struct Model::Internals {
   // A made model in memory, which is given back as the weights are packed.
   static Model take(MadeModel made, std::string name, const ModelOptions& options);
   Decoder& decoder_for(int n_tokens) const;
+  // Chooses who runs which layers. Error: no such device.
+  void choose_devices(const ModelOptions& options);
   bool has_weights() const { return !weights.layers.empty(); }
   // Error when the file has no vocabulary.
   const Tokenizer& vocabulary() const;
 };
 
-// The cache that a stream with these resolved options needs.
-CacheShape cache_shape(const Config& config, const StreamOptions& resolved);
+// The cache that a stream with these resolved options needs, and where it lies.
+CacheShape cache_shape(const Model::Internals& internals, const StreamOptions& resolved);
 // S and W of resolved options.
 CachePolicy cache_policy(const StreamOptions& resolved);
 

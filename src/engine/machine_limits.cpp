@@ -102,7 +102,7 @@ TokenWork token_work(const Model& model, const StreamOptions& resolved) {
         share * static_cast<double>(m.rows) * static_cast<double>(m.cols);
   };
   for_each_matrix_of_a_token(config, internals.weights, add);
-  const CacheShape shape = cache_shape(config, resolved);
+  const CacheShape shape = cache_shape(internals, resolved);
   const double bytes_of_slot =
       static_cast<double>(KvCache::bytes_of(shape)) /
       std::max(1.0, static_cast<double>(shape.layers.size()) *

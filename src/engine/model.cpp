@@ -67,7 +67,7 @@ Decoder& Model::Internals::decoder_for(int n_tokens) const {
   if (decoder != nullptr && decoder->max_tokens() >= n_tokens) return *decoder;
   decoder.reset();  // before the larger one takes its memory
   try {
-    decoder = std::make_unique<Decoder>(config, weights, *threads, *device, n_tokens);
+    decoder = std::make_unique<Decoder>(config, weights, *threads, stages, n_tokens);
   } catch (const std::bad_alloc&) {
     throw Error(fmt::format("{}: not enough memory for steps of {} tokens", file.name(), n_tokens));
   }
@@ -78,7 +78,8 @@ CachePolicy cache_policy(const StreamOptions& resolved) {
   return {resolved.sinks, resolved.policy == Policy::kDense ? kUnbounded : *resolved.window};
 }
 
-CacheShape cache_shape(const Config& config, const StreamOptions& resolved) {
+CacheShape cache_shape(const Model::Internals& internals, const StreamOptions& resolved) {
+  const Config& config = internals.config;
   const bool is_recomputed = resolved.policy == Policy::kRecompute;
   const CachePolicy policy = is_recomputed ? CachePolicy{0, kUnbounded} : cache_policy(resolved);
   CacheShape shape = {.n_kv_heads = config.n_kv_heads,
@@ -91,6 +92,9 @@ CacheShape cache_shape(const Config& config, const StreamOptions& resolved) {
     shape.layers.push_back(LayerSight::of(policy, config.local_window(layer)));
     if (config.has_state()) shape.state_sizes.push_back(config.state_size(layer));
   }
+  for (const Stage& stage : internals.stages)
+    shape.sources.insert(shape.sources.end(), static_cast<std::size_t>(stage.n_layers),
+                         stage.device->cache_memory());
   return shape;
 }
 
@@ -128,9 +132,10 @@ std::unique_ptr<Model::Internals> Model::Internals::load(gguf::File opened,
   internals->weights = load_weights(file, internals->config);
   if (internals->made.data) internals->weights.stored = StoredPages::kGo;
   internals->threads = std::make_unique<ThreadPool>(options.threads);
-  internals->device = make_cpu_device(*internals->threads);
+  internals->choose_devices(options);
   try {
-    pack_weights(internals->weights, *internals->threads, packing_progress(file, options));
+    place_weights(internals->weights, *internals->threads, internals->stages,
+                  packing_progress(file, options));
   } catch (const std::bad_alloc&) {
     throw Error(fmt::format("{}: want {} bytes of memory for its weights, and there is not so much",
                             file.name(), internals->weights.bytes));
@@ -196,7 +201,7 @@ StreamOptions Model::resolve(const StreamOptions& options) const {
 }
 
 std::size_t Model::stream_bytes(const StreamOptions& options) const {
-  return KvCache::bytes_of(cache_shape(internals_->config, resolve(options)));
+  return KvCache::bytes_of(cache_shape(*internals_, resolve(options)));
 }
 
 std::vector<Token> Model::tokenize(std::string_view text, bool add_bos, bool parse_special) const {

@@ -26,11 +26,13 @@ Snapshot Stream::snapshot() const {
 }
 
 void Stream::save(const std::filesystem::path& path) const {
-  write_snapshot(path, snapshot(), state_->cache.raw());
+  std::vector<std::byte> room;
+  write_snapshot(path, snapshot(), state_->cache.raw(room));
 }
 
 std::vector<std::byte> Stream::save_bytes() const {
-  return snapshot_bytes(snapshot(), state_->cache.raw());
+  std::vector<std::byte> room;
+  return snapshot_bytes(snapshot(), state_->cache.raw(room));
 }
 
 namespace {
@@ -80,7 +82,7 @@ Stream Model::resume(Snapshot snapshot, const std::string& name) const {
   check_fit(has_known_options(snapshot));
   if (snapshot.options.policy == Policy::kDense) snapshot.options.window.reset();
   const StreamOptions resolved = resolve(snapshot.options);
-  CacheShape shape = cache_shape(internals_->config, resolved);
+  CacheShape shape = cache_shape(*internals_, resolved);
   check_fit(has_possible_positions(snapshot, resolved, shape));
   if (resolved.policy == Policy::kDense) shape.capacity = snapshot.cache_capacity;
   auto state = std::make_unique<Stream::State>(*internals_, resolved, KvCache(std::move(shape)));

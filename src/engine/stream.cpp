@@ -135,8 +135,8 @@ float Stream::State::nll(std::span<const float> scores, Token token) const {
 
 Stream Model::open(const StreamOptions& options) const {
   const StreamOptions resolved = resolve(options);
-  Stream stream(std::make_unique<Stream::State>(
-      *internals_, resolved, KvCache(cache_shape(internals_->config, resolved))));
+  Stream stream(std::make_unique<Stream::State>(*internals_, resolved,
+                                                KvCache(cache_shape(*internals_, resolved))));
   if (!resolved.pin_tokens.empty()) stream.feed(resolved.pin_tokens);
   return stream;
 }

@@ -68,21 +68,27 @@ struct Decoder::Angles {
   }
 };
 
-Decoder::Decoder(const Config& config, const Weights& weights, ThreadPool& threads, Device& device,
-                 int max_tokens)
-    : config_(config),
-      weights_(weights),
-      threads_(threads),
-      max_tokens_(max_tokens),
-      operations_(device.operations(step_sizes(config, max_tokens))) {
-  x_ = operations_->rows(config.dim);
-  h_ = operations_->rows(config.is_parallel ? config.dim : 0);
-  ffn_h_ = operations_->rows(config.is_parallel ? config.dim : 0);
-  q_ = operations_->rows(config.q_dim());
-  q_and_gate_ = operations_->rows(config.has_output_gate ? 2 * config.q_dim() : 0);
-  gate_ = operations_->rows(config.has_output_gate ? config.q_dim() : 0);
-  k_ = operations_->rows(config.kv_dim());
-  v_ = operations_->rows(config.kv_dim());
+Decoder::Decoder(const Config& config, const Weights& weights, ThreadPool& threads,
+                 std::span<const Stage> stages, int max_tokens)
+    : config_(config), weights_(weights), threads_(threads), max_tokens_(max_tokens) {
+  int end_layer = 0;
+  const int parallel_dim = config.is_parallel ? config.dim : 0;
+  const int gate_dim = config.has_output_gate ? config.q_dim() : 0;
+  for (const Stage& stage : stages) {
+    auto operations = stage.device->operations(step_sizes(config, max_tokens));
+    Operations& of = *operations;
+    parts_.push_back({.end_layer = end_layer += stage.n_layers,
+                      .operations = std::move(operations),
+                      .x = of.rows(config.dim),
+                      .h = of.rows(parallel_dim),
+                      .ffn_h = of.rows(parallel_dim),
+                      .q = of.rows(config.q_dim()),
+                      .q_and_gate = of.rows(2 * gate_dim),
+                      .gate = of.rows(gate_dim),
+                      .k = of.rows(config.kv_dim()),
+                      .v = of.rows(config.kv_dim())});
+  }
+  if (parts_.size() > 1) handed_over_.resize(size(config.dim) * size(max_tokens));
   rows_.reserve(size(max_tokens));
   wanted_rows_.reserve(size(max_tokens));
   for (const Rope* rope : {&config.rope, &config.local_rope}) {
@@ -97,13 +103,14 @@ Decoder::~Decoder() = default;
 
 void Decoder::observe_attention(AttentionVisitor visitor) {
   is_observed_ = static_cast<bool>(visitor);
-  operations_->observe_attention(std::move(visitor));
+  for (Part& part : parts_) part.operations->observe_attention(visitor);
 }
 
 void Decoder::step(std::span<const Segment> batch, const LogitsVisitor& on_logits) {
   plan(batch);
   embed();
   for (int i = 0; i < config_.n_layers; ++i) {
+    if (i == part_->end_layer) hand_over();
     layer(i);
     check_numbers(i);
   }
@@ -115,7 +122,7 @@ void Decoder::step(std::span<const Segment> batch, const LogitsVisitor& on_logit
 
 // What ran last is named: the layer, or the logits after the last one.
 void Decoder::check_numbers(int layer) const {
-  if (!operations_->met_nonfinite()) return;
+  if (!part_->operations->met_nonfinite()) return;
   const std::string place =
       layer < config_.n_layers ? fmt::format("layer {}", layer) : std::string("the logits");
   throw Error(fmt::format(
@@ -150,7 +157,8 @@ void Decoder::plan(std::span<const Segment> batch) {
     angles_[kLocalAngles].set(config_.local_rope, i, origin + row.position,
                               origin + row.cache_position);
   });
-  operations_->begin({rows_, angle_tables_});
+  part_ = &parts_.front();
+  for (Part& part : parts_) part.operations->begin({rows_, angle_tables_});
 }
 
 float Decoder::query_scale(std::int64_t cache_position) const {
@@ -160,39 +168,49 @@ float Decoder::query_scale(std::int64_t cache_position) const {
                             static_cast<double>(config_.temperature_scale) * std::log1p(lengths));
 }
 
-void Decoder::embed() { operations_->embed(weights_.embeddings, config_.embedding_scale, x_); }
+void Decoder::embed() {
+  operations().embed(weights_.embeddings, config_.embedding_scale, part_->x);
+}
+
+// The next stage goes on with the residual stream.
+void Decoder::hand_over() {
+  operations().read(part_->x, handed_over_.data());
+  ++part_;
+  operations().write(part_->x, handed_over_.data());
+}
 
 void Decoder::layer(int index) {
   if (config_.is_parallel) return parallel_layer(index);
   const LayerWeights& w = weights_.layers[size(index)];
-  attention(index, {x_, norm(w.attention_norm)});
-  feed_forward(index, {x_, norm(w.ffn_norm)});
+  attention(index, {part_->x, norm(w.attention_norm)});
+  feed_forward(index, {part_->x, norm(w.ffn_norm)});
 }
 
 // Both branches leave the residual stream where the layer begins.
 void Decoder::parallel_layer(int index) {
   const LayerWeights& w = weights_.layers[size(index)];
-  operations_->normalize(norm(w.attention_norm), x_, h_);
-  if (w.ffn_norm) operations_->normalize(norm(w.ffn_norm), x_, ffn_h_);
-  attention(index, {h_, {}});
-  feed_forward(index, {w.ffn_norm ? ffn_h_ : h_, {}});
+  operations().normalize(norm(w.attention_norm), part_->x, part_->h);
+  if (w.ffn_norm) operations().normalize(norm(w.ffn_norm), part_->x, part_->ffn_h);
+  attention(index, {part_->h, {}});
+  feed_forward(index, {w.ffn_norm ? part_->ffn_h : part_->h, {}});
 }
 
 void Decoder::attention(int index, const Input& input) {
   const LayerWeights& w = weights_.layers[size(index)];
   const Residual out = residual(w.attention_post_norm);
   if (config_.mixer(index) == Mixer::kDeltaNet)
-    return operations_->delta_net(index, config_.delta_net, w.delta_net, config_.norm_epsilon,
+    return operations().delta_net(index, config_.delta_net, w.delta_net, config_.norm_epsilon,
                                   input, out);
   if (config_.mixer(index) == Mixer::kShortConv)
-    return operations_->short_conv(index, config_.short_conv_width, w.short_conv, input, out);
+    return operations().short_conv(index, config_.short_conv_width, w.short_conv, input, out);
   const AttentionLayer layer = attention_layer(index);
-  const Rows q = config_.has_output_gate ? q_and_gate_ : q_;
-  operations_->multiply(input, std::array{Product{&w.q, q}, Product{&w.k, k_}, Product{&w.v, v_}});
-  if (config_.has_output_gate) operations_->split_gates(layer, q, q_);
-  operations_->rotate_and_store(layer, q_, k_, v_);
+  const Rows q = config_.has_output_gate ? part_->q_and_gate : part_->q;
+  operations().multiply(
+      input, std::array{Product{&w.q, q}, Product{&w.k, part_->k}, Product{&w.v, part_->v}});
+  if (config_.has_output_gate) operations().split_gates(layer, q, part_->q);
+  operations().rotate_and_store(layer, part_->q, part_->k, part_->v);
   if (index + 1 == config_.n_layers && !is_observed_) keep_wanted_rows();
-  if (!rows_.empty()) operations_->attend(layer, q_, out);
+  if (!rows_.empty()) operations().attend(layer, part_->q, out);
 }
 
 void Decoder::feed_forward(int index, const Input& input) {
@@ -200,8 +218,8 @@ void Decoder::feed_forward(int index, const Input& input) {
   const LayerWeights& w = weights_.layers[size(index)];
   const FfnLayer layer = {config_.activation, config_.is_gated};
   const Residual out = residual(w.ffn_post_norm);
-  if (w.experts.empty()) return operations_->feed_forward(layer, w.ffn, input, out);
-  operations_->experts(
+  if (w.experts.empty()) return operations().feed_forward(layer, w.ffn, input, out);
+  operations().experts(
       {&w.router, w.experts, config_.n_experts_used, layer, config_.has_sigmoid_router,
        w.router_bias, w.shared.up.weight ? &w.shared : nullptr,
        w.shared_gate.weight ? &w.shared_gate : nullptr},
@@ -214,15 +232,15 @@ void Decoder::keep_wanted_rows() {
   if (wanted_rows_.size() == rows_.size()) return;
   for (std::size_t to = 0; to < wanted_rows_.size(); ++to) rows_[to] = rows_[wanted_rows_[to]];
   rows_.resize(wanted_rows_.size());
-  operations_->keep(wanted_rows_, rows_);
+  operations().keep(wanted_rows_, rows_);
   for (std::size_t i = 0; i < wanted_rows_.size(); ++i) wanted_rows_[i] = i;
 }
 
 void Decoder::logits(const LogitsVisitor& on_logits) {
   keep_wanted_rows();
   if (rows_.empty()) return;
-  const Input input = {x_, norm(weights_.output_norm)};
-  operations_->logits(input, weights_.output, config_.final_softcap,
+  const Input input = {part_->x, norm(weights_.output_norm)};
+  operations().logits(input, weights_.output, config_.final_softcap,
                       [&](std::size_t i, std::span<const float> logits) {
                         const StepRow& row = rows_[i];
                         on_logits(row.segment, size(row.position - row.cache->position()), logits);
@@ -234,7 +252,7 @@ Normalization Decoder::norm(const NormWeights& weights) const {
 }
 
 Residual Decoder::residual(const NormWeights& post_norm) const {
-  return {x_, norm(post_norm), config_.residual_scale};
+  return {part_->x, norm(post_norm), config_.residual_scale};
 }
 
 AttentionLayer Decoder::attention_layer(int index) const {
@@ -258,7 +276,7 @@ AttentionLayer Decoder::attention_layer(int index) const {
                                          : 1.0f / std::sqrt(static_cast<float>(c.head_dim)),
           .softcap = c.attention_softcap,
           .alibi_slopes = alibi_slopes_,
-          .gate = c.has_output_gate ? gate_ : Rows{},
+          .gate = c.has_output_gate ? part_->gate : Rows{},
           .sink_logits = w.sink_logits,
           .output = &w.output};
 }

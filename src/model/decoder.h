@@ -38,9 +38,10 @@ using LogitsVisitor =
 
 class Decoder {
  public:
-  // Borrows all but the number. `max_tokens`: the most tokens of one step, all segments together.
-  Decoder(const Config& config, const Weights& weights, ThreadPool& threads, Device& device,
-          int max_tokens);
+  // Borrows all but the number. The stages are all layers in order; the first embeds, the last
+  // makes the logits. `max_tokens`: the most tokens of one step, all segments together.
+  Decoder(const Config& config, const Weights& weights, ThreadPool& threads,
+          std::span<const Stage> stages, int max_tokens);
   ~Decoder();
 
   // Runs the batch and advances each segment's cache. Segments of one batch have different caches.
@@ -51,15 +52,28 @@ class Decoder {
   // Until reset with an empty function, every step reports its attention.
   void observe_attention(AttentionVisitor visitor);
   // Until reset with null, every step leaves its times there.
-  void measure_times(StepTimes* times) { operations_->measure_times(times); }
+  void measure_times(StepTimes* times) {
+    for (Part& part : parts_) part.operations->measure_times(times);
+  }
 
   int max_tokens() const { return max_tokens_; }
 
  private:
   struct Angles;
+  // A stage's operations and rows.
+  struct Part {
+    int end_layer;
+    std::unique_ptr<Operations> operations;
+    Rows x;                    // the residual stream
+    Rows h, ffn_h;             // normalised, where two branches leave from one place
+    Rows q, q_and_gate, gate;  // the others where attention has an output gate
+    Rows k, v;
+  };
 
+  Operations& operations() { return *part_->operations; }
   void plan(std::span<const Segment> batch);
   void embed();
+  void hand_over();
   void layer(int index);
   void parallel_layer(int index);
   void attention(int index, const Input& input);
@@ -78,16 +92,14 @@ class Decoder {
   ThreadPool& threads_;
   int max_tokens_;
   bool is_observed_ = false;
-  std::unique_ptr<Operations> operations_;
-  Rows x_;          // the residual stream
-  Rows h_, ffn_h_;  // normalised, where two branches leave from one place
-  Rows q_, k_, v_;
-  Rows q_and_gate_, gate_;  // where attention has an output gate
+  std::vector<Part> parts_;
+  Part* part_ = nullptr;  // that runs now
   std::vector<StepRow> rows_;
   std::vector<std::size_t> wanted_rows_;  // whose logits somebody wants
   std::vector<Angles> angles_;            // of the model's rotations: all layers', local layers'
   std::vector<AngleTable> angle_tables_;  // of angles_
   std::vector<float> alibi_slopes_;       // [n_heads] or empty
+  std::vector<float> handed_over_;        // rows between two stages
 };
 
 }  // namespace runnel

@@ -9,23 +9,40 @@
 namespace runnel {
 namespace {
 
-// Calls visit for every matrix that products are taken with.
+// Layers [first, end).
+struct Layers {
+  std::size_t first;
+  std::size_t end;
+};
+
+// Calls visit for every matrix that products are taken with in these layers, but experts', and for
+// the output's where the last layer is one of them.
 template <typename Visit>
-void for_each_matrix(Weights& weights, Visit visit) {
-  const auto visit_ffn = [&](FeedForward& ffn) {
-    for (Linear* linear : {&ffn.gate, &ffn.up, &ffn.down}) visit(linear->weight);
-  };
-  for (LayerWeights& layer : weights.layers) {
+void for_each_dense_matrix(Weights& weights, Layers layers, Visit visit) {
+  for (std::size_t i = layers.first; i < layers.end; ++i) {
+    LayerWeights& layer = weights.layers[i];
     DeltaNetWeights& net = layer.delta_net;
-    for (Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.output, &layer.router,
-                           &layer.shared_gate, &net.qkv, &net.gate, &net.beta, &net.alpha,
-                           &net.output, &layer.short_conv.input, &layer.short_conv.output})
-      visit(linear->weight);
-    visit_ffn(layer.ffn);
-    visit_ffn(layer.shared);
-    for (FeedForward& expert : layer.experts) visit_ffn(expert);
+    for (Linear* linear :
+         {&layer.q, &layer.k, &layer.v, &layer.output, &layer.router, &layer.shared_gate, &net.qkv,
+          &net.gate, &net.beta, &net.alpha, &net.output, &layer.short_conv.input,
+          &layer.short_conv.output, &layer.ffn.gate, &layer.ffn.up, &layer.ffn.down,
+          &layer.shared.gate, &layer.shared.up, &layer.shared.down}) {
+      if (linear->weight) visit(linear->weight);
+    }
   }
-  visit(weights.output.weight);
+  if (layers.end == weights.layers.size()) visit(weights.output.weight);
+}
+
+template <typename Visit>
+void for_each_matrix(Weights& weights, Layers layers, Visit visit) {
+  for_each_dense_matrix(weights, layers, visit);
+  for (std::size_t i = layers.first; i < layers.end; ++i) {
+    for (FeedForward& expert : weights.layers[i].experts) {
+      for (Linear* linear : {&expert.gate, &expert.up, &expert.down}) {
+        if (linear->weight) visit(linear->weight);
+      }
+    }
+  }
 }
 
 // The whole pages inside [data, data + n).
@@ -36,9 +53,22 @@ void release_pages(const std::byte* data, std::size_t n) {
   if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
+std::size_t stored_bytes(const Matrix& matrix) {
+  return static_cast<std::size_t>(matrix.rows) * matrix.row_bytes();
+}
+
+// What is stored of a matrix that is read no more, but as packed or by a device.
+void release_stored(const Matrix& matrix, Weights& weights) {
+  const bool is_embeddings = matrix.data == weights.embeddings.data;  // rows still looked up there
+  if (weights.stored == StoredPages::kStay || (weights.stored == StoredPages::kGo && is_embeddings))
+    return;
+  const std::size_t n_bytes = stored_bytes(matrix);
+  release_pages(matrix.data, n_bytes);
+  if (!is_embeddings) weights.released_bytes += n_bytes;
+}
+
 // 0 for a matrix that stays as it is.
 std::size_t packed_bytes(const Matrix& matrix) {
-  if (!matrix) return 0;
   return static_cast<std::size_t>(kernels::n_groups(matrix.rows)) *
          kernels::best_table().packed_bytes(matrix.type, matrix.cols);
 }
@@ -59,26 +89,77 @@ void pack(Matrix& matrix, Weights& weights, ThreadPool& threads) {
     }
   });
   matrix.packed = out;
-  const bool is_embeddings = matrix.data == weights.embeddings.data;  // rows still looked up there
-  if (weights.stored == StoredPages::kStay || (weights.stored == StoredPages::kGo && is_embeddings))
-    return;
-  const std::size_t n_bytes = static_cast<std::size_t>(matrix.rows) * matrix.row_bytes();
-  release_pages(matrix.data, n_bytes);
-  if (!is_embeddings) weights.released_bytes += n_bytes;
+  release_stored(matrix, weights);
+}
+
+// Tells how many stored bytes are done.
+class Progress {
+ public:
+  Progress(Weights& weights, const PackingProgress& report) : report_(report) {
+    for_each_matrix(weights, {0, weights.layers.size()},
+                    [&](const Matrix& matrix) { n_all_ += stored_bytes(matrix); });
+  }
+  void add(const Matrix& matrix) {
+    n_done_ += stored_bytes(matrix);
+    if (report_) report_(n_done_, n_all_);
+  }
+
+ private:
+  const PackingProgress& report_;
+  std::size_t n_done_ = 0;
+  std::size_t n_all_ = 0;
+};
+
+void pack_layers(Weights& weights, ThreadPool& threads, Layers layers, Progress& progress) {
+  std::size_t n_bytes = 0;  // each matrix begins at a multiple of 64
+  for_each_matrix(weights, layers,
+                  [&](const Matrix& matrix) { n_bytes += packed_bytes(matrix) + 63; });
+  if (n_bytes > 0) weights.packed.reserve(n_bytes);
+  for_each_matrix(weights, layers, [&](Matrix& matrix) {
+    pack(matrix, weights, threads);
+    progress.add(matrix);
+  });
+}
+
+// Gives a device what it asks for; false where it reads matrices as they are.
+bool give_layers(Weights& weights, Device& device, Layers layers, Progress& progress) {
+  if (device.cache_memory() == nullptr) return false;
+  for_each_dense_matrix(weights, layers, [&](const Matrix& matrix) {
+    const Matrix* const one = &matrix;
+    device.take({&one, 1});
+    progress.add(matrix);
+  });
+  for (std::size_t i = layers.first; i < layers.end; ++i) {
+    for (const auto linear : {&FeedForward::gate, &FeedForward::up, &FeedForward::down}) {
+      std::vector<const Matrix*> together;
+      for (const FeedForward& expert : weights.layers[i].experts) {
+        if ((expert.*linear).weight) together.push_back(&(expert.*linear).weight);
+      }
+      if (!together.empty()) device.take(together);
+      for (const Matrix* const matrix : together) progress.add(*matrix);
+    }
+  }
+  for_each_matrix(weights, layers, [&](const Matrix& matrix) { release_stored(matrix, weights); });
+  return true;
 }
 
 }  // namespace
 
-void pack_weights(Weights& weights, ThreadPool& threads, const PackingProgress& progress) {
-  std::size_t n_bytes = 0;  // each matrix begins at a multiple of 64
-  for_each_matrix(weights, [&](const Matrix& matrix) { n_bytes += packed_bytes(matrix) + 63; });
-  if (n_bytes > 0) weights.packed.reserve(n_bytes);
-  std::size_t n_done = 0;
-  for_each_matrix(weights, [&](Matrix& matrix) {
-    pack(matrix, weights, threads);
-    n_done += packed_bytes(matrix) + 63;
-    if (progress) progress(n_done, n_bytes);
-  });
+void pack_weights(Weights& weights, ThreadPool& threads, const PackingProgress& report) {
+  Progress progress(weights, report);
+  pack_layers(weights, threads, {0, weights.layers.size()}, progress);
+}
+
+void place_weights(Weights& weights, ThreadPool& threads, std::span<const Stage> stages,
+                   const PackingProgress& report) {
+  Progress progress(weights, report);
+  std::size_t first = 0;
+  for (const Stage& stage : stages) {
+    const Layers layers = {first, first + static_cast<std::size_t>(stage.n_layers)};
+    if (!give_layers(weights, *stage.device, layers, progress))
+      pack_layers(weights, threads, layers, progress);
+    first = layers.end;
+  }
 }
 
 }  // namespace runnel

@@ -5,10 +5,12 @@
 
 #include <cstddef>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "base/large_pages.h"
 #include "base/thread_pool.h"
+#include "device/device.h"
 #include "device/weights.h"
 #include "gguf/file.h"
 #include "model/config.h"
@@ -64,5 +66,10 @@ Weights load_weights(const gguf::File& file, const Config& config);
 // `progress` is told after each matrix and may throw, which ends it.
 using PackingProgress = std::function<void(std::size_t done_bytes, std::size_t all_bytes)>;
 void pack_weights(Weights& weights, ThreadPool& threads, const PackingProgress& progress = {});
+
+// The same for layers that the processor runs; a device with memory of its own takes the others'.
+// Error: not so much memory there.
+void place_weights(Weights& weights, ThreadPool& threads, std::span<const Stage> stages,
+                   const PackingProgress& progress = {});
 
 }  // namespace runnel

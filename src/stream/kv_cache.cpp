@@ -8,6 +8,7 @@
 #include <new>
 #include <utility>
 
+#include "base/large_pages.h"
 #include "runnel/error.h"
 
 namespace runnel {
@@ -47,32 +48,51 @@ HeadBytes head_bytes(const CacheShape& shape, std::int64_t n_tiles) {
           shape.type == KvType::kQ8_0 ? round_up(n_slots * n_blocks * 2, kAlignment) : 0};
 }
 
-}  // namespace
+class HostMemory final : public KvMemory {
+ public:
+  explicit HostMemory(std::size_t n_bytes) : buffer_(take_pages(n_bytes)) {
+    std::memset(buffer_.get(), 0, n_bytes);  // the memory is really there
+  }
+  std::byte* host() override { return buffer_.get(); }
+  void read(std::size_t offset, std::span<std::byte> bytes) const override {
+    if (!bytes.empty()) std::memcpy(bytes.data(), buffer_.get() + offset, bytes.size());
+  }
+  void write(std::size_t offset, std::span<const std::byte> bytes) override {
+    if (!bytes.empty()) std::memcpy(buffer_.get() + offset, bytes.data(), bytes.size());
+  }
 
-PageBuffer KvCache::allocate(std::size_t n_bytes) try {
-  PageBuffer buffer = take_pages(n_bytes);
-  std::memset(buffer.get(), 0, n_bytes);  // the memory is really there
-  return buffer;
+ private:
+  PageBuffer buffer_;
+};
+
+std::unique_ptr<KvMemory> take_host_memory(std::size_t n_bytes) try {
+  return std::make_unique<HostMemory>(n_bytes);
 } catch (const std::bad_alloc&) {
   throw Error(fmt::format("cache: want {} bytes, and there is not so much memory", n_bytes));
 }
 
-std::vector<KvCache::Layer> KvCache::lay_out(const CacheShape& shape, std::size_t& n_bytes) {
-  n_bytes = 0;
-  const auto place = [&](std::int64_t n_tiles) {
-    const HeadBytes bytes = head_bytes(shape, n_tiles);
-    const Area area = {n_bytes, n_tiles, 2 * (bytes.elements + bytes.scales)};
-    n_bytes += area.head_bytes * static_cast<std::size_t>(shape.n_kv_heads);
-    return area;
-  };
-  std::vector<Layer> layers;
-  layers.reserve(shape.layers.size());
+}  // namespace
+
+KvCache::Layout KvCache::lay_out(const CacheShape& shape) {
+  Layout layout;
+  layout.layers.reserve(shape.layers.size());
   for (std::size_t i = 0; i < shape.layers.size(); ++i) {
+    KvMemorySource* const source = shape.sources.empty() ? nullptr : shape.sources[i];
+    if (layout.parts.empty() || layout.parts.back().source != source)
+      layout.parts.push_back({source, 0, nullptr});
+    Part& part = layout.parts.back();
+    const auto place = [&](std::int64_t n_tiles) {
+      const HeadBytes bytes = head_bytes(shape, n_tiles);
+      const Area area = {part.n_bytes, n_tiles, 2 * (bytes.elements + bytes.scales)};
+      part.n_bytes += area.head_bytes * static_cast<std::size_t>(shape.n_kv_heads);
+      return area;
+    };
     if (!shape.state_sizes.empty() && shape.state_sizes[i] > 0) {
       const std::size_t state_bytes =
           static_cast<std::size_t>(shape.state_sizes[i]) * sizeof(float);
-      layers.push_back({.state = n_bytes, .state_bytes = state_bytes});
-      n_bytes += round_up(state_bytes, kAlignment);
+      layout.layers.push_back(
+          {.state = part.n_bytes, .state_bytes = state_bytes, .part = layout.parts.size() - 1});
+      part.n_bytes += round_up(state_bytes, kAlignment);
       continue;
     }
     const LayerSight& sight = shape.layers[i];
@@ -80,26 +100,42 @@ std::vector<KvCache::Layer> KvCache::lay_out(const CacheShape& shape, std::size_
                                    ? std::max<std::int64_t>(shape.capacity, shape.chunk)
                                    : sight.window + shape.chunk;
     const Area sinks = place(tiles_for(sight.sinks));
-    layers.push_back({sinks, place(std::max<std::int64_t>(tiles_for(slots), 1))});
+    layout.layers.push_back({.sinks = sinks,
+                             .ring = place(std::max<std::int64_t>(tiles_for(slots), 1)),
+                             .part = layout.parts.size() - 1});
   }
-  return layers;
+  for (const Part& part : layout.parts) layout.n_bytes += part.n_bytes;
+  return layout;
+}
+
+void KvCache::allocate(Layout& layout) {
+  for (Part& part : layout.parts)
+    part.memory =
+        part.source == nullptr ? take_host_memory(part.n_bytes) : part.source->take(part.n_bytes);
 }
 
 KvCache::KvCache(CacheShape shape) : shape_(std::move(shape)) {
   shape_.capacity = std::max<std::int64_t>(shape_.capacity, shape_.chunk);
-  layers_ = lay_out(shape_, n_bytes_);
-  buffer_ = allocate(n_bytes_);
+  layout_ = lay_out(shape_);
+  allocate(layout_);
 }
 
-std::size_t KvCache::bytes_of(const CacheShape& shape) {
-  std::size_t n_bytes = 0;
-  lay_out(shape, n_bytes);
-  return n_bytes;
+std::size_t KvCache::bytes_of(const CacheShape& shape) { return lay_out(shape).n_bytes; }
+
+KvCache::LayerPlace KvCache::place(int layer) const {
+  const Layer& l = layout_.layers[static_cast<std::size_t>(layer)];
+  const auto of = [&](const Area& area) {
+    const HeadBytes bytes = head_bytes(shape_, area.n_tiles);
+    return Place{area.offset, area.head_bytes, bytes.elements, bytes.scales, area.n_tiles};
+  };
+  return {layout_.parts[l.part].memory.get(), of(l.sinks), of(l.ring)};
 }
 
-kernels::KvArea KvCache::view(const Area& area, int head, const PageBuffer& buffer) const {
+kernels::KvArea KvCache::view(int layer, const Area& area, int head) const {
   const HeadBytes bytes = head_bytes(shape_, area.n_tiles);
-  std::byte* p = buffer.get() + area.offset + static_cast<std::size_t>(head) * area.head_bytes;
+  const Layer& l = layout_.layers[static_cast<std::size_t>(layer)];
+  std::byte* p = layout_.parts[l.part].memory->host() + area.offset +
+                 static_cast<std::size_t>(head) * area.head_bytes;
   auto* scales = reinterpret_cast<std::uint16_t*>(p + 2 * bytes.elements);
   return {.keys = p,
           .values = p + bytes.elements,
@@ -109,11 +145,11 @@ kernels::KvArea KvCache::view(const Area& area, int head, const PageBuffer& buff
 }
 
 kernels::KvArea KvCache::sinks(int layer, int head) const {
-  return view(layers_[static_cast<std::size_t>(layer)].sinks, head, buffer_);
+  return view(layer, layout_.layers[static_cast<std::size_t>(layer)].sinks, head);
 }
 
 kernels::KvArea KvCache::ring(int layer, int head) const {
-  return view(layers_[static_cast<std::size_t>(layer)].ring, head, buffer_);
+  return view(layer, layout_.layers[static_cast<std::size_t>(layer)].ring, head);
 }
 
 kernels::KvFormat KvCache::format() const {
@@ -140,9 +176,15 @@ void KvCache::store(int layer, int head, std::int64_t position, const float* key
 
 void KvCache::clear() {
   position_ = 0;
-  for (const Layer& layer : layers_) {
-    if (layer.state_bytes > 0) std::memset(buffer_.get() + layer.state, 0, layer.state_bytes);
+  for (const Layer& layer : layout_.layers) {
+    const std::vector<std::byte> zeros(layer.state_bytes);
+    layout_.parts[layer.part].memory->write(layer.state, zeros);
   }
+}
+
+float* KvCache::state(int layer) {
+  const Layer& l = layout_.layers[static_cast<std::size_t>(layer)];
+  return reinterpret_cast<float*>(layout_.parts[l.part].memory->host() + l.state);
 }
 
 void KvCache::reserve(int n) {
@@ -153,48 +195,72 @@ void KvCache::reserve(int n) {
     grow(std::max(position_ + n, 2 * shape_.capacity));
 }
 
-// In a ring that never wrapped slot and position agree, so heads are copied as they are.
+// In a ring that never wrapped slot and position agree, so heads are copied as they are: of each
+// the keys, the values and the scales of both.
 void KvCache::grow(std::int64_t capacity) {
-  const std::vector<Layer> old_layers = layers_;
   CacheShape shape = shape_;
   shape.capacity = capacity;
-  std::size_t n_bytes = 0;
-  std::vector<Layer> layers = lay_out(shape, n_bytes);
-  PageBuffer buffer = allocate(n_bytes);
-  for (std::size_t layer = 0; layer < layers.size(); ++layer) {
-    if (layers[layer].state_bytes > 0) {
-      std::memcpy(buffer.get() + layers[layer].state, buffer_.get() + old_layers[layer].state,
-                  layers[layer].state_bytes);
+  Layout layout = lay_out(shape);
+  allocate(layout);
+  std::vector<std::byte> bytes;
+  for (std::size_t layer = 0; layer < layout.layers.size(); ++layer) {
+    const KvMemory& from = *layout_.parts[layout_.layers[layer].part].memory;
+    KvMemory& to = *layout.parts[layout.layers[layer].part].memory;
+    if (const std::size_t n = layout.layers[layer].state_bytes; n > 0) {
+      bytes.resize(n);
+      from.read(layout_.layers[layer].state, bytes);
+      to.write(layout.layers[layer].state, bytes);
       continue;
     }
-    for (int head = 0; head < shape.n_kv_heads; ++head) {
-      for (const auto area : {&Layer::sinks, &Layer::ring}) {
-        const kernels::KvArea from = view(old_layers[layer].*area, head, buffer_);
-        const kernels::KvArea to = view(layers[layer].*area, head, buffer);
-        const HeadBytes bytes = head_bytes(shape, from.n_tiles);
-        std::memcpy(to.keys, from.keys, bytes.elements);
-        std::memcpy(to.values, from.values, bytes.elements);
-        std::memcpy(to.key_scales, from.key_scales, bytes.scales);
-        std::memcpy(to.value_scales, from.value_scales, bytes.scales);
+    for (const auto area : {&Layer::sinks, &Layer::ring}) {
+      const Area& old_area = layout_.layers[layer].*area;
+      const Area& new_area = layout.layers[layer].*area;
+      const HeadBytes n_old = head_bytes(shape, old_area.n_tiles);
+      const HeadBytes n_new = head_bytes(shape, new_area.n_tiles);
+      for (int head = 0; head < shape.n_kv_heads; ++head) {
+        std::size_t at = old_area.offset + static_cast<std::size_t>(head) * old_area.head_bytes;
+        std::size_t new_at = new_area.offset + static_cast<std::size_t>(head) * new_area.head_bytes;
+        for (const auto n :
+             {&HeadBytes::elements, &HeadBytes::elements, &HeadBytes::scales, &HeadBytes::scales}) {
+          bytes.resize(n_old.*n);
+          from.read(at, bytes);
+          to.write(new_at, bytes);
+          at += n_old.*n;
+          new_at += n_new.*n;
+        }
       }
     }
   }
   shape_ = std::move(shape);
-  layers_ = std::move(layers);
-  buffer_ = std::move(buffer);
-  n_bytes_ = n_bytes;
+  layout_ = std::move(layout);
+}
+
+std::span<const std::byte> KvCache::raw(std::vector<std::byte>& room) const {
+  if (layout_.parts.size() == 1 && layout_.parts.front().memory->host() != nullptr)
+    return {layout_.parts.front().memory->host(), layout_.n_bytes};
+  room.resize(layout_.n_bytes);
+  std::span<std::byte> left = room;
+  for (const Part& part : layout_.parts) {
+    part.memory->read(0, left.first(part.n_bytes));
+    left = left.subspan(part.n_bytes);
+  }
+  return room;
 }
 
 KvCache KvCache::clone() const {
   KvCache copy(shape_);
-  copy.restore(raw(), position_);
+  std::vector<std::byte> room;
+  copy.restore(raw(room), position_);
   copy.origin_ = origin_;
   return copy;
 }
 
 bool KvCache::restore(std::span<const std::byte> raw, std::int64_t position) {
-  if (raw.size() != n_bytes_) return false;
-  std::memcpy(buffer_.get(), raw.data(), raw.size());
+  if (raw.size() != layout_.n_bytes) return false;
+  for (const Part& part : layout_.parts) {
+    part.memory->write(0, raw.first(part.n_bytes));
+    raw = raw.subspan(part.n_bytes);
+  }
   position_ = position;
   return true;
 }

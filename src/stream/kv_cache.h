@@ -10,12 +10,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
-#include "base/large_pages.h"
 #include "kernels/kernels.h"
 #include "runnel/options.h"
+#include "stream/kv_memory.h"
 #include "stream/policy.h"
 
 namespace runnel {
@@ -24,6 +25,9 @@ struct CacheShape {
   std::vector<LayerSight> layers;  // one for each layer
   // Floats of constant state, by layer; a layer that has some has no keys and values. Empty: none.
   std::vector<int> state_sizes;
+  // Whose memory each layer's part is, null: the processor's; or empty: the processor's all. Layers
+  // of one source follow one another.
+  std::vector<KvMemorySource*> sources;
   int n_kv_heads = 0;
   int head_dim = 0;
   KvType type = KvType::kF16;
@@ -68,49 +72,72 @@ class KvCache {
 
   // The constant state of a layer, of its size in the shape; zeros before the first token. It is
   // part of all that is stored, and rewind() does not bring it back.
-  float* state(int layer) {
-    return reinterpret_cast<float*>(buffer_.get() + layers_[static_cast<std::size_t>(layer)].state);
-  }
+  float* state(int layer);
   bool has_state() const { return !shape_.state_sizes.empty(); }
 
+  // Of layers in the processor's memory.
   kernels::KvArea sinks(int layer, int head) const;
   kernels::KvArea ring(int layer, int head) const;
 
-  std::size_t bytes() const { return n_bytes_; }
+  // Where a device finds a layer: offsets and sizes in bytes.
+  struct Place {
+    std::size_t offset = 0;         // of the area in its memory
+    std::size_t head_bytes = 0;     // from one head to the next
+    std::size_t element_bytes = 0;  // of a head's keys; its values follow, then the keys' scales
+    std::size_t scale_bytes = 0;    // of the keys' scales; the values' follow
+    std::int64_t n_tiles = 0;
+  };
+  struct LayerPlace {
+    KvMemory* memory = nullptr;
+    Place sinks, ring;
+  };
+  LayerPlace place(int layer) const;
+
+  std::size_t bytes() const { return layout_.n_bytes; }
   static std::size_t bytes_of(const CacheShape& shape);
 
   // A cache of its own with the same content, guesses beyond position() included. Error: not enough
   // memory.
   KvCache clone() const;
 
-  // For snapshots: all that is stored, as one block of bytes() bytes, and the position that goes
-  // with it.
-  std::span<const std::byte> raw() const { return {buffer_.get(), n_bytes_}; }
+  // For snapshots: all that is stored, bytes() bytes in order of layers, wherever they lie; and the
+  // position goes with it. `room` is used where the bytes are not at hand.
+  std::span<const std::byte> raw(std::vector<std::byte>& room) const;
   // Takes what raw() gave for a cache of the same shape that had reached `position`. False when the
   // size is another.
   bool restore(std::span<const std::byte> raw, std::int64_t position);
 
  private:
   struct Area {
-    std::size_t offset = 0;  // into the buffer
+    std::size_t offset = 0;  // into the layer's memory
     std::int64_t n_tiles = 0;
     std::size_t head_bytes = 0;
   };
   struct Layer {
     Area sinks;
     Area ring;
-    std::size_t state = 0;  // into the buffer
+    std::size_t state = 0;  // into the layer's memory
     std::size_t state_bytes = 0;
+    std::size_t part = 0;
   };
-  static std::vector<Layer> lay_out(const CacheShape& shape, std::size_t& n_bytes);
-  static PageBuffer allocate(std::size_t n_bytes);
-  kernels::KvArea view(const Area& area, int head, const PageBuffer& buffer) const;
+  // One stretch of layers in one memory.
+  struct Part {
+    KvMemorySource* source = nullptr;
+    std::size_t n_bytes = 0;
+    std::unique_ptr<KvMemory> memory;
+  };
+  struct Layout {
+    std::vector<Layer> layers;
+    std::vector<Part> parts;  // without memory
+    std::size_t n_bytes = 0;
+  };
+  static Layout lay_out(const CacheShape& shape);
+  static void allocate(Layout& layout);
+  kernels::KvArea view(int layer, const Area& area, int head) const;
   void grow(std::int64_t capacity);
 
   CacheShape shape_;
-  std::vector<Layer> layers_;
-  std::size_t n_bytes_ = 0;
-  PageBuffer buffer_;
+  Layout layout_;
   std::int64_t position_ = 0;
   std::int64_t origin_ = 0;
 };

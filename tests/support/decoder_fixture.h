@@ -47,7 +47,8 @@ class LoadedDecoder {
         weights_(load_weights(file_, config_)),
         threads_(threads),
         device_(make_cpu_device(threads_)),
-        decoder_(config_, weights_, threads_, *device_, max_tokens) {}
+        stages_{{device_.get(), config_.n_layers}},
+        decoder_(config_, weights_, threads_, stages_, max_tokens) {}
 
   // From here on as Model::load() leaves it: quantised weights packed for the integer kernels.
   void pack() { pack_weights(weights_, threads_); }
@@ -109,6 +110,7 @@ class LoadedDecoder {
   Weights weights_;
   ThreadPool threads_;
   std::unique_ptr<Device> device_;
+  std::vector<Stage> stages_;
   Decoder decoder_;
 };
 

@@ -10,6 +10,9 @@ class CpuDevice final : public Device {
   std::unique_ptr<Operations> operations(const StepSizes& sizes) override {
     return std::make_unique<cpu::CpuOperations>(sizes, threads_);
   }
+  DeviceDescription description() const override {
+    return {.name = "the processor", .driver = kernels::best_table().name};
+  }
 
  private:
   ThreadPool& threads_;

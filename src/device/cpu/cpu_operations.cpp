@@ -87,6 +87,14 @@ void CpuOperations::logits(const Input& input, const Linear& output, float softc
   }
 }
 
+void CpuOperations::read(Rows rows, float* out) {
+  std::copy_n(at(rows), step_.rows.size() * size(rows.width), out);
+}
+
+void CpuOperations::write(Rows rows, const float* in) {
+  std::copy_n(in, step_.rows.size() * size(rows.width), at(rows));
+}
+
 void CpuOperations::normalize(const Normalization& norm, Rows x, Rows out) {
   normalize(norm, at(x), at(out), x.width);
 }

@@ -45,6 +45,8 @@ class CpuOperations final : public Operations {
   void logits(const Input& input, const Linear& output, float softcap,
               const RowVisitor& on_row) override;
   bool met_nonfinite() const override { return met_nonfinite_; }
+  void read(Rows rows, float* out) override;
+  void write(Rows rows, const float* in) override;
   void observe_attention(AttentionVisitor visitor) override { visitor_ = std::move(visitor); }
   void measure_times(StepTimes* times) override { times_ = times; }
 

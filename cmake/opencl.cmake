@@ -1,0 +1,10 @@
+# The OpenCL kernels become a part of the library, as text; a device's driver builds them at run time.
+set(opencl_folder ${PROJECT_SOURCE_DIR}/src/device/opencl)
+foreach(name common rows product attention)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${opencl_folder}/kernels/${name}.cl)
+  string(TOUPPER ${name} upper)
+  file(READ ${opencl_folder}/kernels/${name}.cl ${upper}_SOURCE)
+endforeach()
+configure_file(${opencl_folder}/sources.cpp.in ${PROJECT_BINARY_DIR}/opencl_sources.cpp @ONLY)
+target_sources(runnel PRIVATE ${PROJECT_BINARY_DIR}/opencl_sources.cpp)
+target_link_libraries(runnel PRIVATE ${CMAKE_DL_LIBS})

@@ -1,0 +1,178 @@
+// Attention of an OpenCL device: a launch for each cache of the step.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "device/opencl/kv_memory.h"
+#include "device/opencl/opencl_operations.h"
+#include "device/opencl/sources.h"
+
+namespace runnel::opencl {
+namespace {
+
+constexpr std::size_t kGroup = 64;  // work-items of attention.cl
+constexpr std::int64_t kKeysOfSplit = 256;
+constexpr std::int64_t kMostSplits = 16;
+constexpr std::size_t kPartBytes = std::size_t{32} << 20;
+
+std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+// As attention.cl has it.
+struct Area {
+  cl_long offset, head_bytes, value_bytes, scale_bytes, slots;
+};
+
+Area area_of(const KvCache::Place& place) {
+  return {static_cast<cl_long>(place.offset), static_cast<cl_long>(place.head_bytes),
+          static_cast<cl_long>(place.element_bytes), static_cast<cl_long>(place.scale_bytes),
+          place.n_tiles * kernels::kTile};
+}
+
+const Buffer& memory_of(const KvCache::LayerPlace& place) {
+  return static_cast<const OpenClKvMemory*>(place.memory)->buffer();
+}
+
+// A number of parts that a layer's attention is cut into, whatever a step holds.
+std::int64_t splits_of(const LayerSight& sight) {
+  if (sight.window >= kUnbounded) return kMostSplits;
+  return std::clamp<std::int64_t>((sight.sinks + sight.window) / kKeysOfSplit, 1, kMostSplits);
+}
+
+}  // namespace
+
+std::vector<OpenClOperations::Segment> OpenClOperations::segments() const {
+  std::vector<Segment> all;
+  for (std::size_t i = 0; i < n_rows(); ++i) {
+    if (all.empty() || all.back().cache != step_.rows[i].cache)
+      all.push_back({i, 0, step_.rows[i].cache});
+    ++all.back().n;
+  }
+  return all;
+}
+
+void OpenClOperations::rotate_and_store(const AttentionLayer& layer, Rows q, Rows k, Rows v) {
+  Kernel& kernel = context_.program(kAttentionSource).kernel("rotate_and_store");
+  const bool is_rotated = layer.rope != RopeStyle::kNone;
+  const int n_pairs = is_rotated ? step_.angles[size(layer.angles)].n_pairs : 0;
+  const bool is_twice =
+      is_rotated && std::any_of(step_.rows.begin(), step_.rows.end(), [](const StepRow& row) {
+        return row.position != row.cache_position;
+      });
+  const auto angle = [&](int which) -> const Buffer& {
+    return is_rotated ? angles(layer.angles, which) : positions_;
+  };
+  const std::size_t head_floats = size(layer.head_dim) * sizeof(float);
+  const NormWeights* q_norm = layer.q_norm;
+  const NormWeights* k_norm = layer.k_norm;
+  if (layer.normalizes_all_heads) {
+    const auto normalize_all = [&](const NormWeights* norm, Rows x) {
+      if (norm != nullptr) normalize({norm, Norm::kRms, layer.norm_epsilon}, x, x);
+    };
+    normalize_all(std::exchange(q_norm, nullptr), q);
+    normalize_all(std::exchange(k_norm, nullptr), k);
+  }
+  for (const Segment& s : segments()) {
+    const KvCache::LayerPlace place = s.cache->place(layer.cache_layer);
+    kernel.set(
+        of(q), sink_q_, of(k), of(v), static_cast<cl_int>(s.first), cl_int{layer.n_heads},
+        cl_int{layer.n_kv_heads}, cl_int{layer.head_dim}, cl_int{static_cast<int>(layer.rope)},
+        cl_int{n_pairs}, angle(0), angle(1), angle(is_twice ? 2 : 0), angle(is_twice ? 3 : 1),
+        positions_, query_scales_, layer.clamp,
+        q_norm != nullptr ? weights_.vector(q_norm->weight) : positions_, cl_int{q_norm != nullptr},
+        k_norm != nullptr ? weights_.vector(k_norm->weight) : positions_, cl_int{k_norm != nullptr},
+        layer.norm_epsilon, memory_of(place), cl_int{static_cast<int>(s.cache->format())},
+        area_of(place.sinks), area_of(place.ring), cl_long{s.cache->sight(layer.cache_layer).sinks},
+        LocalBytes{head_floats}, LocalBytes{head_floats});
+    context_.launch(kernel, {size(layer.n_heads + layer.n_kv_heads), s.n, 1}, kGroup);
+  }
+}
+
+template <typename... More>
+void OpenClOperations::set_attention(Kernel& kernel, const AttentionLayer& layer, Rows q,
+                                     const Segment& s, int first_row, const More&... more) {
+  const KvCache::LayerPlace place = s.cache->place(layer.cache_layer);
+  const LayerSight& sight = s.cache->sight(layer.cache_layer);
+  const std::size_t head_floats = size(layer.head_dim) * sizeof(float);
+  kernel.set(of(q), sink_q_, cl_int{first_row}, cl_int{layer.n_heads},
+             cl_int{layer.n_heads / layer.n_kv_heads}, cl_int{layer.head_dim}, positions_,
+             memory_of(place), cl_int{static_cast<int>(s.cache->format())}, area_of(place.sinks),
+             area_of(place.ring), cl_long{sight.sinks}, cl_long{sight.window},
+             cl_long{sight.sink_reach}, layer.scale, layer.softcap,
+             layer.alibi_slopes.empty() ? positions_ : weights_.vector(layer.alibi_slopes),
+             cl_int{!layer.alibi_slopes.empty()}, more..., LocalBytes{head_floats},
+             LocalBytes{head_floats});
+}
+
+void OpenClOperations::attend(const AttentionLayer& layer, Rows q, const Residual& residual) {
+  for (const Segment& segment : segments()) {
+    attend_segment(layer, q, segment);
+    if (visitor_) report_attention(layer, q, segment);
+  }
+  const Output output = {layer.output, nullptr};
+  prepare(heads_, q.width, {}, nullptr, n_rows(), forms_of({&output, 1}));
+  multiply_into(*layer.output, residual);
+}
+
+void OpenClOperations::attend_segment(const AttentionLayer& layer, Rows q, const Segment& s) {
+  Program& program = context_.program(kAttentionSource);
+  Kernel& attend = program.kernel("attend");
+  Kernel& merge = program.kernel("merge");
+  const auto n_splits = splits_of(s.cache->sight(layer.cache_layer));
+  const std::size_t row_bytes =
+      size(layer.n_heads * n_splits * (layer.head_dim + 2)) * sizeof(float);
+  const std::size_t at_once = std::clamp<std::size_t>(kPartBytes / row_bytes, 1, s.n);
+  if (parts_.bytes() < at_once * row_bytes) parts_ = context_.take(at_once * row_bytes);
+  const bool has_sinks = !layer.sink_logits.empty();
+  for (std::size_t first = 0; first < s.n; first += at_once) {
+    const std::size_t n = std::min(at_once, s.n - first);
+    const auto first_row = static_cast<cl_int>(s.first + first);
+    set_attention(attend, layer, q, s, first_row, static_cast<cl_int>(n_splits), parts_);
+    context_.launch(attend, {size(n_splits), size(layer.n_heads), n}, kGroup);
+    merge.set(parts_, first_row, cl_int{layer.n_heads}, static_cast<cl_int>(n_splits),
+              cl_int{layer.head_dim}, row_sinks_,
+              has_sinks ? weights_.vector(layer.sink_logits) : row_sinks_, cl_int{has_sinks},
+              heads_);
+    context_.launch(merge, {size(layer.n_heads), n, 1}, kGroup);
+  }
+}
+
+// All scores of a row come back, and become weights here.
+void OpenClOperations::report_attention(const AttentionLayer& layer, Rows q, const Segment& s) {
+  Kernel& kernel = context_.program(kAttentionSource).kernel("score");
+  const LayerSight& sight = s.cache->sight(layer.cache_layer);
+  for (std::size_t i = 0; i < s.n; ++i) {
+    const StepRow& row = step_.rows[s.first + i];
+    const std::int64_t low = std::max<std::int64_t>(row.cache_position - sight.sink_reach, 0);
+    const std::int64_t n_sinks =
+        std::max<std::int64_t>(std::min<std::int64_t>(row.position, sight.sinks - 1) - low + 1, 0);
+    const std::int64_t oldest = std::max<std::int64_t>(row.position - sight.window, sight.sinks);
+    const std::int64_t n = n_sinks + std::max<std::int64_t>(row.position - oldest + 1, 0);
+    Buffer scores = context_.take(size(n * layer.n_heads) * sizeof(float));
+    set_attention(kernel, layer, q, s, static_cast<int>(s.first + i), cl_long{n}, scores);
+    context_.launch(kernel, {1, size(layer.n_heads), 1}, kGroup);
+    host_.resize(size(n * layer.n_heads));
+    context_.read(scores, 0, std::as_writable_bytes(std::span(host_)));
+    for (int head = 0; head < layer.n_heads; ++head) {
+      const std::span<float> weights = std::span(host_).subspan(size(head * n), size(n));
+      const float learned = layer.sink_logits.empty() ? -std::numeric_limits<float>::infinity()
+                                                      : layer.sink_logits[size(head)];
+      float largest = std::max(row.sink_logit, learned);
+      for (const float score : weights) largest = std::max(largest, score);
+      float sum = std::exp(row.sink_logit - largest) + std::exp(learned - largest);
+      for (float& w : weights) sum += w = std::exp(w - largest);
+      for (float& w : weights) w /= sum;
+      std::vector<float> sinks(size(low), 0.0f);  // out of reach
+      sinks.insert(sinks.end(), weights.begin(), weights.begin() + n_sinks);
+      visitor_({.segment = row.segment,
+                .token = i,
+                .layer = layer.layer,
+                .head = head,
+                .sinks = sinks,
+                .first_position = oldest,
+                .window = weights.subspan(size(n_sinks))});
+    }
+  }
+}
+
+}  // namespace runnel::opencl

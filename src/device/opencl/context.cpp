@@ -1,0 +1,214 @@
+#include "device/opencl/context.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "device/opencl/program_cache.h"
+#include "device/opencl/sources.h"
+#include "device/opencl/weights.h"
+#include "runnel/error.h"
+
+namespace runnel::opencl {
+namespace {
+
+std::string text_of(const Api& api, cl_device_id device, cl_device_info what) {
+  std::size_t n = 0;
+  check(api.clGetDeviceInfo(device, what, 0, nullptr, &n), "a device's description");
+  std::string text(n, '\0');
+  check(api.clGetDeviceInfo(device, what, n, text.data(), nullptr), "a device's description");
+  while (!text.empty() && (text.back() == '\0' || text.back() == ' ')) text.pop_back();
+  return text;
+}
+
+template <typename T>
+T number_of(const Api& api, cl_device_id device, cl_device_info what) {
+  T value{};
+  check(api.clGetDeviceInfo(device, what, sizeof(value), &value, nullptr),
+        "a device's description");
+  return value;
+}
+
+DeviceDescription describe(const Api& api, cl_device_id device) {
+  const auto type = number_of<cl_device_type>(api, device, CL_DEVICE_TYPE);
+  return {.name = text_of(api, device, CL_DEVICE_NAME),
+          .driver = text_of(api, device, CL_DEVICE_VERSION) + ", driver " +
+                    text_of(api, device, CL_DRIVER_VERSION),
+          .extensions = text_of(api, device, CL_DEVICE_EXTENSIONS),
+          .is_gpu = (type & CL_DEVICE_TYPE_GPU) != 0,
+          .memory_bytes = number_of<cl_ulong>(api, device, CL_DEVICE_GLOBAL_MEM_SIZE),
+          .largest_buffer = number_of<cl_ulong>(api, device, CL_DEVICE_MAX_MEM_ALLOC_SIZE),
+          .local_bytes = number_of<cl_ulong>(api, device, CL_DEVICE_LOCAL_MEM_SIZE),
+          .n_units = number_of<cl_uint>(api, device, CL_DEVICE_MAX_COMPUTE_UNITS)};
+}
+
+}  // namespace
+
+std::vector<Found> find_devices(const Api& api) {
+  cl_uint n_platforms = 0;
+  const cl_int status = api.clGetPlatformIDs(0, nullptr, &n_platforms);
+  if (status == -1001) return {};  // a loader without drivers
+  check(status, "platforms");
+  std::vector<cl_platform_id> platforms(n_platforms);
+  if (n_platforms > 0)
+    check(api.clGetPlatformIDs(n_platforms, platforms.data(), nullptr), "platforms");
+  std::vector<Found> all;
+  for (const cl_platform_id platform : platforms) {
+    cl_uint n = 0;
+    if (api.clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 0, nullptr, &n) != CL_SUCCESS) continue;
+    std::vector<cl_device_id> ids(n);
+    check(api.clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, n, ids.data(), nullptr), "devices");
+    for (const cl_device_id id : ids) all.push_back({id, describe(api, id)});
+  }
+  std::stable_sort(all.begin(), all.end(), [](const Found& a, const Found& b) {
+    return a.description.is_gpu && !b.description.is_gpu;
+  });
+  return all;
+}
+
+Buffer& Buffer::operator=(Buffer&& other) noexcept {
+  std::swap(context_, other.context_);
+  std::swap(memory_, other.memory_);
+  std::swap(n_bytes_, other.n_bytes_);
+  return *this;
+}
+
+Buffer::~Buffer() {
+  if (memory_ == nullptr) return;
+  context_->counters_.memory_bytes -= n_bytes_;
+  context_->api().clReleaseMemObject(memory_);
+}
+
+Kernel::Kernel(const Api& api, cl_program program, const char* name) : api_(api) {
+  cl_int status = CL_SUCCESS;
+  kernel_ = api.clCreateKernel(program, name, &status);
+  check(status, name);
+}
+
+Kernel::~Kernel() {
+  if (kernel_ != nullptr) api_.clReleaseKernel(kernel_);
+}
+
+void Kernel::set_bytes(cl_uint index, std::size_t n, const void* value) {
+  check(api_.clSetKernelArg(kernel_, index, n, value), "an argument of a kernel");
+}
+
+Program::Program(Context& context, const std::string& source, const std::string& options)
+    : context_(context), program_(build_cached(context, source, options)) {}
+
+Program::~Program() {
+  kernels_.clear();
+  context_.api().clReleaseProgram(program_);
+}
+
+Kernel& Program::kernel(const std::string& name) {
+  const auto found = kernels_.find(name);
+  if (found != kernels_.end()) return found->second;
+  return kernels_.emplace(name, Kernel(context_.api(), program_, name.c_str())).first->second;
+}
+
+Context::Context(Found device) : api_(*find_api()), device_(std::move(device)) {
+  cl_int status = CL_SUCCESS;
+  context_ = api_.clCreateContext(nullptr, 1, &device_.id, nullptr, nullptr, &status);
+  check(status, device_.description.name.c_str());
+  queue_ = api_.clCreateCommandQueue(context_, device_.id, 0, &status);
+  if (status != CL_SUCCESS) api_.clReleaseContext(context_);
+  check(status, device_.description.name.c_str());
+  dot_option_ = find_dot_option();
+}
+
+Context::~Context() {
+  api_.clFinish(queue_);
+  programs_.clear();
+  api_.clReleaseCommandQueue(queue_);
+  api_.clReleaseContext(context_);
+}
+
+// The first way that builds and gives the right sum, or none: then bytes are multiplied one by one.
+std::string Context::find_dot_option() {
+  for (const char* option : {"-DDOT_KHR", "-DDOT_NVIDIA"}) {
+    const bool is_khr = std::string_view(option) == "-DDOT_KHR";
+    const bool may_work =
+        is_khr
+            ? device_.description.extensions.find("cl_khr_integer_dot_product") != std::string::npos
+            : device_.description.extensions.find("cl_nv_") != std::string::npos;
+    if (!may_work) continue;
+    try {
+      Program test(*this, std::string(kCommonSource) + std::string(kProductSource),
+                   std::string(option) + " -DTEST_DOT " + kPlainForm);
+      Buffer result = take(sizeof(cl_int));
+      test.kernel("test_dot").set(result);
+      launch(test.kernel("test_dot"), {1, 1, 1}, 1);
+      cl_int sum = 0;
+      read(result, 0, std::as_writable_bytes(std::span(&sum, 1)));
+      if (sum == 255 * -128 + 3 * 127 + 200 * -1 + 7) return option;
+    } catch (const Error&) {
+      continue;  // not here
+    }
+  }
+  return {};
+}
+
+Buffer Context::take(std::size_t n_bytes) {
+  n_bytes = std::max<std::size_t>(n_bytes, 64);
+  cl_int status = CL_SUCCESS;
+  const cl_mem memory = api_.clCreateBuffer(context_, CL_MEM_READ_WRITE, n_bytes, nullptr, &status);
+  if (status != CL_SUCCESS) {
+    throw Error(
+        fmt::format("{}: want {} bytes of device memory, and there is not so much ({} are "
+                    "taken of {}; one buffer may have {})",
+                    device_.description.name, n_bytes, counters_.memory_bytes,
+                    device_.description.memory_bytes, device_.description.largest_buffer));
+  }
+  counters_.memory_bytes += n_bytes;
+  Buffer buffer(*this, memory, n_bytes);
+  const cl_uchar zero = 0;
+  check(api_.clEnqueueFillBuffer(queue_, memory, &zero, 1, 0, n_bytes, 0, nullptr, nullptr),
+        "filling a buffer");
+  return buffer;
+}
+
+void Context::write(const Buffer& to, std::size_t offset, std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;
+  check(api_.clEnqueueWriteBuffer(queue_, to.memory(), CL_TRUE, offset, bytes.size(), bytes.data(),
+                                  0, nullptr, nullptr),
+        "writing to the device");
+}
+
+void Context::read(const Buffer& from, std::size_t offset, std::span<std::byte> bytes) {
+  if (bytes.empty()) return;
+  check(api_.clEnqueueReadBuffer(queue_, from.memory(), CL_TRUE, offset, bytes.size(), bytes.data(),
+                                 0, nullptr, nullptr),
+        "reading from the device");
+}
+
+void Context::copy(const Buffer& from, std::size_t from_offset, const Buffer& to,
+                   std::size_t to_offset, std::size_t n_bytes) {
+  check(api_.clEnqueueCopyBuffer(queue_, from.memory(), to.memory(), from_offset, to_offset,
+                                 n_bytes, 0, nullptr, nullptr),
+        "copying on the device");
+}
+
+void Context::finish() { check(api_.clFinish(queue_), "waiting for the device"); }
+
+Program& Context::program(std::string_view source, const std::string& options) {
+  auto& program = programs_[std::string(source.substr(0, 64)) + options];
+  if (program == nullptr) {
+    program =
+        std::make_unique<Program>(*this, std::string(kCommonSource) + std::string(source), options);
+  }
+  return *program;
+}
+
+void Context::launch(Kernel& kernel, std::array<std::size_t, 3> groups, std::size_t group_size) {
+  const std::size_t global[] = {groups[0] * group_size, groups[1], groups[2]};
+  const std::size_t local[] = {group_size, 1, 1};
+  check(api_.clEnqueueNDRangeKernel(queue_, kernel.id(), 3, nullptr, global, local, 0, nullptr,
+                                    nullptr),
+        "launching a kernel");
+  ++counters_.launches;
+}
+
+}  // namespace runnel::opencl

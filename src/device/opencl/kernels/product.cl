@@ -1,0 +1,216 @@
+// Products of one stored form of weights with one or with eight rows of inputs. Built once for each
+// form: quantised weights as packed.h lays them out (groups of 16 rows, BITS, BLOCK columns that
+// share d, SUBS sub-blocks in 32 columns, SCALES, MINIMUMS, OFFSET, ADDS_MINIMUM, E2M1), or floats
+// (FLOAT_BITS 16 or 32, BFLOAT), whose groups are [chunk of 32 columns][pair or column][16 rows].
+//
+// A work-group takes 16 rows of weights. Its 128 work-items are 16 rows by 8 splits; split s sums
+// the chunks s, s + 8, ... and the splits are added in order.
+#define GROUP_ROWS 16
+#define SPLITS 8
+
+#ifdef FLOAT_BITS
+#define CHUNK_BYTES (32 * GROUP_ROWS * FLOAT_BITS / 8)
+#define GROUP_BYTES(chunks) ((long)(chunks) * CHUNK_BYTES)
+#define INPUTS global const float* floats
+#else
+#define LISTS (SCALES + SCALES * MINIMUMS)
+#define CHUNK_BYTES (64 * BITS + GROUP_ROWS * SUBS * LISTS)
+#define HEAD_BYTES ((MINIMUMS ? 2 : 1) * GROUP_ROWS * 2)
+#define BLOCK_CHUNKS (BLOCK / 32)
+#define BLOCK_BYTES (HEAD_BYTES + BLOCK_CHUNKS * CHUNK_BYTES)
+#define GROUP_BYTES(chunks) ((long)((chunks) / BLOCK_CHUNKS) * BLOCK_BYTES)
+#define INPUTS global const int* quants, global const float* scales, global const short* sums
+
+// sum + the products of four unsigned with four signed bytes
+int dot4(uint w, int x, int sum) {
+#if defined(DOT_NVIDIA)
+  int result;
+  asm("dp4a.u32.s32 %0, %1, %2, %3;" : "=r"(result) : "r"(w), "r"(x), "r"(sum));
+  return result;
+#elif defined(DOT_KHR)
+  return sum + dot_4x8packed_us_int(w, as_uint(x));
+#else
+  const int4 products = convert_int4(as_uchar4(w)) * convert_int4(as_char4(x));
+  return sum + products.x + products.y + products.z + products.w;
+#endif
+}
+
+#if E2M1
+constant uchar kE2M1[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
+uint looked_up(uint codes) {
+  return kE2M1[codes & 15] | (uint)kE2M1[(codes >> 8) & 15] << 8 |
+         (uint)kE2M1[(codes >> 16) & 15] << 16 | (uint)kE2M1[(codes >> 24) & 15] << 24;
+}
+#else
+#define looked_up(codes) (codes)
+#endif
+
+#define WORD(planes, vector) (planes)[(vector) * GROUP_ROWS]
+
+// Quad j, 4 consecutive weights, of a row's chunk.
+uint quad_of(global const uint* planes, int j) {
+#if BITS == 8
+  return WORD(planes, j);
+#elif BITS >= 4
+  uint q = (WORD(planes, j % 4) >> (j / 4 * 4)) & 0x0f0f0f0f;
+#if BITS == 5
+  q |= ((WORD(planes, 4) >> j) & 0x01010101) << 4;
+#elif BITS == 6
+  q |= ((WORD(planes, 4 + j / 4) >> (2 * (j % 4))) & 0x03030303) << 4;
+#endif
+  return looked_up(q);
+#else
+  uint q = (WORD(planes, j / 4) >> (2 * (j % 4))) & 0x03030303;
+#if BITS == 3
+  q |= ((WORD(planes, 2) >> j) & 0x01010101) << 2;
+#endif
+  return q;
+#endif
+}
+#endif
+
+// sums[t] += the chunk's products with T rows of inputs from `first` on.
+#ifdef FLOAT_BITS
+#define ADD_CHUNK(T)                                                                             \
+  global const uchar* w = group + (long)chunk * CHUNK_BYTES;                                     \
+  for (int i = 0; i < 32; ++i) {                                                                 \
+    const float weight = float_at(w, i, row);                                                    \
+    for (int t = 0; t < T; ++t) {                                                                \
+      const long token = min(first + t, n - 1);                                                  \
+      acc[t] = fma(weight, floats[(token * chunks + chunk) * 32 + i], acc[t]);                   \
+    }                                                                                            \
+  }
+
+float float_at(global const uchar* w, int i, int row) {
+#if FLOAT_BITS == 32
+  return ((global const float*)w)[i * GROUP_ROWS + row];
+#elif defined(BFLOAT)
+  return bfloat_at((global const ushort*)w, (i / 2 * GROUP_ROWS + row) * 2 + i % 2);
+#else
+  return vload_half((i / 2 * GROUP_ROWS + row) * 2 + i % 2, (global const half*)w);
+#endif
+}
+#else
+#if E2M1
+#define SCALE_AT(p, i) bfloat_at((global const ushort*)(p), i)
+#else
+#define SCALE_AT(p, i) vload_half(i, (global const half*)(p))
+#endif
+#if SCALES
+#define WHOLE(sum0, sum1, half0, half1)                                                 \
+  (scale[0] * ((sum0) - OFFSET * (half0)) + scale[SUBS - 1] * ((sum1) - OFFSET * (half1)))
+#else
+#define WHOLE(sum0, sum1, half0, half1) ((sum0) + (sum1) - OFFSET * ((half0) + (half1)))
+#endif
+#if MINIMUMS && ADDS_MINIMUM
+#define VALUE(whole, half0, half1) (d * (float)(whole) + m * (float)((half0) + (half1)))
+#elif MINIMUMS
+#define VALUE(whole, half0, half1) \
+  (d * (float)(whole) - m * (float)(minimum[0] * (half0) + minimum[SUBS - 1] * (half1)))
+#else
+#define VALUE(whole, half0, half1) (d * (float)(whole))
+#endif
+#define ADD_CHUNK(T)                                                                             \
+  global const uchar* block = group + (long)(chunk / BLOCK_CHUNKS) * BLOCK_BYTES;                \
+  const float d = SCALE_AT(block, row);                                                          \
+  const float m = MINIMUMS ? SCALE_AT(block, MINIMUMS * GROUP_ROWS + row) : 0.0f;                \
+  global const uchar* at = block + HEAD_BYTES + chunk % BLOCK_CHUNKS * CHUNK_BYTES;              \
+  global const uint* planes = (global const uint*)at + row;                                      \
+  global const char* lists = (global const char*)at + 64 * BITS + row;                           \
+  int scale[2] = {1, 1};                                                                         \
+  int minimum[2] = {0, 0};                                                                       \
+  for (int s = 0; s < SUBS; ++s) {                                                               \
+    if (SCALES) scale[s] = lists[s * GROUP_ROWS];                                                \
+    if (SCALES && MINIMUMS) minimum[s] = lists[(SUBS + s) * GROUP_ROWS];                         \
+  }                                                                                              \
+  uint q[8];                                                                                     \
+  for (int j = 0; j < 8; ++j) q[j] = quad_of(planes, j);                                         \
+  for (int t = 0; t < T; ++t) {                                                                  \
+    const long place = (long)min(first + t, n - 1) * chunks + chunk;                             \
+    const int8 x = vload8(place, quants);                                                        \
+    const int sum0 =                                                                             \
+        dot4(q[3], x.s3, dot4(q[2], x.s2, dot4(q[1], x.s1, dot4(q[0], x.s0, 0))));               \
+    const int sum1 =                                                                             \
+        dot4(q[7], x.s7, dot4(q[6], x.s6, dot4(q[5], x.s5, dot4(q[4], x.s4, 0))));               \
+    const int half0 = sums[place * 2];                                                           \
+    const int half1 = sums[place * 2 + 1];                                                       \
+    const int whole = WHOLE(sum0, sum1, half0, half1);                                           \
+    acc[t] = fma(scales[place], VALUE(whole, half0, half1), acc[t]);                             \
+  }
+#endif
+
+// Up to three products of the same inputs: y[t, r] = (y[t, r] +) w[r] . x[t] (+ bias[r]).
+#define PRODUCT(NAME, T)                                                                         \
+  kernel __attribute__((reqd_work_group_size(GROUP_ROWS * SPLITS, 1, 1))) void NAME(             \
+      INPUTS, int chunks, int n, int adds, int biases, global const uchar* w0, int rows0,        \
+      global const float* bias0, global float* y0, global const uchar* w1, int rows1,            \
+      global const float* bias1, global float* y1, global const uchar* w2, int rows2,            \
+      global const float* bias2, global float* y2) {                                             \
+    local float parts[T][SPLITS][GROUP_ROWS];                                                    \
+    const int row = get_local_id(0) % GROUP_ROWS;                                                \
+    const int split = get_local_id(0) / GROUP_ROWS;                                              \
+    const int first = get_group_id(1) * T;                                                       \
+    const int groups0 = (rows0 + GROUP_ROWS - 1) / GROUP_ROWS;                                   \
+    const int groups1 = (rows1 + GROUP_ROWS - 1) / GROUP_ROWS;                                   \
+    int of_matrix = get_group_id(0);                                                             \
+    int matrix = 0;                                                                              \
+    if (of_matrix >= groups0) of_matrix -= groups0, matrix = 1;                                  \
+    if (matrix == 1 && of_matrix >= groups1) of_matrix -= groups1, matrix = 2;                   \
+    const int rows = matrix == 0 ? rows0 : matrix == 1 ? rows1 : rows2;                          \
+    global const uchar* group =                                                                  \
+        (matrix == 0 ? w0 : matrix == 1 ? w1 : w2) + of_matrix * GROUP_BYTES(chunks);            \
+    float acc[T];                                                                                \
+    for (int t = 0; t < T; ++t) acc[t] = 0;                                                      \
+    for (int chunk = split; chunk < chunks; chunk += SPLITS) {                                   \
+      ADD_CHUNK(T)                                                                               \
+    }                                                                                            \
+    for (int t = 0; t < T; ++t) parts[t][split][row] = acc[t];                                   \
+    barrier(CLK_LOCAL_MEM_FENCE);                                                                \
+    const int r = of_matrix * GROUP_ROWS + row;                                                  \
+    for (int t = split; t < T; t += SPLITS) {                                                    \
+      if (first + t >= n || r >= rows) continue;                                                 \
+      float sum = 0;                                                                             \
+      for (int s = 0; s < SPLITS; ++s) sum += parts[t][s][row];                                  \
+      global const float* bias = matrix == 0 ? bias0 : matrix == 1 ? bias1 : bias2;              \
+      if ((biases >> matrix) & 1) sum += bias[r];                                                \
+      global float* y = (matrix == 0 ? y0 : matrix == 1 ? y1 : y2) + (long)(first + t) * rows;   \
+      y[r] = adds ? y[r] + sum : sum;                                                            \
+    }                                                                                            \
+  }
+
+PRODUCT(product_1, 1)
+PRODUCT(product_8, 8)
+
+#ifdef TEST_DOT
+kernel void test_dot(global int* result) { *result = dot4(0x07c803ff, 0x01ff7f80, 0); }
+#endif
+
+#ifdef CHOSEN
+// y[c] = w[chosen[c]] . x[c / per_input] (+ bias[chosen[c]]): one of several matrices for each
+// choice c, in the order of product_1.
+kernel __attribute__((reqd_work_group_size(GROUP_ROWS * SPLITS, 1, 1))) void product_chosen(
+    INPUTS, int chunks, int per_input, global const int* chosen, global const uchar* weights,
+    int rows, global const float* bias, int has_bias, global float* y) {
+  local float parts[SPLITS][GROUP_ROWS];
+  const int row = get_local_id(0) % GROUP_ROWS;
+  const int split = get_local_id(0) / GROUP_ROWS;
+  const int choice = get_group_id(1);
+  const int first = choice / per_input;
+  const int n = first + 1;
+  const long groups = (rows + GROUP_ROWS - 1) / GROUP_ROWS;
+  global const uchar* group =
+      weights + (chosen[choice] * groups + get_group_id(0)) * GROUP_BYTES(chunks);
+  float acc[1] = {0};
+  for (int chunk = split; chunk < chunks; chunk += SPLITS) {
+    ADD_CHUNK(1)
+  }
+  parts[split][row] = acc[0];
+  barrier(CLK_LOCAL_MEM_FENCE);
+  const int r = get_group_id(0) * GROUP_ROWS + row;
+  if (split != 0 || r >= rows) return;
+  float sum = 0;
+  for (int s = 0; s < SPLITS; ++s) sum += parts[s][row];
+  if (has_bias) sum += bias[(long)chosen[choice] * rows + r];
+  y[(long)choice * rows + r] = sum;
+}
+#endif

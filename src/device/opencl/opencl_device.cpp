@@ -1,0 +1,86 @@
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "device/device.h"
+#include "device/opencl/kv_memory.h"
+#include "device/opencl/opencl_operations.h"
+#include "runnel/error.h"
+
+namespace runnel {
+namespace opencl {
+namespace {
+
+constexpr int kLargestHead = 512;  // of attention.cl
+
+class OpenClDevice final : public Device, private KvMemorySource {
+ public:
+  explicit OpenClDevice(Found found) : context_(std::move(found)), weights_(context_) {}
+
+  std::unique_ptr<Operations> operations(const StepSizes& sizes) override {
+    return std::make_unique<OpenClOperations>(context_, weights_, sizes);
+  }
+  void take(std::span<const Matrix* const> matrices) override { weights_.take(matrices); }
+  std::string lacks(const ModelNeeds& needs) const override {
+    if (needs.head_dim > kLargestHead)
+      return fmt::format("heads of {} numbers (at most {})", needs.head_dim, kLargestHead);
+    if (needs.norms_behind_rotation) return "norms of queries and keys behind their rotation";
+    if (needs.states) return "layers that keep a state instead of keys and values";
+    if (needs.output_gates) return "attention with output gates";
+    return needs.other_routers ? "routers with sigmoids or biases, and gated shared experts" : "";
+  }
+  KvMemorySource* cache_memory() override { return this; }
+  DeviceDescription description() const override { return context_.description(); }
+  DeviceCounters counters() const override { return context_.counters(); }
+  double copy_rate() override {
+    const std::size_t n_bytes =
+        description().is_gpu ? std::size_t{256} << 20 : std::size_t{64} << 20;
+    if (!copied_) {
+      copied_ = context_.take(n_bytes);
+      copy_ = context_.take(n_bytes);
+    }
+    context_.finish();
+    const auto began = std::chrono::steady_clock::now();
+    context_.copy(copied_, 0, copy_, 0, n_bytes);
+    context_.finish();
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+    return 2 * static_cast<double>(n_bytes) / took.count();
+  }
+
+ private:
+  std::unique_ptr<KvMemory> take(std::size_t n_bytes) override {
+    return std::make_unique<OpenClKvMemory>(context_, context_.take(n_bytes));
+  }
+
+  Context context_;
+  WeightStore weights_;
+  Buffer copied_, copy_;  // of copy_rate()
+};
+
+}  // namespace
+}  // namespace opencl
+
+std::vector<DeviceDescription> list_opencl_devices(std::string* reason) {
+  const opencl::Api* const api = opencl::find_api(reason);
+  if (api == nullptr) return {};
+  std::vector<DeviceDescription> all;
+  for (opencl::Found& found : opencl::find_devices(*api))
+    all.push_back(std::move(found.description));
+  if (all.empty() && reason != nullptr) *reason = "OpenCL has no device (no driver is installed)";
+  return all;
+}
+
+std::unique_ptr<Device> make_opencl_device(int index) {
+  std::string reason;
+  const opencl::Api* const api = opencl::find_api(&reason);
+  if (api == nullptr) throw Error(fmt::format("device: {}", reason));
+  std::vector<opencl::Found> all = opencl::find_devices(*api);
+  if (index < 0 || index >= static_cast<int>(all.size())) {
+    throw Error(all.empty() ? std::string("device: OpenCL has no device (no driver is installed)")
+                            : fmt::format("device: want opencl:0 to opencl:{}, found opencl:{}",
+                                          all.size() - 1, index));
+  }
+  return std::make_unique<opencl::OpenClDevice>(std::move(all[static_cast<std::size_t>(index)]));
+}
+
+}  // namespace runnel

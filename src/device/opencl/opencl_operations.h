@@ -1,0 +1,114 @@
+// Operations on an OpenCL device. Launches of a dense layer: norm and inputs, q k v, rotation and
+// cache, attention's parts, their sum, inputs, output product with residual; norm and inputs, gate
+// and up, activation and inputs, down with residual.
+//
+// Nothing comes back to the host but logits, and attention while it is observed. A row is summed in
+// the same order whatever the batch, so one device gives the same bits chunked and in single steps;
+// another device, or the processor, gives them within rounding.
+#pragma once
+
+#include <chrono>
+#include <cstdlib>
+#include <span>
+#include <vector>
+
+#include "device/opencl/weights.h"
+#include "device/operations.h"
+
+namespace runnel::opencl {
+
+class OpenClOperations final : public Operations {
+ public:
+  OpenClOperations(Context& context, WeightStore& weights, const StepSizes& sizes);
+
+  Rows rows(int width) override;
+  void begin(const Step& step) override;
+  void keep(std::span<const std::size_t> kept, std::span<const StepRow> rows) override;
+  void embed(const Matrix& table, float scale, Rows x) override;
+  void normalize(const Normalization& norm, Rows x, Rows out) override;
+  void multiply(const Input& input, std::span<const Product> products) override;
+  void rotate_and_store(const AttentionLayer& layer, Rows q, Rows k, Rows v) override;
+  void attend(const AttentionLayer& layer, Rows q, const Residual& residual) override;
+  // Models with these are refused (Device::lacks).
+  void split_gates(const AttentionLayer&, Rows, Rows) override { std::abort(); }
+  void delta_net(int, const DeltaNet&, const DeltaNetWeights&, float, const Input&,
+                 const Residual&) override {
+    std::abort();
+  }
+  void short_conv(int, int, const ShortConvWeights&, const Input&, const Residual&) override {
+    std::abort();
+  }
+  void feed_forward(const FfnLayer& layer, const FeedForward& weights, const Input& input,
+                    const Residual& residual) override;
+  void experts(const ExpertsLayer& layer, const Input& input, const Residual& residual) override;
+  void logits(const Input& input, const Linear& output, float softcap,
+              const RowVisitor& on_row) override;
+  void read(Rows rows, float* out) override;
+  void write(Rows rows, const float* in) override;
+  void observe_attention(AttentionVisitor visitor) override { visitor_ = std::move(visitor); }
+
+ private:
+  struct Segment {  // rows of one cache
+    std::size_t first;
+    std::size_t n;
+    KvCache* cache;
+  };
+  struct Output {
+    const Linear* linear;
+    const Buffer* y;
+  };
+  struct Forms {  // of inputs
+    bool quants = false;
+    bool floats = false;
+  };
+  struct Gated {  // an input that an activation makes
+    Activation activation;
+    const Buffer* up;  // null: none
+  };
+
+  std::size_t n_rows() const { return step_.rows.size(); }
+  const Buffer& of(Rows rows) const { return rows_[static_cast<std::size_t>(rows.id)]; }
+  const Buffer& angles(int table, int which);
+  std::vector<Segment> segments() const;
+  void write_rows();
+  Forms forms_of(std::span<const Output> outputs) const;
+  void normalize(const Normalization& norm, const Buffer& x, int width, const Buffer& out,
+                 bool adds, float scale = 1);
+  void prepare(const Buffer& x, int width, const Normalization& norm, const Gated* gated,
+               std::size_t n, Forms forms);
+  void multiply(std::span<const Output> outputs, std::size_t n, bool adds);
+  void multiply_alike(std::span<const Output> outputs, std::size_t n, bool adds);
+  void multiply_into(const Linear& linear, const Residual& residual);
+  void activate_into(const FfnLayer& layer, const FeedForward& ffn, const Input& input);
+  void multiply_chosen(std::span<const FeedForward> experts, const Linear FeedForward::*linear,
+                       int n_used, std::size_t n_choices, const Buffer& y);
+  void attend_segment(const AttentionLayer& layer, Rows q, const Segment& segment);
+  void report_attention(const AttentionLayer& layer, Rows q, const Segment& segment);
+  template <typename... More>
+  void set_attention(Kernel& kernel, const AttentionLayer& layer, Rows q, const Segment& segment,
+                     int first_row, const More&... more);
+
+  Context& context_;
+  WeightStore& weights_;
+  StepSizes sizes_;
+  AttentionVisitor visitor_;
+  Step step_;
+  std::chrono::steady_clock::time_point began_;  // the step
+  std::vector<Buffer> rows_;                     // by Rows::id: [max_tokens, width]
+  std::vector<int> widths_;                      // of them
+  std::vector<Buffer> angles_;              // of each table: cosines, sines, and those of the sinks
+  std::vector<bool> has_angles_;            // of this step
+  Buffer positions_;                        // [n, 2]: in the stream and in the cache
+  Buffer query_scales_;                     // [n]
+  Buffer row_sinks_;                        // [n]
+  Buffer sink_q_, heads_;                   // [n, q_dim]
+  Buffer parts_;                            // of attention
+  Buffer quants_, scales_, sums_, floats_;  // inputs of products
+  Buffer gate_, up_;                        // [n (times experts used), ffn_dim]
+  Buffer update_;                           // [n, dim]
+  Buffer logits_;                           // [kLogitRows, vocabulary]
+  Buffer router_, chosen_, shares_, expert_out_;
+  std::vector<float> host_;  // what goes to the device or came from it
+};
+
+}  // namespace runnel::opencl

@@ -1,0 +1,271 @@
+// The OpenCL device against references and against the processor.
+#include "support/opencl.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "kernels/pack/dequantize.h"
+#include "support/numbers.h"
+#include "support/paths.h"
+
+namespace runnel {
+namespace {
+
+std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+std::vector<Token> random_tokens(std::size_t n, unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<Token> tokens(n);
+  for (Token& token : tokens) token = static_cast<Token>(random() % 500);
+  return tokens;
+}
+
+struct ProductCase {
+  TensorType type;
+  std::int64_t cols;
+};
+void PrintTo(const ProductCase& c, std::ostream* out) { *out << traits(c.type).name; }
+
+class OpenClProduct : public testing::TestWithParam<ProductCase> {};
+
+// Random bytes with small scales: every type's halves and exponents are set below 1.
+std::vector<std::byte> random_matrix(TensorType type, std::int64_t n, std::mt19937& random) {
+  std::vector<std::byte> bytes(bytes_of(type, n));
+  for (std::byte& b : bytes) b = static_cast<std::byte>(random() % 64);  // no half above 2
+  for (std::size_t i = 0; type == TensorType::kMXFP4 && i < bytes.size(); i += 17)
+    bytes[i] = static_cast<std::byte>(120 + random() % 8);
+  return bytes;
+}
+
+// What products of a quantised matrix take: int8 with a scale a chunk.
+std::vector<double> as_quantised(std::span<const float> x) {
+  std::vector<double> out;
+  for (std::size_t first = 0; first < x.size(); first += 32) {
+    float largest = 0;
+    for (std::size_t i = first; i < first + 32; ++i) largest = std::max(largest, std::fabs(x[i]));
+    for (std::size_t i = first; i < first + 32; ++i)
+      out.push_back(static_cast<double>(std::nearbyint(x[i] * (127 / largest))) *
+                    static_cast<double>(largest) / 127);
+  }
+  return out;
+}
+
+TEST_P(OpenClProduct, IsThatOfTheDequantisedWeightsForOneRowAndMany) {
+  RUNNEL_NEED_OPENCL();
+  const auto [type, cols] = GetParam();
+  constexpr std::int64_t kRows = 37;
+  constexpr int kTokens = 9;
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal;
+  const auto stored = random_matrix(type, kRows * cols, random);
+  Linear linear = {{type, kRows, cols, stored.data()}, {}};
+  for (int i = 0; i < kRows; ++i) linear.bias.push_back(normal(random));
+  std::vector<float> x(size(kTokens * cols));
+  for (float& value : x) value = normal(random);
+  std::vector<float> weights(size(kRows * cols));
+  for (std::int64_t row = 0; row < kRows; ++row)
+    kernels::dequantize_row(type, stored.data() + size(row) * linear.weight.row_bytes(),
+                            &weights[size(row * cols)], cols);
+
+  const auto device = make_opencl_device(0);
+  const Matrix* const matrix = &linear.weight;
+  device->take({&matrix, 1});
+  const auto operations = device->operations({.max_tokens = kTokens,
+                                              .dim = static_cast<int>(cols),
+                                              .largest_input = static_cast<int>(cols),
+                                              .ffn_dim = 1,
+                                              .q_dim = 1,
+                                              .head_dim = 1,
+                                              .vocabulary_size = 1});
+  const Rows in = operations->rows(static_cast<int>(cols));
+  const Rows out = operations->rows(kRows);
+  const Product product = {&linear, out};
+  const bool is_quantised = kernels::packed_format(type).has_value();
+  std::vector<float> alone;
+  for (const int n : {1, kTokens}) {
+    const std::vector<StepRow> rows(size(n));
+    operations->begin({rows, {}});
+    operations->write(in, x.data());
+    operations->multiply({in, {}}, {&product, 1});
+    std::vector<float> got(size(n * kRows));
+    operations->read(out, got.data());
+    for (std::int64_t t = 0; t < n; ++t) {
+      const std::span<const float> row =
+          std::span<const float>(x).subspan(size(t * cols), size(cols));
+      const std::vector<double> input =
+          is_quantised ? as_quantised(row) : std::vector<double>(row.begin(), row.end());
+      for (std::int64_t r = 0; r < kRows; ++r) {
+        double want = static_cast<double>(linear.bias[size(r)]);
+        double scale = 1;
+        for (std::int64_t c = 0; c < cols; ++c) {
+          const double term = static_cast<double>(weights[size(r * cols + c)]) * input[size(c)];
+          want += term;
+          scale += std::fabs(term);
+        }
+        ASSERT_NEAR(got[size(t * kRows + r)], want, 1e-5 * scale) << "token " << t << " row " << r;
+      }
+    }
+    if (n == 1) alone = got;
+    EXPECT_TRUE(std::equal(alone.begin(), alone.end(), got.begin())) << "one row's bits among many";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    EveryType, OpenClProduct,
+    testing::Values(ProductCase{TensorType::kF32, 77}, ProductCase{TensorType::kF16, 75},
+                    ProductCase{TensorType::kBF16, 70}, ProductCase{TensorType::kQ8_0, 352},
+                    ProductCase{TensorType::kQ4_0, 96}, ProductCase{TensorType::kQ4_1, 96},
+                    ProductCase{TensorType::kQ5_0, 96}, ProductCase{TensorType::kQ5_1, 96},
+                    ProductCase{TensorType::kMXFP4, 64}, ProductCase{TensorType::kQ2_K, 512},
+                    ProductCase{TensorType::kQ3_K, 512}, ProductCase{TensorType::kQ4_K, 512},
+                    ProductCase{TensorType::kQ5_K, 512}, ProductCase{TensorType::kQ6_K, 768}),
+    [](const auto& parameter) { return std::string(traits(parameter.param.type).name); });
+
+struct ModelCase {
+  const char* name;
+  double tolerance;  // norm of the difference over the norm, to the processor's
+};
+void PrintTo(const ModelCase& c, std::ostream* out) { *out << c.name; }
+
+class OpenClModel : public testing::TestWithParam<ModelCase> {};
+
+// Past the window, so that sinks, eviction and both rotations count.
+TEST_P(OpenClModel, AgreesWithTheProcessorAndItsChunksWithSingleSteps) {
+  RUNNEL_NEED_OPENCL();
+  const auto path = test::fixture(std::string("models/") + GetParam().name + ".gguf");
+  test::LoadedDecoder processor(path);
+  test::OpenClDecoder opencl(gguf::File::open(path));
+  const std::vector<Token> tokens = random_tokens(41, 3);
+  struct Cache {
+    CachePolicy policy;
+    KvType type;
+    Softmax softmax;
+  };
+  for (const Cache& c : {Cache{{4, 12}, KvType::kF32, Softmax::kStandard},
+                         Cache{{3, 9}, KvType::kF16, Softmax::kOffByOne},
+                         Cache{{0, 13}, KvType::kBF16, Softmax::kStandard},
+                         Cache{{2, kUnbounded}, KvType::kQ8_0, Softmax::kStandard}}) {
+    KvCache of_processor = processor.cache(c.policy, c.type, 16);
+    const auto want = processor.all_logits(of_processor, tokens, 16, c.softmax);
+    KvCache single = opencl.cache(c.policy, c.type, 16);
+    const auto got = opencl.logits(single, tokens, 1, c.softmax);
+    // Where the processor takes half-precision caches as bfloat16 it is coarser, and a router may
+    // choose another expert where two are near.
+    const bool is_alike = c.type == KvType::kF32 ||
+                          kernels::best_table().attention_numbers == kernels::Numbers::kFloat;
+    const double tolerance = is_alike ? GetParam().tolerance : 0.15;
+    EXPECT_LT(test::relative_error(got, want), tolerance) << "window " << c.policy.window;
+    for (const int chunk : {3, 16}) {
+      KvCache chunked = opencl.cache(c.policy, c.type, 16);
+      EXPECT_EQ(opencl.logits(chunked, tokens, chunk, c.softmax), got) << "chunk " << chunk;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Our, OpenClModel,
+                         testing::Values(ModelCase{"llama-gqa", 1e-3}, ModelCase{"qwen3", 1e-3},
+                                         ModelCase{"falcon-mqa", 1e-3}, ModelCase{"mpt", 1e-3},
+                                         ModelCase{"pythia", 1e-3},
+                                         ModelCase{"gpt-oss-yarn", 1e-3}),
+                         [](const auto& parameter) {
+                           std::string name = parameter.param.name;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+TEST(OpenClBatch, GivesEachStreamTheBitsItGetsAlone) {
+  RUNNEL_NEED_OPENCL();
+  test::OpenClDecoder decoder(gguf::File::open(test::fixture("models/llama-gqa.gguf")));
+  struct Part {
+    CachePolicy policy;
+    KvType type;
+  };
+  const std::vector<Part> parts = {{{4, 12}, KvType::kF32}, {{0, 7}, KvType::kQ8_0}};
+  std::vector<std::vector<float>> want, got(parts.size());
+  std::vector<std::vector<Token>> tokens;
+  std::vector<KvCache> caches;
+  for (const Part& part : parts) {
+    tokens.push_back(random_tokens(30, static_cast<unsigned>(tokens.size())));
+    KvCache cache = decoder.cache(part.policy, part.type, 16);
+    want.push_back(decoder.logits(cache, tokens.back(), 16));
+    caches.push_back(decoder.cache(part.policy, part.type, 16));
+  }
+  for (std::size_t first = 0; first < 30; first += 5) {
+    std::vector<Segment> batch;
+    for (std::size_t i = 0; i < parts.size(); ++i)
+      batch.push_back({&caches[i], std::span<const Token>(tokens[i]).subspan(first, 5),
+                       Softmax::kStandard, Segment::Logits::kAll});
+    decoder.decoder().step(batch, [&](std::size_t i, std::size_t, std::span<const float> logits) {
+      got[i].insert(got[i].end(), logits.begin(), logits.end());
+    });
+  }
+  EXPECT_EQ(got, want);
+}
+
+TEST(OpenClStep, GivesTheLogitsThatAreWantedTheBitsOfAll) {
+  RUNNEL_NEED_OPENCL();
+  test::OpenClDecoder decoder(gguf::File::open(test::fixture("models/falcon-mqa.gguf")));
+  const std::vector<Token> tokens = random_tokens(11, 5);
+  KvCache of_all = decoder.cache({4, 6}, KvType::kF16, 16);
+  KvCache of_last = decoder.cache({4, 6}, KvType::kF16, 16);
+  const std::vector<float> want = decoder.logits(of_all, tokens, 11);
+  const Segment segment = {&of_last, tokens, Softmax::kStandard, Segment::Logits::kLast};
+  std::vector<float> got;
+  decoder.decoder().step({&segment, 1},
+                         [&](std::size_t, std::size_t, std::span<const float> logits) {
+                           got.assign(logits.begin(), logits.end());
+                         });
+  EXPECT_TRUE(std::equal(got.begin(), got.end(), want.end() - std::ssize(got), want.end()));
+  EXPECT_EQ(decoder.logits(of_last, tokens, 3), decoder.logits(of_all, tokens, 3));
+}
+
+TEST(OpenClSplit, GoesOnOnTheProcessorAfterSomeLayers) {
+  RUNNEL_NEED_OPENCL();
+  const auto path = test::fixture("models/llama-gqa.gguf");
+  test::LoadedDecoder processor(path);
+  test::OpenClDecoder split(gguf::File::open(path), 1);
+  const std::vector<Token> tokens = random_tokens(40, 8);
+  KvCache of_processor = processor.cache({4, 12}, KvType::kF32, 16);
+  const auto want = processor.all_logits(of_processor, tokens, 16);
+  KvCache single = split.cache({4, 12}, KvType::kF32, 16);
+  const auto got = split.logits(single, tokens, 1);
+  EXPECT_LT(test::relative_error(got, want), 1e-3);
+  KvCache chunked = split.cache({4, 12}, KvType::kF32, 16);
+  EXPECT_EQ(split.logits(chunked, tokens, 16), got);
+  std::vector<std::byte> room, more_room;
+  EXPECT_EQ(single.raw(room).size(), of_processor.raw(more_room).size());
+}
+
+TEST(OpenClAttention, ReportsTheWeightsOfTheProcessor) {
+  RUNNEL_NEED_OPENCL();
+  const auto path = test::fixture("models/llama-gqa.gguf");
+  test::LoadedDecoder processor(path);
+  test::OpenClDecoder opencl(gguf::File::open(path));
+  const std::vector<Token> tokens = random_tokens(30, 9);
+  using Key = std::tuple<std::size_t, int, int, std::int64_t>;  // token, layer, head, position
+  const auto observe = [&](Decoder& decoder, KvCache cache) {
+    std::map<Key, float> all;
+    decoder.observe_attention([&](const AttentionWeights& w) {
+      for (std::size_t i = 0; i < w.sinks.size(); ++i)
+        if (w.sinks[i] > 0)
+          all[{w.token, w.layer, w.head, static_cast<std::int64_t>(i)}] = w.sinks[i];
+      for (std::size_t i = 0; i < w.window.size(); ++i)
+        if (w.window[i] > 0)
+          all[{w.token, w.layer, w.head, w.first_position + static_cast<std::int64_t>(i)}] =
+              w.window[i];
+    });
+    const Segment segment = {&cache, tokens, Softmax::kOffByOne, Segment::Logits::kNone};
+    decoder.step({&segment, 1}, [](std::size_t, std::size_t, std::span<const float>) {});
+    return all;
+  };
+  const auto want = observe(processor.decoder(), processor.cache({4, 9}, KvType::kF32, 32));
+  const auto got = observe(opencl.decoder(), opencl.cache({4, 9}, KvType::kF32, 32));
+  ASSERT_EQ(got.size(), want.size());
+  for (const auto& [key, weight] : want) ASSERT_NEAR(got.at(key), weight, 1e-4);
+}
+
+}  // namespace
+}  // namespace runnel
