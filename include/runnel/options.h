@@ -43,8 +43,8 @@ struct StreamOptions {
   std::optional<std::int64_t>
       window;  // W; default: no position in the cache exceeds the trained context, at most 2043
   KvType kv_type = KvType::kF16;
-  Softmax softmax = Softmax::kStandard;
-  int chunk = 256;  // tokens that pass the model together at most
+  std::optional<Softmax> softmax;  // default: what the file says it was trained with, else standard
+  int chunk = 256;                 // tokens that pass the model together at most
   std::string pin;  // text at the stream's start that becomes the sinks, whole, never evicted
   std::vector<Token> pin_tokens;  // the same, already tokens (with BOS, if wanted); not both
   // Tokens guessed ahead from the stream's own recent text and checked in one pass; 0: off. The

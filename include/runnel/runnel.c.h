@@ -123,7 +123,11 @@ enum {
   RUNNEL_POLICY_RECOMPUTE = 3 /* as sink, afresh for every token: the yardstick, O(W^2) */
 };
 enum { RUNNEL_KV_F32 = 0, RUNNEL_KV_F16 = 1, RUNNEL_KV_BF16 = 2, RUNNEL_KV_Q8_0 = 3 };
-enum { RUNNEL_SOFTMAX_STANDARD = 0, RUNNEL_SOFTMAX_OFF_BY_ONE = 1 };
+enum {
+  RUNNEL_SOFTMAX_MODEL = -1, /* what the model was trained with */
+  RUNNEL_SOFTMAX_STANDARD = 0,
+  RUNNEL_SOFTMAX_OFF_BY_ONE = 1
+};
 
 typedef struct runnel_sampling {
   size_t size;
@@ -144,7 +148,7 @@ typedef struct runnel_stream_options {
   int32_t sinks;   /* 4, kept for ever; at least the pinned text's tokens */
   int64_t window;  /* 0: as large as the trained context allows, at most 2043 */
   int32_t kv_type; /* RUNNEL_KV_F16 */
-  int32_t softmax; /* RUNNEL_SOFTMAX_STANDARD */
+  int32_t softmax; /* RUNNEL_SOFTMAX_MODEL */
   int32_t chunk;   /* 256: tokens that pass the model together at most */
   int32_t draft;   /* 0: tokens guessed ahead from the stream's own text, at most */
   const char* pin; /* text at the stream's start that is never evicted; NULL: none */

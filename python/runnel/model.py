@@ -39,7 +39,7 @@ class Model:
 
     def stream(self, *, sinks: int | None = None, window: int | None = None,
                pin: str | Sequence[int] | None = None, policy: str = "sink", kv: str = "f16",
-               softmax: str = "standard", chunk: int | None = None, draft: int | None = None,
+               softmax: str | None = None, chunk: int | None = None, draft: int | None = None,
                start_position: int | None = None, **sampling: Any) -> Stream:
         """Opens a stream, which takes its whole memory now (a dense one grows).
 
@@ -48,7 +48,7 @@ class Model:
         pin          text (or tokens) at the start that is never forgotten
         policy       "sink", "window", "dense" or "recompute"
         kv           number format of the cache: "f16", "q8_0", "bf16", "f32"
-        softmax      "standard" or "off-by-one"
+        softmax      "standard" or "off-by-one"; None: what the model was trained with
         chunk        tokens that pass the model together at most (256)
         draft        tokens guessed ahead and checked together; the same output (0: off)
         sampling     temperature, top_k, top_p, min_p, repetition_penalty, frequency_penalty,

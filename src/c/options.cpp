@@ -35,7 +35,7 @@ runnel_stream_options default_stream_options() {
           .sinks = defaults.sinks,
           .window = 0,
           .kv_type = static_cast<std::int32_t>(defaults.kv_type),
-          .softmax = static_cast<std::int32_t>(defaults.softmax),
+          .softmax = RUNNEL_SOFTMAX_MODEL,
           .chunk = defaults.chunk,
           .draft = defaults.draft,
           .pin = nullptr,
@@ -69,7 +69,8 @@ StreamOptions stream_options(const runnel_stream_options* options) {
   result.sinks = o.sinks;
   if (o.window != 0) result.window = o.window;
   result.kv_type = enum_of(o.kv_type, KvType::kQ8_0, "kv_type");
-  result.softmax = enum_of(o.softmax, Softmax::kOffByOne, "softmax");
+  if (o.softmax != RUNNEL_SOFTMAX_MODEL)
+    result.softmax = enum_of(o.softmax, Softmax::kOffByOne, "softmax");
   result.chunk = o.chunk;
   result.draft = o.draft;
   if (o.pin != nullptr) result.pin = text_of(o.pin, o.pin_bytes, "pin");

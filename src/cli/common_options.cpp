@@ -173,7 +173,8 @@ void StreamArguments::add_cache_to(CLI::App& app) {
           ->check(whole_within(1, kLargestChunk))
           ->group("Stream"));
   all_.push_back(add_choice(app, "--softmax", softmax_, kSoftmaxes,
-                            "Off-by-one adds 1 to the denominator of attention"));
+                            "Off-by-one adds 1 to the denominator of attention (default: what the "
+                            "model was trained with)"));
 }
 
 void StreamArguments::add_pin_to(CLI::App& app) {
@@ -214,7 +215,7 @@ StreamOptions StreamArguments::options() const {
   options.kv_type = value_of(kKvTypes, kv_type_);
   options.chunk = chunk_;
   options.draft = draft_;
-  options.softmax = value_of(kSoftmaxes, softmax_);
+  if (!softmax_.empty()) options.softmax = value_of(kSoftmaxes, softmax_);
   options.pin = pin_file_.empty() ? pin_ : read_file(pin_file_);
   return options;
 }

@@ -60,7 +60,7 @@ class StreamArguments {
   std::optional<std::int64_t> window_;
   std::string kv_type_ = "f16";
   int chunk_ = StreamOptions{}.chunk;
-  std::string softmax_ = "standard";
+  std::string softmax_;  // empty: the model's
   int draft_ = 0;
   std::string pin_;
   std::string pin_file_;

@@ -279,6 +279,7 @@ std::string memory_text(const Memory& memory) {
                         policy_text(options.policy), grouped(options.sinks),
                         grouped(options.window.value_or(0)), grouped(memory.trained_context));
   }
+  if (options.softmax == Softmax::kOffByOne) text += "  softmax off-by-one: a zero sink\n";
   return text;
 }
 
@@ -307,6 +308,7 @@ Json memory_json(const Memory& memory) {
           {"sinks", memory.options.sinks},
           {"window", window},
           {"kv_type", kv_type_text(memory.options.kv_type)},
+          {"softmax", softmax_text(*memory.options.softmax)},
           {"trained_context", memory.trained_context}};
 }
 

@@ -59,7 +59,9 @@ void CacheArguments::add_to(CLI::App& app, const char* window_help) {
       ->type_name("f32|f16|bf16|q8_0")
       ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0"}).description(""))
       ->group("Stream");
-  app.add_option("--softmax", softmax_, "Off-by-one adds 1 to the denominator of attention")
+  app.add_option("--softmax", softmax_,
+                 "Off-by-one adds 1 to the denominator of attention (default: what the model was "
+                 "trained with)")
       ->type_name("standard|off-by-one")
       ->check(CLI::IsMember({"standard", "off-by-one"}).description(""))
       ->group("Stream");
@@ -69,7 +71,8 @@ StreamOptions CacheArguments::options() const {
   StreamOptions options = {.sinks = sinks_, .window = window_};
   for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kQ8_0})
     if (kv_type_text(type) == kv_type_) options.kv_type = type;
-  if (softmax_ == softmax_text(Softmax::kOffByOne)) options.softmax = Softmax::kOffByOne;
+  for (const Softmax softmax : {Softmax::kStandard, Softmax::kOffByOne})
+    if (softmax_text(softmax) == softmax_) options.softmax = softmax;
   return options;
 }
 

@@ -54,7 +54,7 @@ class CacheArguments {
   int sinks_ = 4;
   std::optional<std::int64_t> window_;
   std::string kv_type_ = "f16";
-  std::string softmax_ = "standard";
+  std::string softmax_;  // empty: the model's
 };
 
 // The status line of a long experiment, and Ctrl-C as the request to end it with what is done.

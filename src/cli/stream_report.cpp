@@ -29,7 +29,7 @@ nlohmann::ordered_json stream_json(const Stream& stream) {
                                  {"sinks", options.sinks},
                                  {"window", nullptr},
                                  {"kv_type", kv_type_text(options.kv_type)},
-                                 {"softmax", softmax_text(options.softmax)},
+                                 {"softmax", softmax_text(*options.softmax)},
                                  {"cache_bytes", stream.bytes()}};
   if (options.draft > 0) {
     json["guessed"] = stream.guessed();

@@ -180,6 +180,7 @@ StreamOptions Model::resolve(const StreamOptions& options) const {
   check_option(o.start_position >= 0 && o.start_position <= kLastStart, "start_position",
                "0 to 2^60", o.start_position);
   check_sampling(o.sampling);
+  if (!o.softmax) o.softmax = config.softmax;
   if (!o.pin.empty() && !o.pin_tokens.empty())
     throw Error("stream options: want pin or pin_tokens, found both");
   if (!o.pin.empty()) o.pin_tokens = tokenize(o.pin);

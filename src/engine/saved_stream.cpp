@@ -44,7 +44,7 @@ bool has_known_options(const Snapshot& s) {
   };
   return is_up_to(s.options.policy, Policy::kRecompute) &&
          is_up_to(s.options.kv_type, KvType::kQ8_0) &&
-         is_up_to(s.options.softmax, Softmax::kOffByOne);
+         is_up_to(*s.options.softmax, Softmax::kOffByOne);
 }
 
 bool has_possible_positions(const Snapshot& s, const StreamOptions& resolved,

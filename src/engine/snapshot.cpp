@@ -120,7 +120,7 @@ class Reader {
 // The fields of the options and of the snapshot, once for both directions.
 template <typename Archive, typename Options>
 void visit_options(Archive&& number, Options& o) {
-  number(o.policy), number(o.sinks), number(o.kv_type), number(o.softmax), number(o.chunk),
+  number(o.policy), number(o.sinks), number(o.kv_type), number(*o.softmax), number(o.chunk),
       number(o.draft), number(o.start_position);
   auto& s = o.sampling;
   number(s.temperature), number(s.top_k), number(s.top_p), number(s.min_p),
@@ -229,6 +229,7 @@ Snapshot read_snapshot(std::span<const std::byte> bytes, std::string_view name) 
   Reader in(name, checked_body(name, bytes));
   Snapshot s;
   in.number(s.model);
+  s.options.softmax.emplace();
   visit_options([&](auto& value) { in.number(value); }, s.options);
   in.number(s.options.window.emplace());
   in.number(s.position), in.number(s.cache_position), in.number(s.cache_capacity),

@@ -71,7 +71,7 @@ void Stream::State::run(std::span<const Token> tokens, Segment::Logits wanted,
     }
     return;
   }
-  const Segment segment = {&cache, tokens, options.softmax, wanted};
+  const Segment segment = {&cache, tokens, *options.softmax, wanted};
   decoder().step({&segment, 1}, on_logits);
   for (const Token token : tokens) history.push(token);
 }
@@ -86,7 +86,7 @@ void Stream::State::recompute(Token token, const LogitsVisitor& on_logits) {
     const std::size_t n = std::min(visible.size() - first, static_cast<std::size_t>(options.chunk));
     const bool is_last = first + n == visible.size();
     const Segment segment = {&cache, std::span<const Token>(visible).subspan(first, n),
-                             options.softmax,
+                             *options.softmax,
                              is_last ? Segment::Logits::kLast : Segment::Logits::kNone};
     decoder().step({&segment, 1}, on_logits);
   }
@@ -227,7 +227,7 @@ void Stream::State::guess_after(Token token) {
   tried.assign(1, token);
   tried.insert(tried.end(), guesses.begin(), guesses.end());
   ahead_logits.clear();
-  const Segment segment = {&cache, tried, options.softmax, Segment::Logits::kAll};
+  const Segment segment = {&cache, tried, *options.softmax, Segment::Logits::kAll};
   decoder().step({&segment, 1}, [&](std::size_t, std::size_t i, std::span<const float> next) {
     if (i == 0) return keep(next);
     ahead_logits.insert(ahead_logits.end(), next.begin(), next.end());

@@ -70,7 +70,7 @@ std::vector<Stream::Step> Stream::step(std::span<const Work> work) {
     } else if (!writes || !s.take_ahead(steps[i].token)) {
       s.ahead.clear();
       together.push_back(i);
-      batch.push_back({&s.cache, tokens, s.options.softmax, Segment::Logits::kLast});
+      batch.push_back({&s.cache, tokens, *s.options.softmax, Segment::Logits::kLast});
     }
     if (!writes && s.detokenizer) s.detokenizer->restore({.pending = {}, .at_start = false});
   }

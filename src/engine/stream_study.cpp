@@ -145,7 +145,7 @@ Stream::Attention Stream::attention(int n_last) const {
     take_row(weights, columns, found.weights.data() + head * n_keys);
   });
   const Segment segment = {&s.cache, std::span<const Token>(s.visible).last(size(n_last)),
-                           s.options.softmax, Segment::Logits::kNone};
+                           *s.options.softmax, Segment::Logits::kNone};
   decoder.step({&segment, 1}, [](std::size_t, std::size_t, std::span<const float>) {});
   return found;
 }

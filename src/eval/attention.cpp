@@ -82,7 +82,7 @@ void AttentionStudy::add(std::span<const Token> text) {
   });
   while (!text.empty()) {
     const auto chunk = text.first(std::min(text.size(), size(stream.chunk)));
-    const Segment segment = {&cache, chunk, stream.softmax, Segment::Logits::kNone};
+    const Segment segment = {&cache, chunk, *stream.softmax, Segment::Logits::kNone};
     decoder.step({&segment, 1}, [](std::size_t, std::size_t, std::span<const float>) {});
     text = text.subspan(chunk.size());
   }

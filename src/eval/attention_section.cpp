@@ -233,7 +233,7 @@ Section attention_section(const Model& model, const AttentionStudy& study,
           "policy {}, {} softmax. Shares are of queries from position {} on. The table ranks the "
           "heads by the share they rest on the first {} tokens.",
           study.n_texts(), options.length, policy_name(options.stream.policy),
-          softmax_name(options.stream.softmax), options.first_query, options.first_tokens),
+          softmax_name(*options.stream.softmax), options.first_query, options.first_tokens),
       .verdict = verdict_of(study),
       .settings = model_settings(model),
       .table = table_of(study)};

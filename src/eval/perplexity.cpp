@@ -40,7 +40,7 @@ Json options_json(const NllSeries& series) {
           {"sinks", series.options.sinks},
           {"window", series.options.window.value_or(0)},
           {"kv_type", kv_type_name(series.options.kv_type)},
-          {"softmax", softmax_name(series.options.softmax)}};
+          {"softmax", softmax_name(*series.options.softmax)}};
 }
 
 template <typename T>

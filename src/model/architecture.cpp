@@ -125,6 +125,17 @@ std::vector<float> read_frequency_factors(const Metadata& metadata, std::string_
   return factors;
 }
 
+// This project's own key (docs/training.md): models trained with the off-by-one softmax are another
+// function without it.
+Softmax read_softmax(const gguf::File& file) {
+  constexpr std::string_view kKey = "runnel.attention.softmax";
+  const std::string_view name = file.get_string(kKey, "standard");
+  if (name == "standard") return Softmax::kStandard;
+  if (name == "off-by-one") return Softmax::kOffByOne;
+  throw Error(fmt::format("{}: metadata {}: want standard or off-by-one, found {}", file.name(),
+                          kKey, name));
+}
+
 }  // namespace
 
 std::span<const Architecture> architectures() { return kArchitectures; }
@@ -133,7 +144,11 @@ Config read_config(const gguf::File& file) {
   const std::string_view name = file.get_string("general.architecture");
   std::string names;
   for (const Architecture& architecture : kArchitectures) {
-    if (architecture.name == name) return architecture.read(file);
+    if (architecture.name == name) {
+      Config config = architecture.read(file);
+      config.softmax = read_softmax(file);
+      return config;
+    }
     names += fmt::format("{}{}", names.empty() ? "" : ", ", architecture.name);
   }
   throw Error(fmt::format("{}: architecture '{}' is not supported; supported: {}", file.name(),

@@ -9,6 +9,7 @@
 
 #include "device/terms.h"
 #include "model/rope.h"
+#include "runnel/options.h"
 
 namespace runnel {
 
@@ -29,13 +30,14 @@ struct Config {
   bool is_gated = true;      // ffn: down(act(gate x) * up x), or down(act(up x))
   bool is_parallel = false;  // x + attention(norm x) + ffn(norm x) instead of one after the other
   float embedding_scale = 1;
-  float residual_scale = 1;     // of what attention and ffn add to the residual stream
-  float logit_scale = 1;        // of logits; the last norm's weights take it
-  float attention_scale = 0;    // of scores; 0: 1 / sqrt(head_dim)
-  float attention_softcap = 0;  // 0: none
-  float final_softcap = 0;      // of logits; 0: none
-  float qkv_clamp = 0;          // q, k and v are clamped to [-qkv_clamp, qkv_clamp]; 0: not
-  float max_alibi_bias = 0;     // 0: no ALiBi
+  float residual_scale = 1;              // of what attention and ffn add to the residual stream
+  float logit_scale = 1;                 // of logits; the last norm's weights take it
+  float attention_scale = 0;             // of scores; 0: 1 / sqrt(head_dim)
+  float attention_softcap = 0;           // 0: none
+  Softmax softmax = Softmax::kStandard;  // as trained; a stream may choose another
+  float final_softcap = 0;               // of logits; 0: none
+  float qkv_clamp = 0;       // q, k and v are clamped to [-qkv_clamp, qkv_clamp]; 0: not
+  float max_alibi_bias = 0;  // 0: no ALiBi
   // Queries grow with their place c inside the cache, by 1 + scale * ln(1 + floor(c / length)).
   float temperature_scale = 0;
   int temperature_length = 0;
