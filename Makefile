@@ -9,6 +9,7 @@
 #   make bench      speed of the bundled model on this machine
 #   make bench-kernels   each kernel of each instruction set beside its limit (FILTER=avx512/product/Q4_0)
 #   make million    a stream of a million tokens: speed, likelihood and memory of each tenth (MODEL=, TEXT=)
+#   make t3         the paper's table 3 from three trained models (T3=FOLDER TEXT=FILE; docs/training.md)
 #   make install    PREFIX (default /usr/local), DESTDIR
 #   make format     clang-format in place;  make lint: clang-format and clang-tidy as checks
 BUILD := build
@@ -17,7 +18,7 @@ DEMO_MODEL := models/novella-7m-q8_0.gguf
 DEMO_PROMPT := It was a dark and stormy night, and the old man sat by the fire, listening to the wind.
 FORMATTED = $(shell git ls-files '*.cpp' '*.h' '*.inl' | grep -v '^build')
 
-.PHONY: all packages test-packages venv configure configure-native configure-tests demo chat pull test test-portable test-aarch64 bench bench-kernels million install format lint clean
+.PHONY: all packages test-packages venv configure configure-native configure-tests demo chat pull test test-portable test-aarch64 bench bench-kernels million t3 install format lint clean
 
 all: configure
 	@$(COMPILE)
@@ -93,6 +94,11 @@ bench-kernels: configure-tests
 million: configure-tests
 	@$(COMPILE) --target bench_million
 	@$(BUILD)/bench/bench_million $(or $(MODEL),$(DEMO_MODEL)) 1000000 $(TEXT)
+
+t3: configure
+	@[ -d "$(T3)" ] && [ -f "$(TEXT)" ] || { echo 'make t3: want T3=FOLDER (of the three models) and TEXT=FILE' >&2; exit 2; }
+	@$(COMPILE) --target runnel_cli
+	@$(BUILD)/runnel table3 "$(T3)" "$(TEXT)" -o $(BUILD)/t3
 
 install: all
 	@DESTDIR="$(DESTDIR)" cmake --install $(BUILD) --prefix "$(PREFIX)"

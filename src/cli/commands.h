@@ -31,6 +31,7 @@ std::unique_ptr<Command> add_serve(CLI::App& program);
 // The laboratory: the paper's experiments on the user's own model and text.
 std::unique_ptr<Command> add_attention(CLI::App& program);
 std::unique_ptr<Command> add_ablate(CLI::App& program);
+std::unique_ptr<Command> add_table3(CLI::App& program);
 std::unique_ptr<Command> add_streameval(CLI::App& program);
 std::unique_ptr<Command> add_latency(CLI::App& program);
 std::unique_ptr<Command> add_report(CLI::App& program);

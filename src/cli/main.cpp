@@ -88,6 +88,7 @@ int run(int argc, char** argv) {
   commands.push_back(cli::add_make_model(program));
   commands.push_back(cli::add_attention(program));
   commands.push_back(cli::add_ablate(program));
+  commands.push_back(cli::add_table3(program));
   commands.push_back(cli::add_streameval(program));
   commands.push_back(cli::add_latency(program));
   commands.push_back(cli::add_report(program));
