@@ -103,6 +103,25 @@ TEST_F(CInterface, StepsSeveralStreamsAsEachAlone) {
   for (runnel_stream* stream : alone) runnel_stream_close(stream);
 }
 
+// The bundled model names no softmax, so that its own is the standard one.
+TEST_F(CInterface, UsesTheModelsSoftmaxUnlessTold) {
+  std::vector<std::vector<runnel_token>> texts;
+  for (const std::int32_t softmax :
+       {RUNNEL_SOFTMAX_MODEL, RUNNEL_SOFTMAX_STANDARD, RUNNEL_SOFTMAX_OFF_BY_ONE}) {
+    runnel_stream_options options;
+    runnel_stream_options_init(&options, sizeof(options));
+    EXPECT_EQ(options.softmax, RUNNEL_SOFTMAX_MODEL);
+    options.softmax = softmax;
+    runnel_stream* stream = nullptr;
+    ASSERT_EQ(runnel_stream_open(model_, &options, &stream), RUNNEL_OK) << runnel_error();
+    runnel_stream_feed(stream, kOpening, RUNNEL_NUL, nullptr, nullptr, nullptr);
+    texts.push_back(next(stream, 100));
+    runnel_stream_close(stream);
+  }
+  EXPECT_EQ(texts[0], texts[1]);
+  EXPECT_NE(texts[0], texts[2]);
+}
+
 TEST_F(CInterface, ForksSavesAndResumes) {
   const runnel::test::TempDir folder;
   const std::string saved = (folder / "saved.stream").string();
