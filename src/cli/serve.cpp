@@ -47,9 +47,10 @@ class Serve final : public Command {
   std::string state_;
   std::string model_id_;
   std::string template_name_;
-  std::string memory_;
+  std::uint64_t memory_ = 0;  // 0: half of what is free
   int longest_wait_ms_ = 200;
   int idle_seconds_ = 300;
+  std::string on_loop_ = "tell";
   std::string key_file_;
   std::string certificate_, certificate_key_;
   int largest_body_mib_ = 16;
@@ -76,7 +77,8 @@ Serve::Serve(CLI::App& program)
   app_->add_option("--memory", memory_,
                    "Memory for streams, as 8G or 500M (default: half of what is free)")
       ->type_name("SIZE")
-      ->check(CLI::AsSizeValue(false).description(""));
+      ->transform(CLI::AsSizeValue(false).description(""))
+      ->default_str("");
   app_->add_option("--longest-wait", longest_wait_ms_,
                    "Milliseconds that a stream which writes may wait for others that read")
       ->type_name("MS")
@@ -85,6 +87,11 @@ Serve::Serve(CLI::App& program)
                    "Seconds after which an idle stream is parked in --state")
       ->type_name("S")
       ->check(whole_within(1, 1 << 30));
+  app_->add_option("--on-loop", on_loop_,
+                   "Where a stream repeats itself: tell; stop the answer; heat: sample with a "
+                   "higher temperature")
+      ->type_name("tell|stop|heat")
+      ->check(CLI::IsMember({"tell", "stop", "heat"}).description(""));
   app_->add_option("--key-file", key_file_, "API keys, one a line; without it nobody needs one")
       ->type_name("FILE");
   CLI::Option* certificate =
@@ -144,7 +151,10 @@ serve::ServiceOptions Serve::options(const Model& model) const {
   o.hub.stream = stream_.options();
   o.hub.stream.sampling = sampling_.over({});
   o.hub.template_name = template_name_;
-  o.hub.memory_bytes = memory_.empty() ? half_of_free_memory() : std::stoull(memory_);
+  o.hub.memory_bytes = memory_ > 0 ? memory_ : half_of_free_memory();
+  o.hub.on_loop = on_loop_ == "stop"   ? serve::LoopAction::kStop
+                  : on_loop_ == "heat" ? serve::LoopAction::kHeat
+                                       : serve::LoopAction::kTell;
   o.hub.idle = std::chrono::seconds(idle_seconds_);
   o.state = state_;
   o.model_id = model_id_.empty() ? model.name() : model_id_;

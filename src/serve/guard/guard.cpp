@@ -28,6 +28,15 @@ void Guard::mix(double& mean, double value, std::uint64_t& n) {
   mean += (value - mean) / static_cast<double>(n);
 }
 
+void Guard::will_read(std::span<const float> logits, Token token) {
+  const float largest = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit - largest));
+  const double value =
+      static_cast<double>(logits[static_cast<std::size_t>(token)] - largest) - std::log(sum);
+  mix(measures_.read_log_probability, value, n_read_);
+}
+
 bool Guard::wrote(Token token, float log_probability) {
   mix(measures_.written_log_probability, static_cast<double>(log_probability), n_written_);
   const bool was_in_loop = measures_.loop > 0;

@@ -23,9 +23,8 @@ class Guard {
 
   // True when a loop has just begun.
   bool wrote(Token token, float log_probability);
-  void read(float log_probability) {
-    mix(measures_.read_log_probability, log_probability, n_read_);
-  }
+  // The next token to be read, and the logits at its place.
+  void will_read(std::span<const float> logits, Token token);
   // The logits that a token comes from; looks at some of them.
   void look(std::span<const float> logits);
   void saw_sink_share(double share) { mix(measures_.sink_share, share, n_shares_); }

@@ -13,6 +13,8 @@ namespace {
 
 constexpr std::int64_t kTellEvictionEvery = 64;  // tokens
 
+constexpr std::int64_t kLookAtAttentionEvery = 128;  // tokens
+
 }  // namespace
 
 Answer::Answer(Hub& hub, Channel& channel, AnswerOptions options,
@@ -41,14 +43,25 @@ void Answer::begin(std::vector<Token> tokens) {
   ending_.n_cached = stream.position();
   told_evicted_ = stream.evicted();
   SamplingOptions sampling = options_.sampling;
+  const std::uint64_t seed = options_.seed.value_or(hub_.random_seed());
   // The sampler begins its random numbers anew where the seed is another than before.
-  sampling.seed = options_.seed.value_or(hub_.random_seed()) + 1;
+  sampling.seed = seed + 1;
   stream.set_sampling(sampling);
-  --sampling.seed;
+  sampling.seed = seed;
   stream.set_sampling(sampling);
+  if (options_.resumed) return go_on(*options_.resumed);
   tell([&](AnswerListener& listener) {
-    listener.began(ending_.n_cached, std::ssize(to_read_), Place::of(stream));
+    listener.began(ending_.n_cached, std::ssize(to_read_), seed, Place::of(stream));
   });
+}
+
+void Answer::go_on(const Resumed& resumed) {
+  ending_.n_cached = resumed.n_cached;
+  ending_.n_read = resumed.n_read;
+  ending_.n_written = resumed.n_written;
+  show(stops_.push(resumed.unshown));
+  if (stops_.found() != nullptr) return finish(Finish::kStop, *stops_.found());
+  if (resumed.is_over) finish(Finish::kStop, "");
 }
 
 void Answer::fail_unbegun(const std::string& why) {
@@ -56,10 +69,6 @@ void Answer::fail_unbegun(const std::string& why) {
   ending_.finish = is_cancelled_ ? Finish::kCancelled : Finish::kFailed;
   ending_.why = why;
   tell([&](AnswerListener& listener) { listener.ended(ending_, channel_.place); });
-}
-
-void Answer::steer(std::vector<Token> tokens) {
-  to_read_.insert(to_read_.end(), tokens.begin(), tokens.end());
 }
 
 Stream& Answer::stream() { return *channel_.stream; }
@@ -86,14 +95,34 @@ void Answer::read(std::size_t n_tokens) {
   });
 }
 
-void Answer::will_write() {
+void Answer::will_step() {
   const std::span<const float> logits = stream().logits();
-  channel_.guard.look(logits);
   next_ = {};
-  if (options_.n_top > 0 && !logits.empty()) next_.top = stream().top_logprobs(options_.n_top);
+  if (logits.empty()) return;
+  if (n_taken_ < to_read_.size()) return channel_.guard.will_read(logits, to_read_[n_taken_]);
+  channel_.guard.look(logits);
+  if (options_.n_top > 0) next_.top = stream().top_logprobs(options_.n_top);
+  if (ending_.n_written % kLookAtAttentionEvery == kLookAtAttentionEvery - 1) look_at_attention();
+}
+
+// How much of its attention the last token gave the sinks: it passes the model once more.
+void Answer::look_at_attention() {
+  if (stream().options().policy != Policy::kSink || options_.resumed) return;
+  const Stream::Attention seen = stream().attention(1);
+  const std::size_t n = seen.positions.size();
+  double on_sinks = 0, all = 0;
+  for (std::size_t i = 0; i < seen.weights.size(); ++i) {
+    const double weight = static_cast<double>(seen.weights[i]);
+    all += weight;
+    if (seen.positions[i % n] < stream().options().sinks) on_sinks += weight;
+  }
+  if (all > 0) channel_.guard.saw_sink_share(on_sinks / all);
 }
 
 void Answer::wrote(const Stream::Step& step) {
+  const auto now = std::chrono::steady_clock::now();
+  hub_.count_token(std::chrono::duration<double>(now - since_).count(), ending_.n_written == 0);
+  since_ = now;
   ++ending_.n_written;
   hub_.keep(channel_, {&step.token, 1});
   channel_.place = Place::of(stream());
@@ -142,6 +171,13 @@ void Answer::tell_eviction(bool now) {
   });
   hub_.count_evicted(place.evicted - told_evicted_);
   told_evicted_ = place.evicted;
+}
+
+void Answer::heat() {
+  SamplingOptions sampling = stream().options().sampling;
+  sampling.temperature = std::min(2.0f, std::max(1.0f, 1.5f * sampling.temperature));
+  sampling.repetition_penalty = std::max(1.1f, sampling.repetition_penalty);
+  stream().set_sampling(sampling);
 }
 
 void Answer::finish(Finish how, std::string why) {

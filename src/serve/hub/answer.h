@@ -2,6 +2,7 @@
 // it has finished, a stop text comes, its number of tokens is written, or somebody cancels it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -19,6 +20,13 @@ namespace runnel::serve {
 struct Channel;
 class Hub;
 
+// An answer that was under way when the process before ended.
+struct Resumed {
+  std::int64_t n_cached = 0, n_read = 0, n_written = 0;
+  std::string unshown;   // text that was written and not shown
+  bool is_over = false;  // its last token said so
+};
+
 struct AnswerOptions {
   SamplingOptions sampling;
   std::optional<std::uint64_t> seed;        // given: the answer is the same every time
@@ -27,6 +35,7 @@ struct AnswerOptions {
   std::vector<std::string> stops;
   bool wants_log_probabilities = false;
   int n_top = 0;  // likeliest tokens that are told beside each
+  std::optional<Resumed> resumed;
 };
 
 struct TokenInfo {
@@ -41,7 +50,7 @@ struct Written {
   std::vector<TokenInfo> tokens;
 };
 
-enum class Finish { kStop, kLength, kCancelled, kGuard, kFailed };
+enum class Finish { kStop, kLength, kCancelled, kSteered, kGuard, kFailed };
 
 struct Ending {
   Finish finish = Finish::kStop;
@@ -55,8 +64,9 @@ struct Ending {
 class AnswerListener {
  public:
   virtual ~AnswerListener() = default;
-  virtual void began(std::int64_t n_cached, std::int64_t n_to_read, const Place&) {
-    (void)n_cached, (void)n_to_read;
+  virtual void began(std::int64_t n_cached, std::int64_t n_to_read, std::uint64_t seed,
+                     const Place&) {
+    (void)n_cached, (void)n_to_read, (void)seed;
   }
   virtual void reading(std::int64_t n_read, std::int64_t n_to_read, const Place&) {
     (void)n_read, (void)n_to_read;
@@ -78,13 +88,13 @@ class Answer final : public Run {
 
   // All on the scheduler's thread.
   void cancel() { is_cancelled_ = true; }
-  // Puts tokens into the answer: they are read, and then it writes on.
-  void steer(std::vector<Token> tokens);
+  // Ends it because another one takes its place.
+  void steer_away() { finish(Finish::kSteered, ""); }
 
   Stream& stream() override;
   Wish wish() override;
   void read(std::size_t n_tokens) override;
-  void will_write() override;
+  void will_step() override;
   void wrote(const Stream::Step& step) override;
   void ended(const std::string& failure) override;
 
@@ -92,11 +102,14 @@ class Answer final : public Run {
   friend class Hub;
   // Before the first wish.
   void begin(std::vector<Token> tokens);
+  void go_on(const Resumed& resumed);
   void fail_unbegun(const std::string& why);
   void finish(Finish how, std::string why);
+  void heat();  // a higher temperature for the rest of the answer
   // Calls the listener; what it throws (a full disk, for one) ends the answer, not the server.
   template <typename Call>
   void tell(Call call);
+  void look_at_attention();
   void notice(const std::string& kind, const std::string& text);
   void show(std::string text);
   void tell_eviction(bool now);
@@ -115,6 +128,7 @@ class Answer final : public Run {
   TokenInfo next_;  // the likeliest tokens at the step to come
   Written unshown_;
   std::int64_t told_evicted_ = 0;
+  std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();  // last token
 };
 
 }  // namespace runnel::serve

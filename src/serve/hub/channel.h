@@ -38,12 +38,14 @@ struct Channel {
   std::optional<Stream> stream;
   Place place;  // where it stood when it was last seen
   DialogueState dialogue = DialogueState::kFresh;
-  std::string head;         // the last response on it
-  std::string system;       // the system prompt that it last read
-  bool is_begun = false;    // tokens were read, so that no more beginning of a text is needed
-  bool is_in_file = false;  // a snapshot of it was written once
-  bool is_stuck = false;    // it could not be parked
-  bool is_dropped = false;  // nobody finds it any more; it goes when its last answer has ended
+  std::string head;            // the last response on it
+  std::string system;          // the system prompt that it last read
+  bool is_begun = false;       // tokens were read, so that no more beginning of a text is needed
+  bool is_in_file = false;     // a snapshot of it was written once
+  std::int64_t kept_from = 0;  // the store has the tokens from this position on
+  bool is_replaying = false;   // tokens that the store has already
+  bool is_stuck = false;       // it could not be parked
+  bool is_dropped = false;     // nobody finds it any more; it goes when its last answer has ended
   Guard guard;
 
   struct Pending {

@@ -9,12 +9,44 @@ namespace {
 
 constexpr char kSpecial = '\xff';
 
-std::optional<ChatFormat> choose_template(const Model& model, const std::string& name) {
+constexpr const char* kStandIn =
+    "\x01";  // for what was said before, which only its place matters of
+
+std::optional<ChatFormat> choose_format(const Model& model, const std::string& name) {
   if (name == "plain") return std::nullopt;
-  if (!name.empty()) return ChatFormat::named(name);
   const std::string_view own = model.internals().file.get_string("tokenizer.chat_template", "");
-  if (own.empty()) return std::nullopt;
-  return ChatFormat::detect(own);
+  try {
+    if (!name.empty()) return ChatFormat::named(name);
+    if (!own.empty()) return ChatFormat::detect(own);
+  } catch (const Error&) {  // of no known family
+  }
+  return std::nullopt;
+}
+
+std::optional<ChatTemplate> choose_template(const Model& model, const std::string& name) {
+  if (name == "plain") return std::nullopt;
+  const std::string_view own = model.internals().file.get_string("tokenizer.chat_template", "");
+  if (name.empty() && own.empty()) return std::nullopt;
+  ChatTemplate chosen = ChatTemplate::of(model, name);
+  if (!chosen.is_interpreted()) return std::nullopt;
+  return chosen;
+}
+
+ChatMessage chat_message(const Message& message) {
+  return {.role = message.role == "developer" ? "system" : message.role, .content = message.text};
+}
+
+// Nothing where the template refuses such a dialogue.
+std::optional<std::string> rendered(const ChatTemplate& own,
+                                    const std::vector<ChatMessage>& messages, bool asks) {
+  try {
+    std::vector<TextSegment> segments;
+    for (const ChatText& piece : own.text(messages, {.add_generation_prompt = asks}))
+      segments.push_back({piece.text, piece.is_template});
+    return flagged(segments);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
 }
 
 void append(std::vector<TextSegment>& out, std::vector<TextSegment> more) {
@@ -23,28 +55,35 @@ void append(std::vector<TextSegment>& out, std::vector<TextSegment> more) {
 
 }  // namespace
 
-ChatText::ChatText(const Model& model, const std::string& template_name)
-    : model_(&model), template_(choose_template(model, template_name)) {
-  if (!template_) return;
-  for (const std::string_view stop : template_->stops()) stops_.emplace_back(stop);
+Dialogues::Dialogues(const Model& model, const std::string& template_name)
+    : model_(&model),
+      own_(choose_template(model, template_name)),
+      template_(choose_format(model, template_name)) {
+  if (own_) {
+    stops_ = own_->stops();
+  } else if (template_) {
+    for (const std::string_view stop : template_->stops()) stops_.emplace_back(stop);
+  }
   const Tokenizer& vocabulary = model.internals().vocabulary();
-  const std::vector<Token> tokens = encode(closing(), false);
+  const std::vector<Token> tokens = own_ ? own_->end_of_answer() : encode(closing(), false);
   if (!tokens.empty() && vocabulary.is_control(tokens.front()))
     closing_mark_ = vocabulary.decode(tokens.front(), true);
 }
 
-std::string ChatText::name() const {
+std::string Dialogues::name() const {
+  if (own_) return own_->name();
   return template_ ? std::string(template_->name()) : std::string("plain");
 }
 
-std::vector<TextSegment> ChatText::opening(std::string_view system) const {
+std::vector<TextSegment> Dialogues::opening(std::string_view system) const {
   if (system.empty()) return {};
+  if (auto segments = interpreted_opening(system)) return *segments;
   if (template_) return template_->system(system);
   return {{std::string(system) + "\n\n", false}};
 }
 
-std::vector<TextSegment> ChatText::turns(std::span<const Message> messages, DialogueState& state,
-                                         bool asks) const {
+std::vector<TextSegment> Dialogues::turns(std::span<const Message> messages, DialogueState& state,
+                                          bool asks) const {
   std::vector<TextSegment> out;
   for (const Message& message : messages) {
     if (message.role == "assistant") {
@@ -58,9 +97,54 @@ std::vector<TextSegment> ChatText::turns(std::span<const Message> messages, Dial
   return out;
 }
 
+std::optional<std::vector<TextSegment>> Dialogues::interpreted_opening(
+    std::string_view system) const {
+  if (!own_) return std::nullopt;
+  const ChatMessage prompt = {.role = "system", .content = std::string(system)};
+  const auto alone = rendered(*own_, {prompt}, false);
+  const auto followed = rendered(*own_, {prompt, {.role = "user", .content = kStandIn}}, false);
+  if (!alone || !followed || !followed->starts_with(*alone)) return std::nullopt;
+  return unflagged(*alone);
+}
+
+// What the template makes of the whole, less what it makes of stand-ins for what was said before.
+std::optional<std::vector<TextSegment>> Dialogues::interpreted_turns(
+    std::span<const Message> messages, DialogueState state, bool asks) const {
+  if (!own_ || messages.empty()) return std::nullopt;
+  const bool is_behind_answer = state == DialogueState::kAnswerOpen ||
+                                state == DialogueState::kAnswered ||
+                                state == DialogueState::kBetween;
+  std::vector<ChatMessage> dialogue;
+  if (state == DialogueState::kAfterSystem)
+    dialogue.push_back({.role = "system", .content = kStandIn});
+  if (state == DialogueState::kUserOpen || is_behind_answer)
+    dialogue.push_back({.role = "user", .content = kStandIn});
+  if (is_behind_answer) dialogue.push_back({.role = "assistant", .content = kStandIn});
+  std::string before;
+  if (!dialogue.empty()) {
+    const auto text = rendered(*own_, dialogue, false);
+    if (!text) return std::nullopt;
+    before = *text;
+  }
+  for (const Message& message : messages) dialogue.push_back(chat_message(message));
+  const auto all = rendered(*own_, dialogue, asks);
+  if (!all || !all->starts_with(before)) return std::nullopt;
+  std::size_t begin = before.size();
+  if (is_behind_answer && state != DialogueState::kBetween) {
+    const std::size_t answer = before.rfind(kStandIn);
+    if (answer == std::string::npos) return std::nullopt;
+    begin = answer + 1;
+    const TextSegment mark = {closing_mark_, true};
+    const std::string closed = flagged({&mark, 1});
+    if (state == DialogueState::kAnswered && all->compare(begin, closed.size(), closed) == 0)
+      begin += closed.size();
+  }
+  return unflagged(std::string_view(*all).substr(begin));
+}
+
 // A user's message; behind another one it goes on in the same turn.
-void ChatText::say(std::string_view text, DialogueState& state,
-                   std::vector<TextSegment>& out) const {
+void Dialogues::say(std::string_view text, DialogueState& state,
+                    std::vector<TextSegment>& out) const {
   const bool is_open = state == DialogueState::kUserOpen;
   if (state == DialogueState::kAnswerOpen) append(out, closing());
   if (state == DialogueState::kAnswered) append(out, closing_after_mark());
@@ -79,7 +163,7 @@ void ChatText::say(std::string_view text, DialogueState& state,
   }
 }
 
-void ChatText::ask(DialogueState& state, std::vector<TextSegment>& out) const {
+void Dialogues::ask(DialogueState& state, std::vector<TextSegment>& out) const {
   if (state == DialogueState::kAnswerOpen) return;
   if (state != DialogueState::kUserOpen && template_) say("", state, out);
   state = DialogueState::kAnswerOpen;
@@ -90,19 +174,19 @@ void ChatText::ask(DialogueState& state, std::vector<TextSegment>& out) const {
   }
 }
 
-std::vector<TextSegment> ChatText::closing() const {
+std::vector<TextSegment> Dialogues::closing() const {
   if (template_) return template_->end_of_answer();
   return {{"\n", false}};
 }
 
-std::vector<TextSegment> ChatText::closing_after_mark() const {
+std::vector<TextSegment> Dialogues::closing_after_mark() const {
   const std::string text = flagged(closing());
   const TextSegment mark = {closing_mark_, true};
   const std::string begun = flagged({&mark, 1});
   return unflagged(std::string_view(text).substr(text.starts_with(begun) ? begun.size() : 0));
 }
 
-std::vector<Token> ChatText::encode(std::span<const TextSegment> segments, bool is_first) const {
+std::vector<Token> Dialogues::encode(std::span<const TextSegment> segments, bool is_first) const {
   return model_->internals().vocabulary().encode(segments,
                                                  {.add_bos = is_first, .space_prefix = is_first});
 }

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runnel/chat.h"
 #include "runnel/runnel.h"
 #include "tokenizer/chat_format.h"
 
@@ -28,11 +29,12 @@ enum class DialogueState {
   kBetween,      // an answer is closed
 };
 
-class ChatText {
+// By the model's own template, interpreted, where it lets a dialogue go on; else by the format of
+// its family; else as plain text, a line a message.
+class Dialogues {
  public:
-  // The model's own template, unless a name is given ("plain": none). A model without one gets
-  // plain text, a line a message. Error: a name that is not known.
-  ChatText(const Model& model, const std::string& template_name);
+  // A name chooses another template ("plain": none). Error: a name that is not known.
+  Dialogues(const Model& model, const std::string& template_name);
 
   // The system prompt, which a stream begins with and never forgets; empty: nothing to pin.
   std::vector<TextSegment> opening(std::string_view system) const;
@@ -48,13 +50,17 @@ class ChatText {
   std::string name() const;
 
  private:
+  std::optional<std::vector<TextSegment>> interpreted_opening(std::string_view system) const;
+  std::optional<std::vector<TextSegment>> interpreted_turns(std::span<const Message> messages,
+                                                            DialogueState state, bool asks) const;
   std::vector<TextSegment> closing() const;
   std::vector<TextSegment> closing_after_mark() const;
   void say(std::string_view text, DialogueState& state, std::vector<TextSegment>& out) const;
   void ask(DialogueState& state, std::vector<TextSegment>& out) const;
 
   const Model* model_;
-  std::optional<ChatFormat> template_;
+  std::optional<ChatTemplate> own_;     // interpreted
+  std::optional<ChatFormat> template_;  // of the family
   std::vector<std::string> stops_;
   std::string closing_mark_;
 };

@@ -13,14 +13,19 @@ namespace {
 
 std::vector<Token> nothing() { return {}; }
 
+// So many tokens pass the model again at most when a stream comes back after the process was
+// killed.
+constexpr std::int64_t kMostKeptTokens = 4096;
+
 // A stream on its way between two threads.
 using Box = std::shared_ptr<std::optional<Stream>>;
 
 }  // namespace
 
-Hub::Hub(const Model& model, Scheduler& scheduler, HubOptions options)
+Hub::Hub(const Model& model, Scheduler& scheduler, Store& store, HubOptions options)
     : model_(model),
       scheduler_(scheduler),
+      store_(store),
       options_(std::move(options)),
       chat_(model, options_.template_name) {}
 
@@ -52,10 +57,12 @@ Channel& Hub::open(Channel::Kind kind, std::string id, std::vector<Token> pinned
   make_room(channel->bytes);
   Channel& opened = *channel;
   channels_[id] = std::move(channel);
+  remember(opened);
   wake(opened);
   if (!pinned.empty()) {
     opened.is_begun = true;
     opened.dialogue = DialogueState::kAfterSystem;
+    remember(opened);
     answer(opened, {.most_tokens = 0}, nullptr,
            [pinned = std::move(pinned)] { return [pinned] { return pinned; }; });
   }
@@ -82,6 +89,7 @@ void Hub::begin_first(Channel& channel) {
   if (channel.queue.empty() || channel.state != Channel::State::kAwake) return;
   const Channel::Pending& first = channel.queue.front();
   Channel::Reading reading = first.prepare ? first.prepare() : Channel::Reading(nothing);
+  remember(channel);
   const std::shared_ptr<Answer> answer = first.answer;
   side_.post([this, answer, reading = std::move(reading)] {
     std::vector<Token> tokens;
@@ -108,6 +116,10 @@ void Hub::finished(Channel& channel) {
   --counters_.answers;
   channel.last_used = std::chrono::steady_clock::now();
   if (erase_if_dropped(channel)) return;
+  channel.is_replaying = false;
+  remember(channel);
+  if (is_kept(channel) && channel.place.position - channel.kept_from > kMostKeptTokens)
+    checkpoint(channel, {});
   begin_first(channel);
   admit();
   close_when_quiet();
@@ -116,6 +128,8 @@ void Hub::finished(Channel& channel) {
 void Hub::keep(Channel& channel, std::span<const Token> tokens) {
   if (channel.kind == Channel::Kind::kCompletion)
     channel.tokens.insert(channel.tokens.end(), tokens.begin(), tokens.end());
+  if (!is_kept(channel) || channel.is_replaying) return;
+  store_.add_tokens(channel.id, channel.place.position, tokens);
 }
 
 void Hub::keep_text(Channel& channel, std::string_view text) {
@@ -144,7 +158,8 @@ Channel* Hub::holding(const std::string& text, std::span<const Token> tokens) {
   return best;
 }
 
-Channel& Hub::fork(Channel& channel, Channel::Kind kind, std::string id) {
+Channel& Hub::fork(Channel& channel, Channel::Kind kind, std::string id,
+                   std::function<void()> done) {
   if (!channel.is_idle())
     throw Error(fmt::format("{}: the stream is at work; fork it when it is idle", channel.id));
   make_room(channel.bytes);
@@ -165,7 +180,14 @@ Channel& Hub::fork(Channel& channel, Channel::Kind kind, std::string id) {
   copy->created = std::time(nullptr);
   bytes_used_ += copy->bytes;
   Channel& forked = *copy;
+  forked.kept_from = forked.place.position;
   channels_[id] = std::move(copy);
+  if (!is_kept(forked)) {
+    done();
+    return forked;
+  }
+  remember(forked);
+  checkpoint(forked, std::move(done));
   return forked;
 }
 
@@ -188,6 +210,7 @@ void Hub::erase(Channel& channel) {
   if (channel.stream) bytes_used_ -= channel.bytes;
   std::error_code ignored;
   if (!options_.folder.empty()) std::filesystem::remove(file_of(channel), ignored);
+  if (is_kept(channel)) store_.drop_stream(channel.id);
   channels_.erase(channel.id);
   admit();
   close_when_quiet();
@@ -271,9 +294,13 @@ void Hub::came(const std::string& id, std::optional<Stream> stream, const std::s
     channel.stream = std::move(stream);
     channel.state = Channel::State::kAwake;
     if (channel.is_in_file) ++counters_.woken;
-    if (!erase_if_dropped(channel)) begin_first(channel);
+    channel.place = Place::of(*channel.stream);
+    if (erase_if_dropped(channel)) return;
+    replay(channel);
+    begin_first(channel);
     return;
   }
+  log_warning(fmt::format("stream {}: {}", id, failure));
   bytes_used_ -= channel.bytes;
   channel.state = Channel::State::kParked;
   while (!channel.queue.empty()) {
@@ -282,7 +309,8 @@ void Hub::came(const std::string& id, std::optional<Stream> stream, const std::s
     --counters_.answers;
     answer->fail_unbegun(failure);
   }
-  if (!channel.is_in_file) channel.is_dropped = true;  // there is nothing to come back to
+  const bool has_something = channel.is_in_file || is_kept(channel);
+  if (!has_something) channel.is_dropped = true;
   if (!erase_if_dropped(channel)) admit();
 }
 
@@ -320,10 +348,104 @@ void Hub::parked(const std::string& id, std::optional<Stream> stream, const std:
   channel.state = Channel::State::kParked;
   channel.is_in_file = true;
   ++counters_.parked;
+  remember(channel);
+  if (is_kept(channel)) {
+    store_.drop_tokens_before(id, channel.place.position);
+    store_.add_tokens(id, channel.place.position, {});  // where it stands
+  }
+  channel.kept_from = channel.place.position;
   if (erase_if_dropped(channel)) return;
   if (!channel.queue.empty()) wake(channel);
   admit();
   close_when_quiet();
+}
+
+bool Hub::is_kept(const Channel& channel) const {
+  return !options_.folder.empty() && channel.kind != Channel::Kind::kCompletion;
+}
+
+void Hub::remember(const Channel& channel) {
+  if (!is_kept(channel)) return;
+  store_.put(StoredStream{.id = channel.id,
+                          .kind = static_cast<std::int64_t>(channel.kind),
+                          .created = channel.created,
+                          .sinks = channel.options.sinks,
+                          .window = channel.options.window.value_or(0),
+                          .dialogue = static_cast<std::int64_t>(channel.dialogue),
+                          .is_begun = channel.is_begun,
+                          .has_snapshot = channel.is_in_file,
+                          .head = channel.head,
+                          .system = channel.system});
+}
+
+void Hub::restore() {
+  if (options_.folder.empty()) return;
+  for (const StoredStream& row : store_.streams()) {
+    auto channel = std::make_unique<Channel>();
+    channel->id = row.id;
+    channel->kind = static_cast<Channel::Kind>(row.kind);
+    channel->state = Channel::State::kParked;
+    StreamOptions wanted = options_.stream;
+    wanted.sinks = static_cast<int>(row.sinks);
+    wanted.window = row.window;
+    channel->options = model_.resolve(wanted);
+    channel->bytes = model_.stream_bytes(channel->options);
+    const std::int64_t position = store_.end_of_tokens(row.id);
+    channel->place = {.position = position,
+                      .evicted = std::max<std::int64_t>(0, position - row.sinks - row.window),
+                      .horizon = std::max<std::int64_t>(0, position - row.window),
+                      .pinned = row.sinks,
+                      .window = row.window};
+    channel->created = row.created;
+    channel->dialogue = static_cast<DialogueState>(row.dialogue);
+    channel->is_begun = row.is_begun;
+    channel->is_in_file = row.has_snapshot;
+    channel->head = row.head;
+    channel->system = row.system;
+    channels_[row.id] = std::move(channel);
+  }
+}
+
+// What the stream had read and written since its snapshot passes the model again, before anything
+// else.
+void Hub::replay(Channel& channel) {
+  if (!is_kept(channel)) return;
+  channel.kept_from = channel.place.position;
+  std::vector<Token> tokens = store_.tokens(channel.id, channel.place.position);
+  if (tokens.empty()) return;
+  channel.is_replaying = true;
+  ++counters_.answers;
+  channel.queue.push_front(
+      {std::make_shared<Answer>(*this, channel, AnswerOptions{.most_tokens = 0}, nullptr),
+       [tokens = std::move(tokens)]() -> Channel::Reading { return [tokens] { return tokens; }; }});
+}
+
+// A copy of the stream goes to its file while the stream goes on.
+void Hub::checkpoint(Channel& channel, std::function<void()> done) {
+  const auto copy = std::make_shared<std::optional<Stream>>(channel.stream->fork());
+  side_.post([this, id = channel.id, path = file_of(channel), copy, done = std::move(done)] {
+    std::string failure;
+    const std::int64_t position = (*copy)->position();
+    try {
+      (*copy)->save(path);
+    } catch (const std::exception& error) {
+      failure = error.what();
+    }
+    copy->reset();
+    scheduler_.post([this, id, path, failure, position, done] {
+      if (!failure.empty()) log_warning(fmt::format("stream {}: not saved: {}", id, failure));
+      Channel* const saved = find(id);
+      if (saved != nullptr && failure.empty()) {
+        saved->is_in_file = true;
+        saved->kept_from = position;
+        remember(*saved);
+        store_.drop_tokens_before(id, position);
+      }
+      std::error_code ignored;
+      if (saved == nullptr) std::filesystem::remove(path, ignored);
+      if (done) done();
+    });
+  });
 }
 
 void Hub::tick() {
@@ -357,6 +479,7 @@ void Hub::loop_began(Answer& answer) {
   answer.notice("loop", fmt::format("the last tokens repeat a run of {}",
                                     answer.channel_.guard.measures().loop));
   if (options_.on_loop == LoopAction::kStop) answer.finish(Finish::kGuard, "loop");
+  if (options_.on_loop == LoopAction::kHeat) answer.heat();
 }
 
 Hub::Counters Hub::counters() const {

@@ -22,8 +22,10 @@
 #include "serve/hub/answer.h"
 #include "serve/hub/channel.h"
 #include "serve/hub/chat_text.h"
+#include "serve/hub/histogram.h"
 #include "serve/scheduler/scheduler.h"
 #include "serve/scheduler/side_thread.h"
+#include "serve/store/store.h"
 
 namespace runnel::serve {
 
@@ -33,7 +35,8 @@ class Busy : public Error {
   using Error::Error;
 };
 
-enum class LoopAction { kTell, kStop, kHeat, kRebuild };
+// What is done where a stream repeats itself, besides telling.
+enum class LoopAction { kTell, kStop, kHeat };
 
 struct HubOptions {
   StreamOptions stream;            // of new streams
@@ -51,14 +54,15 @@ class Hub {
     std::uint64_t evicted = 0, loops = 0, parked = 0, woken = 0;
   };
 
-  Hub(const Model& model, Scheduler& scheduler, HubOptions options);
+  Hub(const Model& model, Scheduler& scheduler, Store& store, HubOptions options);
   ~Hub();
 
   // A new stream whose first tokens are never forgotten. Error: Busy.
   Channel& open(Channel::Kind kind, std::string id, std::vector<Token> pinned);
   Channel* find(const std::string& id);
-  // Another stream that stands where this one stands now. Error: Busy, or the stream is at work.
-  Channel& fork(Channel& channel, Channel::Kind kind, std::string id);
+  // Another stream that stands where this one stands now; `done` is called when it is safe where
+  // streams outlive the process. Error: Busy, or the stream is at work.
+  Channel& fork(Channel& channel, Channel::Kind kind, std::string id, std::function<void()> done);
   // Its answers are cancelled.
   void drop(Channel& channel);
 
@@ -73,13 +77,19 @@ class Hub {
 
   // Cancels all answers, parks what can be parked, and calls `done`.
   void close(std::function<void()> done);
+  // Before anything else: the streams that outlived the process before.
+  void restore();
+  // What is known of the channel goes to the store, where streams outlive the process.
+  void remember(const Channel& channel);
   void tick();
 
   const Model& model() const { return model_; }
-  const ChatText& chat() const { return chat_; }
+  const Dialogues& chat() const { return chat_; }
   const HubOptions& options() const { return options_; }
   const std::map<std::string, std::unique_ptr<Channel>>& channels() const { return channels_; }
   Counters counters() const;
+  const Histogram& first_token() const { return first_token_; }
+  const Histogram& next_token() const { return next_token_; }
   std::uint64_t random_seed() { return random_(); }
 
   // From answers.
@@ -87,6 +97,9 @@ class Hub {
   void keep_text(Channel& channel, std::string_view text);  // flagged
   void finished(Channel& channel);
   void loop_began(Answer& answer);
+  void count_token(double seconds, bool is_first) {
+    (is_first ? first_token_ : next_token_).add(seconds);
+  }
   void count_evicted(std::int64_t n) { counters_.evicted += static_cast<std::uint64_t>(n); }
 
  private:
@@ -104,17 +117,22 @@ class Hub {
   void close_when_quiet();
   std::filesystem::path file_of(const Channel& channel) const;
   bool can_park(const Channel& channel) const;
+  bool is_kept(const Channel& channel) const;  // beyond the process
+  void checkpoint(Channel& channel, std::function<void()> done);
+  void replay(Channel& channel);
 
   const Model& model_;
   Scheduler& scheduler_;
+  Store& store_;
   HubOptions options_;
-  ChatText chat_;
+  Dialogues chat_;
   std::map<std::string, std::unique_ptr<Channel>> channels_;
   std::deque<std::string> waiting_;  // ids of channels that wait for memory
   std::size_t bytes_used_ = 0;       // by streams in memory, or on their way
   std::size_t bytes_wanted_ = 0;     // by those that wait
   std::size_t bytes_leaving_ = 0;    // of those that are being parked
   Counters counters_;
+  Histogram first_token_, next_token_;
   std::mt19937_64 random_{std::random_device{}()};
   std::function<void()> closed_;
   SideThread side_;

@@ -24,8 +24,9 @@ class LiveResponse {
     std::function<void()> end;
   };
 
-  LiveResponse(Store& store, std::string id, bool outlives_client)
-      : store_(store), id_(std::move(id)), outlives_client_(outlives_client) {}
+  // `next`: the number of its next event.
+  LiveResponse(Store& store, std::string id, bool outlives_client, std::int64_t next = 0)
+      : store_(store), id_(std::move(id)), outlives_client_(outlives_client), next_(next) {}
 
   const std::string& id() const { return id_; }
   // On the scheduler's thread.

@@ -14,7 +14,7 @@ constexpr std::int64_t kMostUnstreamed = 4096;  // tokens of an answer that come
 
 }  // namespace
 
-History History::of(const ChatText& chat, std::vector<Message> messages) {
+History History::of(const Dialogues& chat, std::vector<Message> messages) {
   std::string system;
   std::size_t n = 0;
   for (; n < messages.size(); ++n) {
@@ -29,7 +29,7 @@ History History::of(const ChatText& chat, std::vector<Message> messages) {
   return history;
 }
 
-void CompletionWriter::began(std::int64_t, std::int64_t, const Place& place) {
+void CompletionWriter::began(std::int64_t, std::int64_t, std::uint64_t, const Place& place) {
   is_begun_ = true;
   if (!is_streamed_) return;
   reply_->begin("text/event-stream", ": reading\n\n");
@@ -91,7 +91,7 @@ const char* finish_reason(const Ending& ending) {
 
 void answer_history(const Services& services, const ReplyPtr& reply, History history,
                     AnswerOptions options, std::shared_ptr<CompletionWriter> writer) {
-  const ChatText& chat = services.hub.chat();
+  const Dialogues& chat = services.hub.chat();
   if (!history.chat.empty()) {
     options.stops.insert(options.stops.end(), chat.stops().begin(), chat.stops().end());
   }

@@ -19,7 +19,7 @@ struct History {
   std::vector<Token> tokens;  // where it is not a dialogue
 
   // Of a dialogue whose first system messages are pinned, up to where the answer begins.
-  static History of(const ChatText& chat, std::vector<Message> messages);
+  static History of(const Dialogues& chat, std::vector<Message> messages);
 };
 
 // Gathers or passes on an answer; a protocol says how pieces look.
@@ -28,7 +28,8 @@ class CompletionWriter : public AnswerListener {
   CompletionWriter(ReplyPtr reply, bool is_streamed)
       : reply_(std::move(reply)), is_streamed_(is_streamed) {}
 
-  void began(std::int64_t n_cached, std::int64_t n_to_read, const Place& place) final;
+  void began(std::int64_t n_cached, std::int64_t n_to_read, std::uint64_t seed,
+             const Place& place) final;
   void wrote(const Written& written, const Place& place) final;
   void evicted(std::int64_t from, std::int64_t to, const Place& place) final;
   void ended(const Ending& ending, const Place& place) final;

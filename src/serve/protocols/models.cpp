@@ -1,4 +1,4 @@
-// What the server serves: /v1/models, /health, /tokenize and /detokenize, and a plain refusal of
+// What the server serves: /v1/models, /tokenize and /detokenize, and a plain refusal of
 // embeddings.
 #include <nlohmann/json.hpp>
 
@@ -74,9 +74,6 @@ void on_streams(const Services& services, const ReplyPtr& reply, std::function<v
 }
 
 std::vector<Route> model_routes(const Services& services) {
-  const auto health = [](const Request&, const ReplyPtr& reply) {
-    send(reply, {{"status", "ok"}});
-  };
   const auto list = [&services](const Request&, const ReplyPtr& reply) {
     send(reply, {{"object", "list"}, {"data", Json::array({model_json(services)})}});
   };
@@ -90,8 +87,7 @@ std::vector<Route> model_routes(const Services& services) {
                         .code = "not_supported",
                         .message = "this server writes text; it makes no embeddings"});
   };
-  return {{"GET", "/health", health},
-          {"GET", "/v1/models", list},
+  return {{"GET", "/v1/models", list},
           {"GET", "/v1/models/{id}", one},
           {"POST", "/v1/embeddings", embeddings},
           {"POST", "/tokenize",

@@ -33,6 +33,13 @@ Json conversation_json(const StoredConversation& stored, const Channel* channel)
   json["runnel"] = place_json(channel->place);
   json["runnel"]["state"] = state_text(*channel);
   json["runnel"]["bytes"] = channel->bytes;
+  const Guard::Measures& measures = channel->guard.measures();
+  json["runnel"]["guard"] = {{"log_probability", measures.written_log_probability},
+                             {"read_log_probability", measures.read_log_probability},
+                             {"entropy", measures.entropy},
+                             {"sink_share", measures.sink_share},
+                             {"loop", measures.loop},
+                             {"loops", measures.loops}};
   return json;
 }
 
@@ -153,6 +160,44 @@ void remove(const Services& services, const Request& request, const ReplyPtr& re
   });
 }
 
+// Makes the copy when the stream has come to the end of what it has to do.
+class ForkListener final : public AnswerListener {
+ public:
+  ForkListener(const Services& services, ReplyPtr reply, std::string from, StoredConversation copy)
+      : services_(services),
+        reply_(std::move(reply)),
+        from_(std::move(from)),
+        copy_(std::move(copy)) {}
+  void wrote(const Written&, const Place&) override {}
+  void ended(const Ending& ending, const Place&) override {
+    if (ending.finish == Finish::kFailed)
+      return send_error(reply_, {.status = 500, .message = ending.why});
+    on_streams(services_, reply_,
+               [&services = services_, reply = reply_, from = from_, copy = copy_] {
+                 fork_now(services, reply, from, copy);
+               });
+  }
+
+ private:
+  // The reply is sent when the copy is safe.
+  static void fork_now(const Services& services, const ReplyPtr& reply, const std::string& from,
+                       const StoredConversation& copy) {
+    Channel& channel = channel_of(services, from);
+    const auto body = std::make_shared<Json>(conversation_json(copy, nullptr));
+    (*body)["forked_from"] = from;
+    (*body)["runnel"] = place_json(channel.place);
+    services.hub.fork(channel, Channel::Kind::kConversation, copy.id,
+                      [reply, body] { send(reply, *body); });
+    services.store.put(copy);
+    services.store.copy_items(from, copy.id);
+  }
+
+  const Services& services_;
+  ReplyPtr reply_;
+  std::string from_;
+  StoredConversation copy_;
+};
+
 void fork(const Services& services, const Request& request, const ReplyPtr& reply) {
   const std::string metadata = metadata_text(parse_object(request.body));
   on_streams(services, reply, [=, &services] {
@@ -160,13 +205,8 @@ void fork(const Services& services, const Request& request, const ReplyPtr& repl
     found(services, id);
     const StoredConversation copy = {
         .id = random_id("conv_"), .created = unix_seconds(), .metadata = metadata};
-    Channel& forked =
-        services.hub.fork(channel_of(services, id), Channel::Kind::kConversation, copy.id);
-    services.store.put(copy);
-    services.store.copy_items(id, copy.id);
-    Json body = conversation_json(copy, &forked);
-    body["forked_from"] = id;
-    send(reply, body);
+    services.hub.answer(channel_of(services, id), {.most_tokens = 0},
+                        std::make_shared<ForkListener>(services, reply, id, copy), {});
   });
 }
 

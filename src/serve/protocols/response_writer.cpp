@@ -33,6 +33,8 @@ Outcome outcome_of(const Ending& ending) {
       return {"incomplete", "response.incomplete", "max_output_tokens"};
     case Finish::kCancelled:
       return {"cancelled", "response.incomplete", "cancelled"};
+    case Finish::kSteered:
+      return {"incomplete", "response.incomplete", "steered"};
     case Finish::kGuard:
       return {"incomplete", "response.incomplete", "loop"};
     case Finish::kFailed:
@@ -71,7 +73,29 @@ void ResponseWriter::start() {
   event("response.created", {{"response", state_->response}}, nullptr);
 }
 
-void ResponseWriter::began(std::int64_t, std::int64_t, const Place& place) {
+std::string ResponseWriter::go_on(const std::vector<std::pair<std::int64_t, std::string>>& events) {
+  for (const auto& [number, event] : events) {
+    const std::size_t data = event.find("data: ");
+    const Json fields = Json::parse(event.substr(data + 6), nullptr, false);
+    const std::string type = fields.is_object() ? fields.value("type", "") : "";
+    if (type == "response.output_text.delta") text_ += fields.value("delta", "");
+    if (type != "response.content_part.added") continue;
+    message_id_ = fields.value("item_id", message_id_);
+    is_open_ = true;
+  }
+  return text_;
+}
+
+void ResponseWriter::fail(const std::string& why) {
+  ended({.finish = Finish::kFailed, .why = why}, {});
+}
+
+void ResponseWriter::began(std::int64_t n_cached, std::int64_t n_to_read, std::uint64_t seed,
+                           const Place& place) {
+  row_.begin = n_cached;
+  row_.read_until = n_cached + n_to_read;
+  row_.seed = seed;
+  services_.store.put(row_);
   state_->response["status"] = "in_progress";
   state_->response["runnel"] = place_json(place);
   event("response.in_progress", {{"response", state_->response}}, &place);
@@ -157,6 +181,7 @@ void ResponseWriter::finish(const Ending& ending, const Place& place) {
       {"total_tokens", n_input + ending.n_written}};
   response["runnel"] = place_json(place);
   row_.status = outcome.status;
+  row_.asked.clear();
   row_.body = dump(response);
   services_.store.put(row_);
   event(outcome.event, {{"response", response}}, &place);

@@ -23,8 +23,14 @@ class ResponseWriter final : public AnswerListener {
   ~ResponseWriter() override;
 
   void start();  // response.created; before the answer is asked for
+  // In place of that: goes on behind the events of the process before. Returns the text that they
+  // have shown.
+  std::string go_on(const std::vector<std::pair<std::int64_t, std::string>>& events);
+  // Ends what cannot be gone on with.
+  void fail(const std::string& why);
 
-  void began(std::int64_t n_cached, std::int64_t n_to_read, const Place& place) override;
+  void began(std::int64_t n_cached, std::int64_t n_to_read, std::uint64_t seed,
+             const Place& place) override;
   void wrote(const Written& written, const Place& place) override;
   void evicted(std::int64_t from, std::int64_t to, const Place& place) override;
   void noticed(const std::string& kind, const std::string& text, const Place& place) override;

@@ -22,11 +22,15 @@ struct Services {
   Responses& responses;
   std::string model_id;  // as clients name it
   std::int64_t started = 0;
+  std::function<std::string()> http_metrics;  // what the protocols cannot know, for /metrics
 };
 
 // Does the work on the scheduler's thread, where streams may be touched; what it throws becomes the
 // reply, as OpenAI's API words it.
 void on_streams(const Services& services, const ReplyPtr& reply, std::function<void()> work);
+
+// On the scheduler's thread, once: goes on with the responses that the process before was writing.
+void resume_responses(const Services& services);
 
 // Each protocol is a list of routes.
 std::vector<Route> model_routes(const Services& services);
@@ -34,5 +38,7 @@ std::vector<Route> chat_completion_routes(const Services& services);
 std::vector<Route> completion_routes(const Services& services);
 std::vector<Route> conversation_routes(const Services& services);
 std::vector<Route> response_routes(const Services& services);
+SocketRoute response_socket(const Services& services);
+std::vector<Route> operation_routes(const Services& services);  // health, readiness, metrics
 
 }  // namespace runnel::serve

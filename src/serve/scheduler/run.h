@@ -22,7 +22,7 @@ class Run {
   virtual Stream& stream() = 0;  // the same from the first wish to the end; no other run has it
   virtual Wish wish() = 0;
   virtual void read(std::size_t n_tokens) = 0;  // the first n of the wish's tokens were read
-  virtual void will_write() {}                  // the logits are those that the token comes from
+  virtual void will_step() {}  // the logits are those that the next token comes from, or is read at
   virtual void wrote(const Stream::Step& step) = 0;
   // The run has ended, by its own wish (empty) or because its step could not be made.
   virtual void ended(const std::string& failure) = 0;

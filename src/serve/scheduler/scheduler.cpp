@@ -128,7 +128,7 @@ void Scheduler::step(const std::vector<Part>& parts) {
   for (const Part& part : parts) {
     work.push_back({&part.run->stream(), part.wish.tokens});
     n_read += std::ssize(part.wish.tokens);
-    if (part.wish.kind == Wish::Kind::kWrite) part.run->will_write();
+    part.run->will_step();
   }
   std::vector<Stream::Step> steps;
   try {

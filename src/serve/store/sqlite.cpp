@@ -28,7 +28,8 @@ Query& Query::bind(std::int64_t number) {
 }
 
 Query& Query::bind_blob(std::string_view bytes) {
-  check(sqlite3_bind_blob64(statement_, ++n_bound_, bytes.data(), bytes.size(), SQLITE_TRANSIENT));
+  const char* const data = bytes.empty() ? "" : bytes.data();  // no bytes, but not null
+  check(sqlite3_bind_blob64(statement_, ++n_bound_, data, bytes.size(), SQLITE_TRANSIENT));
   return *this;
 }
 

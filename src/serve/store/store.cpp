@@ -5,7 +5,7 @@
 #include <mutex>
 
 #include "runnel/error.h"
-#include "serve/store/sqlite.h"
+#include "serve/store/database.h"
 
 namespace runnel::serve {
 namespace {
@@ -24,16 +24,26 @@ create index if not exists items_by_conversation on items(conversation, number);
 create table if not exists responses(
   number integer primary key autoincrement, id text not null unique, channel text not null,
   previous text not null, request text not null, status text not null, created integer not null,
-  input text not null, body text not null);
+  input text not null, body text not null, asked text not null, begin integer not null,
+  read_until integer not null, seed integer not null, dialogue integer not null);
 create index if not exists responses_by_request on responses(request);
 create index if not exists responses_by_status on responses(status);
 create table if not exists events(
   response text not null, number integer not null, event text not null,
   primary key(response, number)) without rowid;
+create table if not exists streams(
+  id text primary key, kind integer not null, created integer not null, sinks integer not null,
+  window integer not null, dialogue integer not null, is_begun integer not null,
+  has_snapshot integer not null, head text not null, system text not null) without rowid;
+create table if not exists tokens(
+  stream text not null, position integer not null, n integer not null, tokens blob not null,
+  primary key(stream, position)) without rowid;
 )";
 
 constexpr const char* kResponse =
-    "select id, channel, previous, request, status, created, input, body from responses ";
+    "select id, channel, previous, request, status, created, input, body, asked, begin, "
+    "read_until, "
+    "seed, dialogue from responses ";
 
 StoredResponse response_of(const Query& row) {
   return {.id = row.text(0),
@@ -43,7 +53,12 @@ StoredResponse response_of(const Query& row) {
           .status = row.text(4),
           .created = row.number(5),
           .input = row.text(6),
-          .body = row.text(7)};
+          .body = row.text(7),
+          .asked = row.text(8),
+          .begin = row.number(9),
+          .dialogue = row.number(12),
+          .read_until = row.number(10),
+          .seed = static_cast<std::uint64_t>(row.number(11))};
 }
 
 std::string path_of(const std::filesystem::path& folder) {
@@ -52,12 +67,6 @@ std::string path_of(const std::filesystem::path& folder) {
 }
 
 }  // namespace
-
-struct Store::Database {
-  std::mutex mutex;
-  Sqlite sqlite;
-  explicit Database(const std::string& path) : sqlite(path) {}
-};
 
 Store::Store(const std::filesystem::path& folder) {
   const std::string path = path_of(folder);
@@ -173,9 +182,11 @@ void Store::put(const StoredResponse& r) {
   const std::lock_guard lock(database_->mutex);
   database_->sqlite
       .query(
-          "insert into responses(id, channel, previous, request, status, created, input, body) "
-          "values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) on conflict(id) do update set channel = ?2, "
-          "status = ?5, input = ?7, body = ?8")
+          "insert into responses(id, channel, previous, request, status, created, input, body, "
+          "asked, begin, read_until, seed, dialogue) values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
+          "?10, "
+          "?11, ?12, ?13) on conflict(id) do update set channel = ?2, status = ?5, input = ?7, "
+          "body = ?8, asked = ?9, begin = ?10, read_until = ?11, seed = ?12, dialogue = ?13")
       .bind(r.id)
       .bind(r.channel)
       .bind(r.previous)
@@ -184,6 +195,11 @@ void Store::put(const StoredResponse& r) {
       .bind(r.created)
       .bind(r.input)
       .bind(r.body)
+      .bind(r.asked)
+      .bind(r.begin)
+      .bind(r.read_until)
+      .bind(static_cast<std::int64_t>(r.seed))
+      .bind(r.dialogue)
       .run();
 }
 
@@ -237,6 +253,13 @@ void Store::drop_events(const std::string& response, std::int64_t end) {
       .bind(response)
       .bind(end)
       .run();
+}
+
+std::int64_t Store::n_events(const std::string& response) {
+  const std::lock_guard lock(database_->mutex);
+  Query row =
+      database_->sqlite.query("select coalesce(max(number) + 1, 0) from events where response = ?");
+  return row.bind(response).step() ? row.number(0) : 0;
 }
 
 std::vector<std::pair<std::int64_t, std::string>> Store::events(const std::string& response,

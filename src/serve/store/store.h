@@ -10,9 +10,12 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "runnel/options.h"
 
 namespace runnel::serve {
 
@@ -34,8 +37,27 @@ struct StoredResponse {
   std::string request;   // a digest of what was asked
   std::string status;    // "in_progress", "completed", ...
   std::int64_t created = 0;
-  std::string input;  // items, a JSON list
-  std::string body;   // the response object
+  std::string input;             // items, a JSON list
+  std::string body;              // the response object
+  std::string asked;             // the request, while it is answered
+  std::int64_t begin = 0;        // position of the stream before the request,
+  std::int64_t dialogue = 0;     // and where the dialogue stood
+  std::int64_t read_until = -1;  // position where the answer begins; -1: not known yet
+  std::uint64_t seed = 0;        // of the answer's random numbers
+};
+
+// Where a stream stands, beside its snapshot and the tokens since.
+struct StoredStream {
+  std::string id;
+  std::int64_t kind = 0;
+  std::int64_t created = 0;
+  std::int64_t sinks = 0;
+  std::int64_t window = 0;
+  std::int64_t dialogue = 0;
+  bool is_begun = false;
+  bool has_snapshot = false;
+  std::string head;
+  std::string system;
 };
 
 // A part of a list, as lists are asked for: after an id, at most so many.
@@ -72,8 +94,20 @@ class Store {
   std::vector<StoredResponse> responses_with_status(const std::string& status);
   bool drop_response(const std::string& id);  // and its events
 
+  void put(const StoredStream& stream);
+  std::vector<StoredStream> streams();
+  void drop_stream(const std::string& id);  // and its tokens
+  // The tokens of a stream since its snapshot; `position` is that of the first.
+  void add_tokens(const std::string& stream, std::int64_t position, std::span<const Token> tokens);
+  std::vector<Token> tokens(const std::string& stream, std::int64_t from);
+  std::int64_t end_of_tokens(
+      const std::string& stream);  // position behind the last; 0: there are none
+  void drop_tokens_before(const std::string& stream, std::int64_t position);
+  void drop_tokens_from(const std::string& stream, std::int64_t position);
+
   void add_event(const std::string& response, std::int64_t number, const std::string& event);
   void drop_events(const std::string& response, std::int64_t end);  // those before `end`
+  std::int64_t n_events(const std::string& response);  // one more than the last one's number
   // Those numbered first <= number < end, in order.
   std::vector<std::pair<std::int64_t, std::string>> events(const std::string& response,
                                                            std::int64_t first, std::int64_t end);

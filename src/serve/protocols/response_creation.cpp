@@ -1,0 +1,356 @@
+#include "serve/protocols/response_creation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "serve/hub/responses.h"
+#include "serve/log.h"
+#include "serve/protocols/errors.h"
+#include "serve/protocols/items.h"
+#include "serve/protocols/response_writer.h"
+
+namespace runnel::serve {
+namespace {
+
+constexpr std::int64_t kRetrySeconds = 600;  // so long after its request is a retry taken for one
+
+}  // namespace
+
+// A request, read.
+struct Asked {
+  Json items;  // input
+  std::vector<Message> messages;
+  std::string instructions;
+  std::string previous;
+  std::string conversation;
+  bool is_streamed = false;
+  bool is_background = false;
+  bool is_stored = true;
+  bool may_evict = true;  // truncation: "auto"
+  bool is_retry = false;
+  std::string digest;
+  std::string text;  // the request's body
+  AnswerOptions options;
+  Json response;  // the object that the answer fills
+};
+
+namespace {
+
+std::string digest_of(const std::string& body) {
+  std::uint64_t a = 14695981039346656037u;  // FNV-1a, twice with different beginnings
+  std::uint64_t b = 0x9e3779b97f4a7c15u;
+  for (const char byte : body) {
+    a = (a ^ static_cast<unsigned char>(byte)) * 1099511628211u;
+    b = (b ^ static_cast<unsigned char>(byte)) * 1099511628211u + (a >> 31);
+  }
+  return fmt::format("{:016x}{:016x}", a, b);
+}
+
+std::string conversation_id(const Json& body) {
+  const auto given = body.find("conversation");
+  if (given == body.end() || given->is_null()) return {};
+  if (given->is_string()) return given->get<std::string>();
+  if (given->is_object()) return text_field(*given, "id").value_or("");
+  refuse("conversation", "conversation: want an id, or an object with one");
+}
+
+Json response_object(const Services& services, const Json& body, const Asked& asked) {
+  const SamplingOptions& sampling = asked.options.sampling;
+  const auto given = [&](const char* name, Json otherwise) {
+    return body.value(name, std::move(otherwise));
+  };
+  Json response = {{"id", random_id("resp_")},
+                   {"object", "response"},
+                   {"created_at", unix_seconds()},
+                   {"status", "queued"},
+                   {"background", asked.is_background},
+                   {"error", nullptr},
+                   {"incomplete_details", nullptr},
+                   {"instructions", given("instructions", nullptr)},
+                   {"max_output_tokens", given("max_output_tokens", nullptr)},
+                   {"metadata", given("metadata", Json::object())},
+                   {"model", services.model_id},
+                   {"output", Json::array()},
+                   {"parallel_tool_calls", true},
+                   {"previous_response_id", given("previous_response_id", nullptr)},
+                   {"reasoning", {{"effort", nullptr}, {"summary", nullptr}}},
+                   {"store", asked.is_stored},
+                   {"temperature", sampling.temperature},
+                   {"text", {{"format", {{"type", "text"}}}}},
+                   {"tool_choice", "auto"},
+                   {"tools", Json::array()},
+                   {"top_p", sampling.top_p},
+                   {"truncation", asked.may_evict ? "auto" : "disabled"},
+                   {"usage", nullptr}};
+  if (!asked.conversation.empty()) response["conversation"] = {{"id", asked.conversation}};
+  return response;
+}
+
+void refuse_what_there_is_not(const Json& body) {
+  if (const auto tools = body.find("tools"); tools != body.end() && !tools->empty())
+    refuse("tools", "tools: this server does not call functions");
+  if (const auto text = body.find("text"); text != body.end() && text->is_object()) {
+    const Json format = text->value("format", Json::object());
+    const std::string type = format.is_object() ? format.value("type", "text") : "text";
+    if (type != "text") refuse("text.format", "text.format: want text, found " + type);
+  }
+}
+
+Asked read_asked(const Services& services, const Request& request) {
+  const Json body = parse_object(request.body);
+  refuse_what_there_is_not(body);
+  Asked asked = {.items = items_of(body.value("input", Json()), "input")};
+  asked.messages = messages_of_items(asked.items);
+  asked.instructions = text_field(body, "instructions").value_or("");
+  asked.previous = text_field(body, "previous_response_id").value_or("");
+  asked.conversation = conversation_id(body);
+  if (!asked.previous.empty() && !asked.conversation.empty())
+    refuse("previous_response_id", "want previous_response_id or conversation, found both");
+  asked.is_streamed = bool_field(body, "stream").value_or(false);
+  asked.is_background = bool_field(body, "background").value_or(false);
+  asked.is_stored = bool_field(body, "store").value_or(true);
+  const std::string truncation = text_field(body, "truncation").value_or("auto");
+  if (truncation != "auto" && truncation != "disabled")
+    refuse("truncation", "truncation: want auto or disabled, found \"" + truncation + "\"");
+  asked.may_evict = truncation == "auto";
+  asked.is_retry = !request.header("x-stainless-retry-count").empty() &&
+                   request.header("x-stainless-retry-count") != "0";
+  asked.text = request.body;
+  asked.digest = digest_of(dump(body));
+  asked.options.sampling = services.hub.options().stream.sampling;
+  read_sampling(body, asked.options);
+  asked.options.most_tokens = whole_field(body, "max_output_tokens", 1, std::int64_t{1} << 40);
+  asked.options.ends_with_model = !bool_field(body, "ignore_eos").value_or(false);
+  asked.options.stops = texts_field(body, "stop");
+  const std::vector<std::string>& stops = services.hub.chat().stops();
+  asked.options.stops.insert(asked.options.stops.end(), stops.begin(), stops.end());
+  if (const auto n_top = whole_field(body, "top_logprobs", 0, 20)) {
+    asked.options.wants_log_probabilities = true;
+    asked.options.n_top = static_cast<int>(*n_top);
+  }
+  asked.response = response_object(services, body, asked);
+  return asked;
+}
+
+// Where the answer will be written.
+struct Ground {
+  Channel* channel = nullptr;
+  std::vector<Message> messages;  // to be read there
+  bool is_continued = false;      // the stream held something before
+};
+
+// All that was said up to this response, from the store.
+std::vector<Message> said_until(const Services& services, const std::string& response) {
+  std::vector<StoredResponse> chain;
+  for (std::string id = response; !id.empty();) {
+    const auto row = services.store.response(id);
+    if (!row) refuse_missing("response", id);
+    id = row->previous;
+    chain.push_back(*row);
+  }
+  std::vector<Message> messages;
+  std::string instructions;
+  const auto add = [&](const Json& items) {
+    for (Message& message : messages_of_items(items)) messages.push_back(std::move(message));
+  };
+  for (auto row = chain.rbegin(); row != chain.rend(); ++row) {
+    const Json body = Json::parse(row->body);
+    if (const Json& given = body.at("instructions"); given.is_string() && given != instructions) {
+      instructions = given.get<std::string>();
+      messages.push_back({"system", instructions});
+    }
+    add(Json::parse(row->input));
+    add(body.at("output"));
+  }
+  return messages;
+}
+
+Ground new_ground(const Services& services, std::vector<Message> messages) {
+  Ground ground = {.messages = std::move(messages)};
+  const std::string system = take_system(ground.messages);
+  const Dialogues& chat = services.hub.chat();
+  std::vector<Token> pinned;
+  if (!system.empty()) pinned = chat.encode(chat.opening(system), true);
+  ground.channel =
+      &services.hub.open(Channel::Kind::kChain, random_id("stream_"), std::move(pinned));
+  ground.channel->system = system;
+  return ground;
+}
+
+Ground ground_of(const Services& services, const Asked& asked) {
+  const auto with_instructions = [&](const std::string& known) {
+    std::vector<Message> messages = asked.messages;
+    if (!asked.instructions.empty() && asked.instructions != known)
+      messages.insert(messages.begin(), {"system", asked.instructions});
+    return messages;
+  };
+  if (!asked.conversation.empty()) {
+    Channel* const channel = services.hub.find(asked.conversation);
+    if (channel == nullptr) refuse_missing("conversation", asked.conversation);
+    return {channel, with_instructions(channel->system), true};
+  }
+  if (asked.previous.empty()) return new_ground(services, with_instructions(""));
+  const auto row = services.store.response(asked.previous);
+  if (!row) refuse_missing("response", asked.previous);
+  Channel* const channel = services.hub.find(row->channel);
+  if (channel != nullptr && channel->head == asked.previous)
+    return {channel, with_instructions(channel->system), true};
+  // The stream has gone on, or is gone: what was said until then passes the model again.
+  std::vector<Message> all = said_until(services, asked.previous);
+  const std::vector<Message> more = with_instructions(all.empty() ? "" : all.front().text);
+  all.insert(all.end(), more.begin(), more.end());
+  return new_ground(services, std::move(all));
+}
+
+// The response to the same request, where this one repeats it.
+std::optional<StoredResponse> answered_before(const Services& services, const Asked& asked) {
+  if (asked.previous.empty() && !asked.is_retry) return std::nullopt;
+  const auto row = services.store.response_to(asked.previous, asked.conversation, asked.digest);
+  if (!row || row->status == "failed") return std::nullopt;
+  if (asked.previous.empty() && unix_seconds() - row->created > kRetrySeconds) return std::nullopt;
+  return row;
+}
+
+// "truncation": "disabled" asks for an error where something would be forgotten.
+void check_fit(const Services& services, const Ground& ground) {
+  const Channel& channel = *ground.channel;
+  const std::int64_t room = channel.place.pinned + channel.place.window - channel.place.position;
+  DialogueState state = channel.dialogue;
+  std::size_t bytes = 0;
+  for (const Message& message : ground.messages) bytes += message.text.size();
+  std::int64_t n = room + 1;
+  if (bytes < static_cast<std::size_t>(std::max<std::int64_t>(room, 0)) * 64) {
+    n = std::ssize(
+        services.hub.chat().encode(services.hub.chat().turns(ground.messages, state, true), false));
+  }
+  if (n <= room) return;
+  throw RequestError(
+      {.code = "context_length_exceeded",
+       .param = "input",
+       .message = fmt::format("the input does not fit the window, and truncation is disabled: the "
+                              "stream has room for {} tokens",
+                              std::max<std::int64_t>(room, 0))});
+}
+
+void begin_answer(const Services& services, const Asked& asked, const Ground& ground,
+                  const std::shared_ptr<LiveResponse>& live) {
+  Hub& hub = services.hub;
+  Channel& channel = *ground.channel;
+  if (!asked.instructions.empty()) channel.system = asked.instructions;
+  const StoredResponse row = {.id = live->id(),
+                              .channel = channel.id,
+                              .previous = asked.previous,
+                              .request = asked.digest,
+                              .status = "in_progress",
+                              .created = unix_seconds(),
+                              .input = dump(asked.items),
+                              .body = dump(asked.response),
+                              .asked = asked.text,
+                              .dialogue = static_cast<std::int64_t>(channel.dialogue)};
+  services.store.put(row);
+  if (!asked.conversation.empty())
+    services.store.add_items(asked.conversation, stored(asked.items));
+  const auto writer = std::make_shared<ResponseWriter>(services, live, row, asked.response,
+                                                       asked.conversation, ground.is_continued);
+  services.responses.add(live);
+  writer->start();
+  live->answer = hub.answer(channel, asked.options, writer,
+                            [&hub, &channel, messages = ground.messages]() -> Channel::Reading {
+                              const bool is_first = !std::exchange(channel.is_begun, true);
+                              auto segments = hub.chat().turns(messages, channel.dialogue, true);
+                              return [&hub, segments = std::move(segments), is_first] {
+                                return hub.chat().encode(segments, is_first);
+                              };
+                            });
+  channel.head = live->id();
+}
+
+// Goes on with a response where the process before was stopped; one whose request was not read to
+// its end is taken back, so that the client may ask again.
+void resume(const Services& services, StoredResponse row) {
+  constexpr std::uint64_t kDraw = 0x9e3779b97f4a7c15u;  // what a random number adds to the state
+  Channel* const channel = services.hub.find(row.channel);
+  const Asked asked = read_asked(services, {.body = row.asked});
+  const auto live = std::make_shared<LiveResponse>(services.store, row.id, asked.is_background,
+                                                   services.store.n_events(row.id));
+  const auto writer = std::make_shared<ResponseWriter>(services, live, row, Json::parse(row.body),
+                                                       asked.conversation, row.begin > 0);
+  const std::string shown = writer->go_on(services.store.events(row.id, 0, INT64_MAX));
+  const std::int64_t end = services.store.end_of_tokens(row.channel);
+  if (channel == nullptr || row.read_until < 0 || end < row.read_until) {
+    if (channel != nullptr && row.read_until >= 0) {
+      services.store.drop_tokens_from(row.channel, row.begin);
+      channel->dialogue = static_cast<DialogueState>(row.dialogue);
+      channel->is_begun = row.begin > 0;
+    }
+    if (channel != nullptr && channel->head == row.id) channel->head = row.previous;
+    if (channel != nullptr) services.hub.remember(*channel);
+    return writer->fail("the server was stopped before it had read the request");
+  }
+  AnswerOptions options = asked.options;
+  const std::vector<Token> written = services.store.tokens(row.channel, row.read_until);
+  const std::string text = services.model.detokenize(written);
+  Resumed resumed = {.n_cached = row.begin,
+                     .n_read = row.read_until - row.begin,
+                     .n_written = std::ssize(written)};
+  if (text.starts_with(shown)) resumed.unshown = text.substr(shown.size());
+  resumed.is_over = options.ends_with_model && !written.empty() &&
+                    services.model.is_end_of_generation(written.back());
+  const bool draws = options.sampling.temperature > 0;
+  options.seed = row.seed + (draws ? static_cast<std::uint64_t>(written.size()) * kDraw : 0);
+  options.resumed = std::move(resumed);
+  services.responses.add(live);
+  live->answer = services.hub.answer(*channel, std::move(options), writer, {});
+}
+
+}  // namespace
+
+std::shared_ptr<const Asked> asked_of(const Services& services, const Request& request) {
+  return std::make_shared<const Asked>(read_asked(services, request));
+}
+
+bool is_streamed(const Asked& asked) { return asked.is_streamed; }
+bool is_background(const Asked& asked) { return asked.is_background; }
+
+std::string respond(const Services& services, const Asked& asked) {
+  if (const auto row = answered_before(services, asked)) return row->id;
+  const Ground ground = ground_of(services, asked);
+  if (!asked.may_evict) check_fit(services, ground);
+  const auto live = std::make_shared<LiveResponse>(
+      services.store, asked.response.at("id").get<std::string>(), asked.is_background);
+  begin_answer(services, asked, ground, live);
+  return live->id();
+}
+
+std::string steer(const Services& services, const std::string& response, const Request& request,
+                  const std::string& input) {
+  const std::shared_ptr<LiveResponse> live = services.responses.find(response);
+  const auto row = services.store.response(response);
+  Channel* const channel = row ? services.hub.find(row->channel) : nullptr;
+  if (live == nullptr || channel == nullptr)
+    throw RequestError({.code = "response_not_active",
+                        .message = "the response is not being written: " + response});
+  Json body = parse_object(request.body);
+  body["input"] = Json::parse(input, nullptr, false);
+  if (!body.contains("conversation")) body["previous_response_id"] = response;
+  const Asked asked = read_asked(services, {.headers = request.headers, .body = dump(body)});
+  live->answer->steer_away();
+  const auto next = std::make_shared<LiveResponse>(
+      services.store, asked.response.at("id").get<std::string>(), asked.is_background);
+  begin_answer(services, asked, {channel, asked.messages, true}, next);
+  return next->id();
+}
+
+void resume_responses(const Services& services) {
+  for (const StoredResponse& row : services.store.responses_with_status("in_progress")) {
+    try {
+      resume(services, row);
+    } catch (const std::exception& error) {
+      log_warning(fmt::format("response {}: not gone on with: {}", row.id, error.what()));
+    }
+  }
+}
+
+}  // namespace runnel::serve

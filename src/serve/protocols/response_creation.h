@@ -1,0 +1,29 @@
+// A response from its request to the answer on a stream; HTTP and WebSockets share it.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "serve/protocols/exchange.h"
+#include "serve/protocols/services.h"
+
+namespace runnel::serve {
+
+struct Asked;  // a request, read
+
+// RequestError: what is wrong with it, or what there is not.
+std::shared_ptr<const Asked> asked_of(const Services& services, const Request& request);
+bool is_streamed(const Asked& asked);
+bool is_background(const Asked& asked);
+
+// On the scheduler's thread. The id of the response: a new one, under way, or that to the same
+// request before. Its events are those of Services::responses and of the store. RequestError; Busy.
+std::string respond(const Services& services, const Asked& asked);
+
+// Ends the response where it stands, and begins another one with the same settings behind it, on
+// the same stream, that reads `input`. `request` is that of the response. Returns the new one's id.
+// RequestError: it is not being written any more, or the input is no good.
+std::string steer(const Services& services, const std::string& response, const Request& request,
+                  const std::string& input);
+
+}  // namespace runnel::serve

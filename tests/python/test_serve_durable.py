@@ -1,0 +1,134 @@
+"""What outlives the server: stopped, killed, or with damaged files."""
+import glob
+import threading
+
+import pytest
+from serve_program import Server
+
+openai = pytest.importorskip("openai")
+
+OPTIONS = ("--window", "100")
+FEED = [{"type": "message", "role": "user", "content": "The wind was rising over the moor. " * 12}]
+
+
+def ask(client, conversation, n=25, **more):
+    return client.responses.create(model="m", conversation=conversation, input="Go on.",
+                                   max_output_tokens=n, extra_body={"seed": 11}, **more)
+
+
+def conversation_of(client):
+    conversation = client.conversations.create(
+        items=[{"type": "message", "role": "system", "content": "Tell a tale."}])
+    client.conversations.items.create(conversation.id, items=FEED)
+    return conversation.id
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory):
+    """Three answers of a conversation that nobody interrupts."""
+    with Server(*OPTIONS, state=tmp_path_factory.mktemp("never")) as server:
+        client = server.client()
+        conversation = conversation_of(client)
+        return [ask(client, conversation).output_text for _ in range(3)]
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_a_conversation_goes_on_with_exactly_the_next_token(tmp_path, wanted, end):
+    with Server(*OPTIONS, state=tmp_path) as server:
+        client = server.client()
+        conversation = conversation_of(client)
+        texts = [ask(client, conversation).output_text]
+        if end == "stop":
+            assert server.stop() == 0
+            assert glob.glob(f"{tmp_path}/streams/conv_*.state")
+        else:
+            server.kill()
+    for _ in range(2):
+        with Server(*OPTIONS, state=tmp_path) as server:
+            texts.append(ask(server.client(), conversation).output_text)
+            server.stop() if end == "stop" else server.kill()
+    assert texts == wanted
+
+
+def test_a_response_that_was_being_written_is_finished_after_a_kill(tmp_path):
+    with Server(*OPTIONS, state=tmp_path / "a") as server:
+        client = server.client()
+        whole = ask(client, conversation_of(client), 200)
+    with Server(*OPTIONS, state=tmp_path / "b") as server:
+        client = server.client()
+        conversation = conversation_of(client)
+        stream = ask(client, conversation, 200, stream=True)
+        seen = [event for _, event in zip(range(60), stream)]
+        server.kill()
+    with Server(*OPTIONS, state=tmp_path / "b") as server:
+        client = server.client()
+        rest = list(client.responses.retrieve(seen[0].response.id, stream=True,
+                                              starting_after=seen[-1].sequence_number))
+        events = seen + rest
+        assert [e.sequence_number for e in events] == list(range(len(events)))
+        assert events[-1].response.output_text == whole.output_text
+        assert events[-1].response.usage == whole.usage
+        text = "".join(e.delta for e in events if e.type == "response.output_text.delta")
+        assert text == whole.output_text
+
+
+def test_killed_again_and_again_under_load_nothing_that_was_told_is_lost(tmp_path):
+    told = []  # ids of responses that a client has seen whole
+    conversations = []
+    for round_ in range(5):
+        with Server(*OPTIONS, state=tmp_path) as server:
+            client = server.client()
+            for id_, text in told[-12:]:
+                assert client.responses.retrieve(id_).output_text == text
+            conversations.append(conversation_of(client))
+
+            def work(conversation):
+                try:
+                    while True:
+                        answer = ask(server.client(), conversation, 10)
+                        told.append((answer.id, answer.output_text))
+                except openai.APIConnectionError:
+                    pass
+            threads = [threading.Thread(target=work, args=(c,)) for c in conversations]
+            for thread in threads:
+                thread.start()
+            threading.Event().wait(1.5)
+            server.kill()
+            for thread in threads:
+                thread.join()
+    assert len(told) > 5
+    with Server(*OPTIONS, state=tmp_path) as server:
+        client = server.client()
+        for id_, text in told:
+            assert client.responses.retrieve(id_).output_text == text
+        for conversation in conversations:
+            ask(client, conversation, 3)
+
+
+def test_a_damaged_stream_is_refused_by_name_and_the_others_served(tmp_path):
+    with Server(*OPTIONS, state=tmp_path) as server:
+        client = server.client()
+        bad, good = conversation_of(client), conversation_of(client)
+        server.stop()
+    path = tmp_path / "streams" / f"{bad}.state"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with Server(*OPTIONS, state=tmp_path) as server:
+        client = server.client()
+        with pytest.raises(openai.APIStatusError) as error:
+            client.conversations.items.create(bad, items=FEED)
+        assert f"{bad}.state" in str(error.value) and "damaged" in str(error.value)
+        assert ask(client, good).runnel["position"] > 0
+
+
+def test_idle_streams_are_parked_and_brought_back(tmp_path):
+    with Server(*OPTIONS, "--memory", "3M", state=tmp_path) as server:
+        client = server.client()
+        conversations = [conversation_of(client) for _ in range(6)]  # memory holds two
+        texts = {ask(client, one).output_text for one in conversations}
+        assert len(texts) == 1
+        values = dict(line.rsplit(" ", 1) for line in server.get("/metrics").splitlines()
+                      if line[:1] != "#")
+        assert float(values["runnel_streams_parked_total"]) >= 4
+        assert float(values["runnel_stream_bytes"]) <= 3e6

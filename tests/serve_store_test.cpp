@@ -1,0 +1,65 @@
+// The store, in memory and in a folder.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "serve/store/store.h"
+#include "support/temp_dir.h"
+
+namespace runnel::serve {
+namespace {
+
+TEST(Store, GivesListsInPages) {
+  Store store({});
+  std::vector<StoredItem> items;
+  for (int i = 0; i < 10; ++i) items.push_back({"item" + std::to_string(i), "{}"});
+  store.add_items("c", items);
+  store.add_items("other", {{"item0", "[]"}});
+  const auto ids = [&](const Page& page) {
+    std::string text;
+    for (const StoredItem& item : store.items("c", page)) text += item.id.back();
+    return text;
+  };
+  EXPECT_EQ(ids({.limit = 4, .is_descending = false}), "0123");
+  EXPECT_EQ(ids({.after = "item3", .limit = 4, .is_descending = false}), "4567");
+  EXPECT_EQ(ids({.limit = 3}), "987");
+  EXPECT_EQ(ids({.after = "item7", .limit = 20}), "6543210");
+  EXPECT_TRUE(store.drop_item("c", "item5"));
+  EXPECT_FALSE(store.drop_item("c", "item5"));
+  EXPECT_EQ(ids({.after = "item7", .limit = 3}), "643");
+}
+
+TEST(Store, KeepsEverythingForTheNextProcess) {
+  const test::TempDir folder;
+  const std::vector<Token> tokens = {1, 2, 3};
+  {
+    Store store(folder.path());
+    store.put(StoredConversation{"c", 5, R"({"a":"b"})"});
+    store.put(StoredResponse{.id = "r", .channel = "c", .request = "q", .status = "in_progress"});
+    store.add_event("r", 0, "zero");
+    store.add_event("r", 1, "one");
+    store.put(StoredStream{.id = "c", .sinks = 9, .head = "r"});
+    store.add_tokens("c", 10, tokens);
+    store.add_tokens("c", 13, tokens);
+  }
+  Store store(folder.path());
+  EXPECT_EQ(store.conversation("c")->metadata, R"({"a":"b"})");
+  EXPECT_EQ(store.responses_with_status("in_progress").size(), 1u);
+  EXPECT_EQ(store.response_to("", "c", "q")->id, "r");
+  EXPECT_EQ(store.n_events("r"), 2);
+  EXPECT_EQ(store.events("r", 1, 9).front().second, "one");
+  EXPECT_EQ(store.streams().front().sinks, 9);
+  EXPECT_EQ(store.tokens("c", 0), (std::vector<Token>{1, 2, 3, 1, 2, 3}));
+  EXPECT_EQ(store.tokens("c", 12), (std::vector<Token>{3, 1, 2, 3}));
+  EXPECT_EQ(store.end_of_tokens("c"), 16);
+  store.drop_tokens_before("c", 13);
+  EXPECT_EQ(store.tokens("c", 0), tokens);
+  store.drop_tokens_from("c", 13);
+  EXPECT_EQ(store.end_of_tokens("c"), 0);
+  EXPECT_TRUE(store.drop_response("r"));
+  EXPECT_EQ(store.n_events("r"), 0);
+}
+
+}  // namespace
+}  // namespace runnel::serve
