@@ -131,4 +131,4 @@ def test_idle_streams_are_parked_and_brought_back(tmp_path):
         values = dict(line.rsplit(" ", 1) for line in server.get("/metrics").splitlines()
                       if line[:1] != "#")
         assert float(values["runnel_streams_parked_total"]) >= 4
-        assert float(values["runnel_stream_bytes"]) <= 3e6
+        assert float(values["runnel_stream_bytes"]) <= 3 * 2**20
