@@ -7,7 +7,7 @@ start() {
   "$RUNNEL" serve "$MODEL" --port 0 --threads 1 "$@" 2>"$WORK/log" &
   PID=$!
   for _ in $(seq 600); do
-    URL=$(grep -oE 'https?://[^ ]+:[0-9]+' "$WORK/log" | head -1) || true
+    URL=$(grep -oE 'https?://[^ :]+:[0-9]+' "$WORK/log" | head -1) || true
     [[ -n $URL ]] && return
     kill -0 $PID 2>/dev/null || fail "the server ended: $(cat "$WORK/log")"
     sleep 0.1
@@ -28,9 +28,7 @@ expect_exit 2 "$RUNNEL" serve "$MODEL" --tls-cert cert.pem
 expect_exit 1 "$RUNNEL" serve "$MODEL" --port 0 --key-file /dev/null
 expect_exit 1 "$RUNNEL" serve "$MODEL" --port 0 --host 203.0.113.1
 
-# Plain, with a configuration file.
-printf 'window = 64\nmodel-id = "novel"\n' >"$WORK/config"
-start --config "$WORK/config" --max-body 1 --state "$WORK/state/deep"
+start --window 64 --model-id novel --max-body 1 --state "$WORK/state/deep"
 expect_same "$(status "$URL/health")" 200
 expect_same "$(status "$URL/ready")" 200
 expect_same "$(status "$URL/v1/models")" 200

@@ -110,8 +110,6 @@ Serve::Serve(CLI::App& program)
   app_->add_option("--log-format", log_format_, "Of the lines on standard error")
       ->type_name("text|json")
       ->check(CLI::IsMember({"text", "json"}).description(""));
-  app_->set_config("--config", "", "Options from a file: option = value, one a line")
-      ->type_name("FILE");
   stream_.add_to(*app_);
   sampling_.add_to(*app_);
 }
