@@ -1,7 +1,8 @@
 // The vectors that weights of the IQ types are taken from, as tables of the format.
 //
-// Made by scripts/make-codebooks.py from the package `gguf` of the ggml project (copyright (c) 2023-2024 The ggml
-// authors, MIT licence). Entry i is a vector; its element j is the number of a value, in kBits bits from bit j * kBits up.
+// Made by scripts/make-codebooks.py from the package `gguf` of the ggml project (copyright (c)
+// 2023-2024 The ggml authors, MIT licence). Entry i is a vector; its element j is the number of a
+// value, in kBits bits from bit j * kBits up.
 #pragma once
 
 #include <cstdint>
