@@ -6,6 +6,7 @@
 #   make test       all tests
 #   make test-portable   the same without any flag for an instruction set (in build-portable)
 #   make test-aarch64    the same for 64-bit ARM: cross compiler and emulator (in build-aarch64)
+#   make experiments TEXT=BOOK   the paper's experiments on the pulled models (OUT=build/experiments, LIMIT=6000, CACHE=256)
 #   make bench      speed of the bundled model on this machine
 #   make bench-kernels   each kernel of each instruction set beside its limit (FILTER=avx512/product/Q4_0)
 #   make million    a stream of a million tokens: speed, likelihood and memory of each tenth (MODEL=, TEXT=)
@@ -86,6 +87,13 @@ test-aarch64:
 bench: configure-native
 	@$(COMPILE) --target runnel_cli
 	@$(BUILD)/runnel bench $(DEMO_MODEL)
+
+experiments: MODELS = smollm2 gemma3-270m qwen2.5-coder-0.5b
+experiments: pull
+	@scripts/install-packages.sh gnuplot-nox
+	@RUNNEL=$(BUILD)/runnel bench/experiments.sh $(or $(OUT),$(BUILD)/experiments) \
+	  $(or $(TEXT),$(error experiments: want TEXT=BOOK, a text of some thousand words)) \
+	  $$(for model in $(MODELS); do $(BUILD)/runnel pull $$model; done)
 
 bench-kernels: configure-tests
 	@$(COMPILE) --target bench_kernels

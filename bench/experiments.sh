@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# The paper's experiments on natural models: what docs/experiments.md reports.
+#   bench/experiments.sh OUT TEXT MODEL...     a folder below OUT for each model; what is there is not measured again
+# CACHE=256      tokens of the cache in all
+# LIMIT=6000     tokens of the text
+# RECOMPUTE=150  positions past the cache that are recomputed
+# RUNNEL=build/runnel
+set -euo pipefail
+[[ $# -ge 3 ]] || { sed -n '2,7p' "$0" >&2; exit 2; }
+out=$1 text=$2
+shift 2
+runnel=${RUNNEL:-build/runnel} cache=${CACHE:-256} limit=${LIMIT:-6000}
+
+measure() { # FOLDER COMMAND...
+  local folder=$1
+  shift
+  [[ -e $folder/done ]] && return
+  echo "== runnel $* -o $folder" >&2
+  mkdir -p "$folder"
+  "$runnel" "$@" -o "$folder" >"$folder/table.txt"
+  touch "$folder/done"
+}
+
+for model in "$@"; do
+  name=$(basename "$model" .gguf)
+  to=$out/$name
+  measure "$to/ppl" ppl "$model" "$text" --policy all --sinks 4 --window $((cache - 4)) --limit "$limit" \
+    --recompute-tokens "${RECOMPUTE:-150}"
+  measure "$to/attention" attention "$model" "$text"
+  measure "$to/attention-128" attention "$model" "$text" --length 128 --texts 32
+  measure "$to/sinks" ablate sinks "$model" "$text" --cache "$cache" --limit "$limit"
+  measure "$to/linebreak" ablate linebreak "$model" "$text" --cache "$cache" --limit "$limit"
+  measure "$to/window" ablate window "$model" "$text" --cache "$cache" --limit "$limit"
+  measure "$to/streameval" streameval "$model" --lines 120 --distance 5,10,20,40 --window 1020
+done
