@@ -33,7 +33,7 @@ class Stream;
 struct Snapshot;
 
 struct ModelOptions {
-  int threads = 0;               // 0: one for each core this process may use
+  int threads = 0;  // 0: one for each core this process may use
   bool vocabulary_only = false;  // load the tokenizer alone; such a model opens no streams
   // Called while weights are packed, with the bytes that are done and those of all; false ends the
   // load with an Error.
@@ -42,6 +42,10 @@ struct ModelOptions {
   // devices().
   std::string device = "cpu";
   std::optional<int> device_layers;  // so many run there, the rest on the processor; default: all
+  // Quantised weights are multiplied with floats, not with inputs rounded to int8 and the like: as
+  // near to exact arithmetic as floats come, and several times slower. With KvType::kF32 attention
+  // is computed so as well. On the processor only.
+  bool exact = false;
 };
 
 // What OpenCL offers on this machine, GPUs first. Empty, and why in *reason, where that is nothing.

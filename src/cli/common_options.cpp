@@ -103,6 +103,9 @@ void ModelArguments::add_to(CLI::App& app) {
                  "all)")
       ->type_name("N")
       ->check(whole_within(0, 1 << 20));
+  app.add_flag("--exact", is_exact_,
+               "Multiply with floats, not with inputs rounded to int8: slow, and close to exact "
+               "arithmetic; with --kv-type f32 attention too");
 }
 
 void ModelArguments::add_file_to(CLI::App& app) {
@@ -120,7 +123,7 @@ std::string ModelArguments::path() const {
 }
 
 ModelOptions ModelArguments::options() const {
-  return {.threads = threads_, .device = device_, .device_layers = gpu_layers_};
+  return {.threads = threads_, .device = device_, .device_layers = gpu_layers_, .exact = is_exact_};
 }
 
 // Says who runs the layers, where that is not the processor alone.

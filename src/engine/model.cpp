@@ -124,6 +124,8 @@ std::unique_ptr<Model::Internals> Model::Internals::load(gguf::File opened,
                     "with it, running needs weights",
                     file.name()));
   }
+  if (options.exact && options.device != "cpu")
+    throw Error(fmt::format("exact: want the device cpu, found {}", options.device));
   internals->config = read_config(file);
   file.check_readable();
   check_vocabulary(*internals);
@@ -133,6 +135,7 @@ std::unique_ptr<Model::Internals> Model::Internals::load(gguf::File opened,
   if (internals->made.data) internals->weights.stored = StoredPages::kGo;
   internals->threads = std::make_unique<ThreadPool>(options.threads);
   internals->choose_devices(options);
+  if (options.exact) return internals;  // kernels multiply what is not packed as floats
   try {
     place_weights(internals->weights, *internals->threads, internals->stages,
                   packing_progress(file, options));
