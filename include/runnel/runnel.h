@@ -33,7 +33,7 @@ class Stream;
 struct Snapshot;
 
 struct ModelOptions {
-  int threads = 0;  // 0: one for each core this process may use
+  int threads = 0;               // 0: one for each core this process may use
   bool vocabulary_only = false;  // load the tokenizer alone; such a model opens no streams
   // Called while weights are packed, with the bytes that are done and those of all; false ends the
   // load with an Error.

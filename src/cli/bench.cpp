@@ -47,9 +47,9 @@ stream. Time to first token is that of a fresh stream with a prompt of --prompt 
 the part of the memory bandwidth that decode uses (weights and cache read for a token) and the part of
 the arithmetic peak that ingestion uses (each product against the peak of the numbers it multiplies).
 The limits are measured on the same threads with the same instructions, memory eight times within every
-run of decode: on a machine with neighbours it changes. With --device the limit is the rate at which the
-device copies its own memory. --profile shows where the time of a token goes, by parts of a layer: of one
-written by what each part reads of its weights, of one read by what it multiplies.
+run of decode: on a machine with neighbours it changes. With --device the limit is the rate at which
+the device copies its own memory. --profile shows where the time of a token goes, by parts of a layer:
+of one written by what each part reads of its weights, of one read by what it multiplies.
 Shapes and types: see runnel make-model --help.)";
 
 // Sorted readings of one quantity.
