@@ -61,8 +61,8 @@ TEST_P(RealWeights, AreNearWithRoundedInputs) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Series, RealWeights, testing::Values("dense", "sink-4-60", "window-0-64"),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& instance) {
+                           std::string name = instance.param;
                            for (char& c : name) c = c == '-' ? '_' : c;
                            return name;
                          });
