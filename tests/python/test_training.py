@@ -73,7 +73,7 @@ def test_runnel_gives_the_trainers_likelihoods(trained, variant, tmp_path):
     with torch.no_grad():  # heads that look somewhere: a model so short trained hardly does
         for block in run.model.blk:
             for matrix in (block.attn_q, block.attn_k, block.attn_output):
-                matrix.weight *= 8
+                matrix.weight *= 16
     model = tmp_path / "model.gguf"
     export(run.model, tokenizer.prepare(trained).path, model, "f32", 0)
     tokens = held_out_tokens(trained, variant, 120)
