@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/stream_state.h"
+#include "model/observation.h"
 
 namespace runnel {
 namespace {
@@ -23,20 +24,6 @@ class Rewound {
  private:
   KvCache& cache_;
   std::int64_t end_;
-};
-
-// Observes a decoder's attention for its lifetime.
-class Observation {
- public:
-  Observation(Decoder& decoder, AttentionVisitor visitor) : decoder_(decoder) {
-    decoder_.observe_attention(std::move(visitor));
-  }
-  Observation(const Observation&) = delete;
-  Observation& operator=(const Observation&) = delete;
-  ~Observation() { decoder_.observe_attention({}); }
-
- private:
-  Decoder& decoder_;
 };
 
 // Where the keys of positions inside the cache stand in a row: the sinks, then those from `first`

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "engine/internals.h"
+#include "model/observation.h"
 
 namespace runnel::eval {
 namespace {
@@ -15,20 +16,6 @@ constexpr double kUnit = static_cast<double>(std::int64_t{1} << 40);
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 std::int64_t in_units(float weight) { return std::llround(static_cast<double>(weight) * kUnit); }
-
-// Observes a decoder's attention for its lifetime.
-class Observation {
- public:
-  Observation(Decoder& decoder, AttentionVisitor visitor) : decoder_(decoder) {
-    decoder_.observe_attention(std::move(visitor));
-  }
-  Observation(const Observation&) = delete;
-  Observation& operator=(const Observation&) = delete;
-  ~Observation() { decoder_.observe_attention({}); }
-
- private:
-  Decoder& decoder_;
-};
 
 }  // namespace
 
