@@ -10,6 +10,7 @@
 #include "grammar/json_schema.h"
 #include "runnel/error.h"
 #include "runnel/runnel.h"
+#include "support/paths.h"
 
 namespace runnel {
 namespace {
@@ -153,7 +154,7 @@ TEST(Constraint, AllowsExactlyTheTokensThatGoOn) {
 
 class ConstrainedStream : public testing::Test {
  protected:
-  Model model_ = Model::load(RUNNEL_SOURCE_DIR "/models/novella-7m-q8_0.gguf", {.threads = 1});
+  Model model_ = Model::load(test::bundled_model(), {.threads = 1});
   Constraints forms_{model_};
 };
 

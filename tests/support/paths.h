@@ -9,7 +9,7 @@
 
 namespace runnel::test {
 
-inline std::filesystem::path source_dir() { return RUNNEL_SOURCE_DIR; }
+std::filesystem::path source_dir();
 inline std::filesystem::path fixture(const std::string& name) {
   return source_dir() / "tests/fixtures" / name;
 }
@@ -17,7 +17,7 @@ inline std::filesystem::path bundled_model() {
   return source_dir() / "models/novella-7m-q8_0.gguf";
 }
 inline std::filesystem::path shared(const std::string& name) {
-  return std::filesystem::path(RUNNEL_SHARED_DIR) / name;
+  return source_dir().parent_path() / "shared" / name;
 }
 
 }  // namespace runnel::test
