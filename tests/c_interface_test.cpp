@@ -103,6 +103,73 @@ TEST_F(CInterface, StepsSeveralStreamsAsEachAlone) {
   for (runnel_stream* stream : alone) runnel_stream_close(stream);
 }
 
+TEST_F(CInterface, ReadsWithOneStreamWhileAnotherWrites) {
+  runnel_stream* reader = open(1);
+  runnel_stream* writer = open(2);
+  runnel_stream* alone = open(1);
+  const std::array<runnel_token, 3> more = {300, 301, 302};
+  const std::array<runnel_work, 2> works = {
+      {{.size = sizeof(runnel_work), .stream = reader, .tokens = more.data(), .n_tokens = 3},
+       {.size = sizeof(runnel_work), .stream = writer}}};
+  std::array<runnel_step, 2> steps{};
+  steps[0].size = sizeof(runnel_step);
+  ASSERT_EQ(runnel_stream_step_batch(works.data(), 2, steps.data()), RUNNEL_OK) << runnel_error();
+  runnel_stream* writes_alone = open(2);
+  EXPECT_EQ(steps[1].token, next(writes_alone, 1)[0]);
+  EXPECT_EQ(steps[0].text_bytes, 0u);
+  ASSERT_EQ(runnel_stream_feed_tokens(alone, more.data(), 3, nullptr, nullptr, nullptr), RUNNEL_OK);
+  EXPECT_EQ(next(reader, 10), next(alone, 10));
+  for (runnel_stream* stream : {reader, writer, alone, writes_alone}) runnel_stream_close(stream);
+}
+
+TEST_F(CInterface, WritesJsonOfASchema) {
+  runnel_stream* stream = open();
+  EXPECT_EQ(runnel_stream_set_json_schema(stream, "{nonsense"), RUNNEL_ERROR);
+  ASSERT_EQ(runnel_stream_set_json_schema(stream, R"({"enum": ["yes", "no"]})"), RUNNEL_OK)
+      << runnel_error();
+  runnel_stream* fork = nullptr;
+  ASSERT_EQ(runnel_stream_fork(stream, &fork), RUNNEL_OK);
+  for (runnel_stream* s : {stream, fork}) {
+    std::string text;
+    runnel_step step = {.size = sizeof(step)};
+    while (step.end_of_generation == 0 && text.size() < 20) {
+      ASSERT_EQ(runnel_stream_next(s, &step), RUNNEL_OK) << runnel_error();
+      if (step.end_of_generation == 0) text.append(step.text, step.text_bytes);
+    }
+    EXPECT_TRUE(text == "\"yes\"" || text == "\"no\"") << text;
+  }
+  ASSERT_EQ(runnel_stream_set_json_schema(stream, nullptr), RUNNEL_OK);
+  EXPECT_EQ(next(stream, 5).size(), 5u);
+  runnel_stream_close(stream);
+  runnel_stream_close(fork);
+}
+
+TEST_F(CInterface, RunsLayersWhereItIsTold) {
+  runnel_model_info info = {.size = sizeof(info)};
+  ASSERT_EQ(runnel_model_get_info(model_, &info), RUNNEL_OK);
+  EXPECT_EQ(info.device_layers, 0);
+  runnel_model_options options;
+  runnel_model_options_init(&options, sizeof(options));
+  EXPECT_EQ(options.device_layers, -1);
+  options.device = "tpu";
+  runnel_model* model = nullptr;
+  EXPECT_EQ(runnel_model_load(path().c_str(), &options, &model), RUNNEL_ERROR);
+  EXPECT_STREQ(runnel_error(), "device: want cpu, gpu or opencl:N, found tpu");
+  runnel_device* devices = nullptr;
+  std::size_t n = 0;
+  ASSERT_EQ(runnel_list_devices(&devices, &n), RUNNEL_OK);
+  if (n == 0) GTEST_SKIP() << runnel_error();
+  options.device = devices[0].id;
+  options.device_layers = 1;
+  ASSERT_EQ(runnel_model_load(path().c_str(), &options, &model), RUNNEL_OK) << runnel_error();
+  ASSERT_EQ(runnel_model_get_info(model, &info), RUNNEL_OK);
+  EXPECT_EQ(info.device_layers, 1);
+  EXPECT_GT(info.device_bytes, 0u);
+  EXPECT_STREQ(info.device, devices[0].name);
+  runnel_model_close(model);
+  runnel_free(devices);
+}
+
 // The bundled model names no softmax, so that its own is the standard one.
 TEST_F(CInterface, UsesTheModelsSoftmaxUnlessTold) {
   std::vector<std::vector<runnel_token>> texts;
@@ -349,6 +416,10 @@ TEST_F(CInterface, LetsAModelGoBeforeItsStreams) {
 TEST(CLayout, StaysAsItIs) {
   EXPECT_EQ(offsetof(runnel_model_options, user), 24u);
   EXPECT_EQ(offsetof(runnel_model_info, weight_bytes), 56u);
+  EXPECT_EQ(offsetof(runnel_model_options, exact), 44u);
+  EXPECT_EQ(offsetof(runnel_model_info, device_bytes), 80u);
+  EXPECT_EQ(offsetof(runnel_device, largest_buffer_bytes), 40u);
+  EXPECT_EQ(offsetof(runnel_work, n_tokens), 24u);
   EXPECT_EQ(offsetof(runnel_sampling, seed), 40u);
   EXPECT_EQ(offsetof(runnel_stream_options, sampling), 80u);
   EXPECT_EQ(offsetof(runnel_step, log_probability), 32u);

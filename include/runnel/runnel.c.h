@@ -71,10 +71,13 @@ typedef struct runnel_model_options {
   int32_t vocabulary_only;  /* not 0: the tokenizer alone; such a model opens no streams */
   runnel_progress progress; /* bytes of weights made ready; stopped, the load fails; may be NULL */
   void* user;
+  const char* device;    /* NULL or "cpu"; "gpu": OpenCL's first; "opencl:N" of the devices below */
+  int32_t device_layers; /* -1; so many run there, the rest on the processor; -1: all */
+  int32_t exact; /* not 0: quantised weights are multiplied with floats; several times slower */
 } runnel_model_options;
 RUNNEL_API void runnel_model_options_init(runnel_model_options* options, size_t size);
 
-/* Maps a GGUF file. */
+/* Maps a GGUF file, or the files of a folder as transformers saves it. */
 RUNNEL_API runnel_status runnel_model_load(const char* path, const runnel_model_options* options,
                                            runnel_model** model);
 /* The same from a file's bytes, which must outlive the model and its streams; `name` stands for the
@@ -97,8 +100,24 @@ typedef struct runnel_model_info {
   runnel_token bos; /* -1: none */
   runnel_token eos; /* -1: none */
   uint64_t weight_bytes;
+  const char* device;    /* that runs layers, by its name; lives with the model */
+  int32_t device_layers; /* on it; 0: all on the processor */
+  uint64_t device_bytes; /* its memory: weights, caches, buffers */
 } runnel_model_info;
 RUNNEL_API runnel_status runnel_model_get_info(const runnel_model* model, runnel_model_info* info);
+
+typedef struct runnel_device {
+  const char* id; /* "opencl:0", for runnel_model_options.device */
+  const char* name;
+  const char* driver;
+  int32_t is_gpu;
+  int32_t units;
+  uint64_t memory_bytes;
+  uint64_t largest_buffer_bytes;
+} runnel_device;
+/* What OpenCL offers on this machine, GPUs first, in one piece of memory (runnel_free). Where that
+ * is nothing, *n is 0 and runnel_error() says why. */
+RUNNEL_API runnel_status runnel_list_devices(runnel_device** devices, size_t* n);
 
 enum { RUNNEL_ADD_BOS = 1, RUNNEL_PARSE_SPECIAL = 2 };
 /* `flags`: BOS first, where the model has one; control tokens written in the text become tokens. */
@@ -204,6 +223,17 @@ RUNNEL_API runnel_status runnel_stream_next(runnel_stream* stream, runnel_step* 
  * gets what runnel_stream_next() would give it. steps[0].size is the size of all `n` steps. */
 RUNNEL_API runnel_status runnel_stream_next_batch(runnel_stream* const* streams, size_t n,
                                                   runnel_step* steps);
+/* The same where some streams read instead, in one step: what feed and next would have done with
+ * each. Tokens to read are at most a stream's chunk; without any the stream writes. Works follow
+ * each other by works[0].size, steps by steps[0].size; steps of streams that read have no text. */
+typedef struct runnel_work {
+  size_t size;
+  runnel_stream* stream;
+  const runnel_token* tokens;
+  size_t n_tokens;
+} runnel_work;
+RUNNEL_API runnel_status runnel_stream_step_batch(const runnel_work* works, size_t n,
+                                                  runnel_step* steps);
 /* A token of the caller's choice in place of a sampled one. */
 RUNNEL_API runnel_status runnel_stream_push(runnel_stream* stream, runnel_token token,
                                             runnel_step* step);
@@ -221,6 +251,10 @@ RUNNEL_API runnel_status runnel_stream_top_logprobs(const runnel_stream* stream,
                                                     size_t* n);
 RUNNEL_API runnel_status runnel_stream_set_sampling(runnel_stream* stream,
                                                     const runnel_sampling* sampling);
+/* From here on the stream writes (and takes by push) JSON of this schema, to its end and then a
+ * token that ends a generation; NULL: anything. "{}" is any JSON. A fork has it too, a saved stream
+ * not. Fails where the schema has what is not supported, by name. */
+RUNNEL_API runnel_status runnel_stream_set_json_schema(runnel_stream* stream, const char* schema);
 
 typedef struct runnel_stream_info {
   size_t size;

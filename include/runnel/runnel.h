@@ -63,9 +63,11 @@ std::vector<DeviceInfo> devices(std::string* reason = nullptr);
 
 class Model {
  public:
-  // Maps the file and packs, in memory, the matrices that the processor's kernels have a form of
-  // their own for; other weights are read from the mapping. Error: not a GGUF file, an unsupported
-  // architecture, tokenizer or tensor type, a tensor of the wrong shape.
+  // Maps a GGUF file (of a split model, its first), or the files of a folder as transformers saves
+  // it (config.json, safetensors, tokenizer.json), and packs, in memory, the matrices that the
+  // processor's kernels have a form of their own for; other weights are read from the mapping.
+  // Error: neither of these, an unsupported architecture, tokenizer or tensor type, a tensor of the
+  // wrong shape, a device that is not there or lacks what the model needs.
   static Model load(const std::filesystem::path& path, const ModelOptions& options = {});
 
   // The same from a file's bytes in memory, which must outlive the model; `name` stands for the

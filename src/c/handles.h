@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstring>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,13 +15,30 @@
 #include "runnel/runnel.c.h"
 #include "runnel/runnel.h"
 
+namespace runnel::c {
+
+// A model with what belongs to all of its streams.
+class SharedModel : public Model {
+ public:
+  explicit SharedModel(Model model) : Model(std::move(model)), device_name_(device().name) {}
+  const std::string& device_name() const { return device_name_; }
+  const Constraints& constraints() const;  // made when they are first asked for
+
+ private:
+  std::string device_name_;
+  mutable std::once_flag once_;
+  mutable std::optional<Constraints> constraints_;
+};
+
+}  // namespace runnel::c
+
 // Streams hold the model too, because callers with a garbage collector close in any order.
 struct runnel_model {
-  std::shared_ptr<const runnel::Model> model;
+  std::shared_ptr<const runnel::c::SharedModel> model;
 };
 
 struct runnel_stream {
-  std::shared_ptr<const runnel::Model> model;
+  std::shared_ptr<const runnel::c::SharedModel> model;
   runnel::Stream stream;
   std::string text;  // of the last step, where the caller reads it
 };
@@ -80,6 +99,7 @@ void give(std::span<const T> values, T** out, std::size_t* n) {
 }
 void give_text(std::string_view text, char** out, std::size_t* n_bytes);
 
+ModelOptions model_options(const runnel_model_options* options);
 StreamOptions stream_options(const runnel_stream_options* options);
 SamplingOptions sampling_options(const runnel_sampling* sampling);
 

@@ -3,23 +3,17 @@
 namespace runnel::c {
 namespace {
 
-ModelOptions model_options(const runnel_model_options* options) {
-  runnel_model_options o = {.size = sizeof(o)};
-  read_struct(o, options, "runnel_model_options");
-  ModelOptions result = {.threads = o.threads, .vocabulary_only = o.vocabulary_only != 0};
-  if (o.progress != nullptr) {
-    result.progress = [progress = o.progress, user = o.user](std::size_t done, std::size_t all) {
-      return progress(user, static_cast<std::int64_t>(done), static_cast<std::int64_t>(all)) == 0;
-    };
-  }
-  return result;
-}
-
 runnel_model* handle_of(Model model) {
-  return new runnel_model{std::make_shared<const Model>(std::move(model))};
+  return new runnel_model{std::make_shared<const SharedModel>(std::move(model))};
 }
 
 }  // namespace
+
+const Constraints& SharedModel::constraints() const {
+  std::call_once(once_, [this] { constraints_.emplace(*this); });
+  return *constraints_;
+}
+
 }  // namespace runnel::c
 
 using namespace runnel::c;
@@ -53,7 +47,8 @@ runnel_status runnel_model_get_info(const runnel_model* model, runnel_model_info
     want(model, "model");
     want(info, "info");
     check_size(info->size, info->size, info, "runnel_model_info");
-    const runnel::Model& m = *model->model;
+    const SharedModel& m = *model->model;
+    const runnel::Model::DeviceUse device = m.device();
     const runnel_model_info found = {.size = info->size,
                                      .name = m.name().c_str(),
                                      .architecture = m.architecture().c_str(),
@@ -64,7 +59,10 @@ runnel_status runnel_model_get_info(const runnel_model* model, runnel_model_info
                                      .threads = m.threads(),
                                      .bos = m.bos().value_or(-1),
                                      .eos = m.eos().value_or(-1),
-                                     .weight_bytes = m.weight_bytes()};
+                                     .weight_bytes = m.weight_bytes(),
+                                     .device = m.device_name().c_str(),
+                                     .device_layers = device.layers,
+                                     .device_bytes = device.memory_bytes};
     write_struct(found, info, info->size);
   });
 }

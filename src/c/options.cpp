@@ -6,6 +6,8 @@
 namespace runnel::c {
 namespace {
 
+constexpr std::int32_t kAllLayers = -1;
+
 template <typename Enum>
 Enum enum_of(std::int32_t value, Enum last, const char* name) {
   if (value < 0 || value > static_cast<std::int32_t>(last)) {
@@ -13,6 +15,10 @@ Enum enum_of(std::int32_t value, Enum last, const char* name) {
                             static_cast<int>(last), value));
   }
   return static_cast<Enum>(value);
+}
+
+runnel_model_options default_model_options() {
+  return {.size = sizeof(runnel_model_options), .device_layers = kAllLayers};
 }
 
 runnel_sampling default_sampling() {
@@ -47,6 +53,21 @@ runnel_stream_options default_stream_options() {
 }
 
 }  // namespace
+
+ModelOptions model_options(const runnel_model_options* options) {
+  runnel_model_options o = default_model_options();
+  read_struct(o, options, "runnel_model_options");
+  ModelOptions result = {
+      .threads = o.threads, .vocabulary_only = o.vocabulary_only != 0, .exact = o.exact != 0};
+  if (o.device != nullptr) result.device = o.device;
+  if (o.device_layers != kAllLayers) result.device_layers = o.device_layers;
+  if (o.progress != nullptr) {
+    result.progress = [progress = o.progress, user = o.user](std::size_t done, std::size_t all) {
+      return progress(user, static_cast<std::int64_t>(done), static_cast<std::int64_t>(all)) == 0;
+    };
+  }
+  return result;
+}
 
 SamplingOptions sampling_options(const runnel_sampling* sampling) {
   runnel_sampling s = default_sampling();
@@ -86,7 +107,7 @@ StreamOptions stream_options(const runnel_stream_options* options) {
 extern "C" {
 
 void runnel_model_options_init(runnel_model_options* options, size_t size) {
-  runnel::c::init_struct(runnel_model_options{.size = sizeof(runnel_model_options)}, options, size);
+  runnel::c::init_struct(runnel::c::default_model_options(), options, size);
 }
 
 void runnel_sampling_init(runnel_sampling* sampling, size_t size) {

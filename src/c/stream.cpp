@@ -3,7 +3,7 @@
 namespace runnel::c {
 namespace {
 
-runnel_stream* handle_of(const std::shared_ptr<const Model>& model, Stream stream) {
+runnel_stream* handle_of(const std::shared_ptr<const SharedModel>& model, Stream stream) {
   return new runnel_stream{model, std::move(stream), {}};
 }
 
@@ -23,6 +23,16 @@ void write_step(runnel_stream& stream, Stream::Step&& step, void* out, std::size
                              .text_bytes = stream.text.size(),
                              .log_probability = step.log_probability};
   write_struct(found, out, size);
+}
+
+// Of several streams, into steps that follow each other by the first one's size.
+void write_steps(runnel_stream* const* streams, std::vector<Stream::Step> found,
+                 runnel_step* steps) {
+  const size_t size = steps == nullptr ? 0 : steps->size;
+  for (size_t i = 0; i < found.size(); ++i) {
+    char* step = steps == nullptr ? nullptr : reinterpret_cast<char*>(steps) + i * size;
+    write_step(*streams[i], std::move(found[i]), step, size);
+  }
 }
 
 void check_step(const runnel_step* step) {
@@ -121,12 +131,27 @@ runnel_status runnel_stream_next_batch(runnel_stream* const* streams, size_t n,
       want(streams[i], "stream");
       all.push_back(&streams[i]->stream);
     }
-    std::vector<runnel::Stream::Step> found = runnel::Stream::next(all);
-    const size_t size = steps == nullptr ? 0 : steps->size;
+    write_steps(streams, runnel::Stream::next(all), steps);
+  });
+}
+
+runnel_status runnel_stream_step_batch(const runnel_work* works, size_t n, runnel_step* steps) {
+  return guarded([&] {
+    if (n == 0) return;
+    want(works, "works");
+    check_step(steps);
+    std::vector<runnel::Stream::Work> all;
+    std::vector<runnel_stream*> streams;
     for (size_t i = 0; i < n; ++i) {
-      char* step = steps == nullptr ? nullptr : reinterpret_cast<char*>(steps) + i * size;
-      write_step(*streams[i], std::move(found[i]), step, size);
+      const char* from = reinterpret_cast<const char*>(works) + i * works->size;
+      check_size(works->size, sizeof(runnel_work), from, "runnel_work");
+      runnel_work work = {};
+      std::memcpy(&work, from, std::min(works->size, sizeof(work)));
+      want(work.stream, "stream");
+      streams.push_back(work.stream);
+      all.push_back({&work.stream->stream, tokens_of(work.tokens, work.n_tokens)});
     }
+    write_steps(streams.data(), runnel::Stream::step(all), steps);
   });
 }
 
@@ -152,6 +177,15 @@ runnel_status runnel_stream_set_sampling(runnel_stream* stream, const runnel_sam
   return guarded([&] {
     want(stream, "stream");
     stream->stream.set_sampling(sampling_options(sampling));
+  });
+}
+
+runnel_status runnel_stream_set_json_schema(runnel_stream* stream, const char* schema) {
+  return guarded([&] {
+    want(stream, "stream");
+    std::unique_ptr<runnel::TokenConstraint> form;
+    if (schema != nullptr) form = stream->model->constraints().json_schema(schema);
+    stream->stream.set_constraint(std::move(form));
   });
 }
 

@@ -40,6 +40,40 @@ using namespace runnel::c;
 
 extern "C" {
 
+runnel_status runnel_list_devices(runnel_device** devices, size_t* n) {
+  return guarded([&] {
+    want(devices, "devices");
+    want(n, "n");
+    std::string reason;
+    const std::vector<runnel::DeviceInfo> found = runnel::devices(&reason);
+    std::size_t n_text = 0;
+    for (const runnel::DeviceInfo& d : found)
+      n_text += d.id.size() + d.name.size() + d.driver.size() + 3;
+    auto* list =
+        static_cast<runnel_device*>(allocate(found.size() * sizeof(runnel_device) + n_text));
+    auto* text = reinterpret_cast<char*>(list + found.size());
+    const auto add = [&text](const std::string& s) {
+      char* const copy = text;
+      std::memcpy(copy, s.c_str(), s.size() + 1);
+      text += s.size() + 1;
+      return copy;
+    };
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      const runnel::DeviceInfo& d = found[i];
+      list[i] = {.id = add(d.id),
+                 .name = add(d.name),
+                 .driver = add(d.driver),
+                 .is_gpu = d.is_gpu ? 1 : 0,
+                 .units = d.units,
+                 .memory_bytes = d.memory_bytes,
+                 .largest_buffer_bytes = d.largest_buffer_bytes};
+    }
+    *devices = list;
+    *n = found.size();
+    if (found.empty()) fail(RUNNEL_OK, reason.c_str());
+  });
+}
+
 runnel_status runnel_stream_logits(const runnel_stream* stream, const float** logits, size_t* n) {
   return guarded([&] {
     want(stream, "stream");
