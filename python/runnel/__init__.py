@@ -11,9 +11,9 @@
 
 from ._engine import Step
 from .errors import Error, FileError
-from .model import Model
+from .model import Model, devices
 from .program import pull
 from .stream import Attention, Stream, next
 
-__all__ = ["Attention", "Error", "FileError", "Model", "Step", "Stream", "next", "pull"]
+__all__ = ["Attention", "Error", "FileError", "Model", "Step", "Stream", "devices", "next", "pull"]
 __version__ = "0.1.0"

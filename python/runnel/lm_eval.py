@@ -1,10 +1,11 @@
 """A model for lm-eval (pip install lm-eval): any of its tasks through a stream of bounded memory.
 
-    python -m runnel.lm_eval --model runnel --model_args path=model.gguf,window=252 --tasks lambada_openai
+    lm_eval --model runnel --model_args path=model.gguf,window=252 --tasks lambada_openai
 
-takes the arguments of `lm_eval`. In a program, importing this module makes "runnel" a model of
-lm_eval.simple_evaluate(). `model_args`: path, threads, and the options of Model.stream(). A text longer than sinks
-and window is read all the same; what the model can no longer see is forgotten, as in use.
+works where the package is installed with pip. `python -m runnel.lm_eval` takes the same arguments wherever it is. In a
+program, importing this module makes "runnel" a model of lm_eval.simple_evaluate(). `model_args`: path, threads, device,
+device_layers, exact, and the options of Model.stream(). A text longer than sinks and window is read all the same; what
+the model can no longer see is forgotten, as in use.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from runnel.model import Model
 @register_model("runnel")
 class Runnel(TemplateLM):
     def __init__(self, path: str, threads: int = 0, batch_size: Any = 1, max_batch_size: Any = None,
-                 device: Any = None, max_gen_toks: int = 256, **options: Any):
+                 device: str | None = None, device_layers: int | None = None, exact: bool = False,
+                 max_gen_toks: int = 256, **options: Any):
         super().__init__()
-        self._model = Model(path, threads=threads, progress=False)
+        self._model = Model(path, threads=threads, device=device or "cpu", device_layers=device_layers,
+                            exact=exact, progress=False)
         self._options = {"temperature": 0, **options}
         self._most_generated = max_gen_toks
         self._stream(self._options)  # wrong options are told now

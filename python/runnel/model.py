@@ -1,4 +1,4 @@
-"""A model: a GGUF file, mapped and ready."""
+"""A model: a GGUF file, or a folder of transformers, mapped and ready."""
 
 from __future__ import annotations
 
@@ -18,21 +18,28 @@ _loaded: "weakref.WeakValueDictionary[tuple[Any, ...], Model]" = weakref.WeakVal
 
 
 class Model:
-    """Loads a GGUF file. `threads`: 0 for each core that the process may use. `progress`: a bar,
-    where somebody looks (None), always, never, or a function that is told thousandths.
+    """Loads a GGUF file, or a folder as transformers saves it.
+
+    threads          0: one for each core that the process may use
+    vocabulary_only  the tokenizer alone; such a model opens no streams
+    device           who runs the layers: "cpu"; "gpu", the first that OpenCL has; an id of devices()
+    device_layers    so many run there, the rest on the processor; None: all
+    exact            quantised weights are multiplied with floats; several times slower
+    progress         a bar, where somebody looks (None), always, never, or a function that is told
+                     thousandths
 
     May be used by several threads; streams of one model take turns.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, threads: int = 0,
-                 vocabulary_only: bool = False, progress: bool | Told | None = None):
+                 vocabulary_only: bool = False, device: str = "cpu", device_layers: int | None = None,
+                 exact: bool = False, progress: bool | Told | None = None):
         self._path = os.path.abspath(os.fspath(path))
-        self._threads = threads
-        self._vocabulary_only = vocabulary_only
+        self._options = (threads, vocabulary_only, device, device_layers, exact)
         self._dialogue: Dialogue | None = None
         self._dialogue_key: tuple[Any, ...] = ()
         with Bar("loading", 1000, "‰", progress) as bar:
-            self._engine = _engine.Model(os.fspath(path), threads, vocabulary_only, bar.told)
+            self._engine = _engine.Model(os.fspath(path), *self._options, bar.told)
         _loaded.setdefault(self._key(), self)
 
     # ---- streams
@@ -179,6 +186,12 @@ class Model:
         return self._engine.instruction_set
 
     @property
+    def device(self) -> dict[str, Any]:
+        """Who runs layers beside or instead of the processor, and what it has done so far: name,
+        layers (0: all on the processor), memory_bytes, launches, seconds."""
+        return self._engine.device
+
+    @property
     def bos(self) -> int | None:
         return self._engine.bos
 
@@ -189,7 +202,7 @@ class Model:
     # ---- pickling: the file's path, so that every process maps the file itself
 
     def _key(self) -> tuple[Any, ...]:
-        return (self._path, self._threads, self._vocabulary_only)
+        return (self._path, *self._options)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_unpickle, self._key())
@@ -209,8 +222,15 @@ class Model:
         return f"<div><b>Model</b> {escape(self.name)}<table>{rows}</table></div>"
 
 
-def _unpickle(path: str, threads: int, vocabulary_only: bool) -> Model:
+def _unpickle(path: str, threads: int, vocabulary_only: bool, device: str, device_layers: int | None,
+              exact: bool) -> Model:
     """The model of that file that is loaded already, or a new one."""
-    found = _loaded.get((path, threads, vocabulary_only))
-    return found if found is not None else Model(path, threads=threads,
-                                                 vocabulary_only=vocabulary_only)
+    found = _loaded.get((path, threads, vocabulary_only, device, device_layers, exact))
+    return found if found is not None else Model(
+        path, threads=threads, vocabulary_only=vocabulary_only, device=device,
+        device_layers=device_layers, exact=exact)
+
+
+def devices() -> list[dict[str, Any]]:
+    """What OpenCL offers on this machine, GPUs first: id, name, driver, is_gpu, memory_bytes."""
+    return _engine.devices()

@@ -20,9 +20,14 @@ bool Reporter::operator()(std::int64_t done) noexcept {
 namespace {
 
 std::unique_ptr<PyModel> load(const std::string& path, int threads, bool vocabulary_only,
-                              const nb::object& progress) {
+                              const std::string& device, std::optional<int> device_layers,
+                              bool exact, const nb::object& progress) {
   Reporter report(progress);
-  ModelOptions options = {.threads = threads, .vocabulary_only = vocabulary_only};
+  ModelOptions options = {.threads = threads,
+                          .vocabulary_only = vocabulary_only,
+                          .device = device,
+                          .device_layers = device_layers,
+                          .exact = exact};
   options.progress = [&](std::size_t done, std::size_t all) {
     return report(static_cast<std::int64_t>(done * 1000 / std::max<std::size_t>(all, 1)));
   };
@@ -35,6 +40,31 @@ std::unique_ptr<PyModel> load(const std::string& path, int threads, bool vocabul
     throw;
   }
   return model;
+}
+
+nb::dict device_of(const PyModel& self) {
+  const Model::DeviceUse use = self.model.device();
+  nb::dict found;
+  found["name"] = text_of(use.name);
+  found["layers"] = use.layers;
+  found["memory_bytes"] = use.memory_bytes;
+  found["launches"] = use.launches;
+  found["seconds"] = use.seconds;
+  return found;
+}
+
+nb::list list_devices() {
+  nb::list found;
+  for (const DeviceInfo& device : devices()) {
+    nb::dict row;
+    row["id"] = device.id;
+    row["name"] = text_of(device.name);
+    row["driver"] = text_of(device.driver);
+    row["is_gpu"] = device.is_gpu;
+    row["memory_bytes"] = device.memory_bytes;
+    found.append(row);
+  }
+  return found;
 }
 
 nb::bytes bytes_of(std::string_view text) { return nb::bytes(text.data(), text.size()); }
@@ -51,7 +81,9 @@ std::vector<Token> tokenize(const PyModel& self, const std::string& text, bool a
 void bind_model(nb::module_& m) {
   nb::class_<PyModel>(m, "Model")
       .def(nb::new_(&load), nb::arg("path"), nb::arg("threads") = 0,
-           nb::arg("vocabulary_only") = false, nb::arg("progress") = nb::none())
+           nb::arg("vocabulary_only") = false, nb::arg("device") = "cpu",
+           nb::arg("device_layers") = nb::none(), nb::arg("exact") = false,
+           nb::arg("progress") = nb::none())
       .def("tokenize", &tokenize, nb::arg("text"), nb::arg("add_bos") = true,
            nb::arg("parse_special") = false, nb::arg("continues") = false)
       .def("detokenize",
@@ -75,6 +107,7 @@ void bind_model(nb::module_& m) {
       .def_prop_ro("weight_bytes", [](const PyModel& self) { return self.model.weight_bytes(); })
       .def_prop_ro("instruction_set",
                    [](const PyModel& self) { return std::string(self.model.instruction_set()); })
+      .def_prop_ro("device", &device_of)
       .def_prop_ro("bos", [](const PyModel& self) { return self.model.bos(); })
       .def_prop_ro("eos", [](const PyModel& self) { return self.model.eos(); });
 }
@@ -120,11 +153,11 @@ void bind_options(nb::module_& m) {
 
 // Of the package's own classes, which __init__.py hands over: those for the outside world's errors.
 void bind_errors(nb::module_& m) {
-  static PyObject* error = nullptr;
+  static PyObject* error = nullptr;  // kept for as long as the process lives
   static PyObject* file_error = nullptr;
   m.def("set_errors", [](nb::object plain, nb::object file) {
-    Py_XSETREF(error, plain.release().ptr());
-    Py_XSETREF(file_error, file.release().ptr());
+    error = plain.release().ptr();
+    file_error = file.release().ptr();
   });
   nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
     try {
@@ -144,6 +177,7 @@ NB_MODULE(_engine, m) {
   bind_errors(m);
   bind_options(m);
   bind_model(m);
+  m.def("devices", &list_devices);
   bind_streams(m);
   bind_study(m);
   bind_chat(m);

@@ -201,3 +201,22 @@ def test_pull_runs_the_program(monkeypatch, tmp_path):
     assert runnel.pull("small") == "/models/small.gguf"
     with pytest.raises(runnel.Error, match="pull 'other': runnel pull ended with exit code 2"):
         runnel.pull("other")
+
+
+def test_layers_run_where_they_are_told(m):
+    assert m.device["layers"] == 0
+    with pytest.raises(runnel.Error, match="want cpu, gpu or opencl:N, found tpu"):
+        runnel.Model(MODEL, device="tpu")
+    found = runnel.devices()
+    if not found:
+        pytest.skip("no OpenCL device")
+    other = runnel.Model(MODEL, threads=1, device=found[0]["id"], device_layers=2)
+    assert other.device["layers"] == 2 and other.device["memory_bytes"] > 0
+    assert pickle.loads(pickle.dumps(other)) is other
+    streams = [model.stream(window=40, temperature=0) for model in (m, other)]
+    for stream in streams:
+        stream.feed(OPENING)
+    assert np.allclose(streams[0].logits, streams[1].logits, atol=0.2)
+    exact = runnel.Model(MODEL, threads=1, exact=True).stream()
+    exact.feed(OPENING)
+    assert 0 < np.abs(exact.logits - streams[0].logits).max() < 1
