@@ -34,7 +34,7 @@ void Guard::will_read(std::span<const float> logits, Token token) {
   for (const float logit : logits) sum += std::exp(static_cast<double>(logit - largest));
   const double value =
       static_cast<double>(logits[static_cast<std::size_t>(token)] - largest) - std::log(sum);
-  mix(measures_.read_log_probability, value, n_read_);
+  read(value);
 }
 
 bool Guard::wrote(Token token, float log_probability) {

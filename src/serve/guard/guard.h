@@ -14,7 +14,7 @@ class Guard {
  public:
   struct Measures {  // running means over some hundred tokens; 0 before the first
     double written_log_probability = 0;
-    double read_log_probability = 0;  // of the first token of each chunk
+    double read_log_probability = 0;  // of every token, or of the first of each chunk
     double entropy = 0;               // nats, of some of the steps
     double sink_share = 0;            // of the attention, sampled
     int loop = 0;                     // tokens of the run that repeats; 0: none
@@ -23,6 +23,9 @@ class Guard {
 
   // True when a loop has just begun.
   bool wrote(Token token, float log_probability);
+  void read(double log_probability) {
+    mix(measures_.read_log_probability, log_probability, n_read_);
+  }
   // The next token to be read, and the logits at its place.
   void will_read(std::span<const float> logits, Token token);
   // The logits that a token comes from; looks at some of them.

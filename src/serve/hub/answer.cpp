@@ -76,7 +76,8 @@ Stream& Answer::stream() { return *channel_.stream; }
 Wish Answer::wish() {
   if (is_finished_ || is_cancelled_) return {};
   if (n_taken_ < to_read_.size())
-    return {Wish::Kind::kRead, std::span<const Token>(to_read_).subspan(n_taken_)};
+    return {Wish::Kind::kRead, std::span<const Token>(to_read_).subspan(n_taken_),
+            options_.is_scored};
   if (options_.most_tokens && ending_.n_written >= *options_.most_tokens) return {};
   return {Wish::Kind::kWrite, {}};
 }
@@ -87,12 +88,20 @@ void Answer::read(std::size_t n_tokens) {
   hub_.keep(channel_, tokens);
   n_taken_ += n_tokens;
   ending_.n_read += static_cast<std::int64_t>(n_tokens);
+  channel_.reading.add(std::ssize(tokens));
   const Place place = Place::of(stream());
   channel_.place = place;
   tell_eviction(n_taken_ == to_read_.size());
   tell([&](AnswerListener& listener) {
     listener.reading(ending_.n_read, std::ssize(to_read_), place);
   });
+}
+
+void Answer::scored(std::span<const float> log_probabilities) {
+  for (const float value : log_probabilities) {
+    channel_.guard.read(static_cast<double>(value));
+    ending_.read.add(static_cast<double>(value));
+  }
 }
 
 void Answer::will_step() {
@@ -123,6 +132,7 @@ void Answer::wrote(const Stream::Step& step) {
   const auto now = std::chrono::steady_clock::now();
   hub_.count_token(std::chrono::duration<double>(now - since_).count(), ending_.n_written == 0);
   since_ = now;
+  channel_.writing.add(1);
   ++ending_.n_written;
   hub_.keep(channel_, {&step.token, 1});
   channel_.place = Place::of(stream());

@@ -12,6 +12,7 @@
 
 #include "runnel/runnel.h"
 #include "serve/hub/place.h"
+#include "serve/hub/series.h"
 #include "serve/hub/stop_texts.h"
 #include "serve/scheduler/run.h"
 
@@ -33,6 +34,7 @@ struct AnswerOptions {
   std::optional<std::int64_t> most_tokens;  // 0: read only; none: until something else ends it
   bool ends_with_model = true;              // false: it writes on where the model has finished
   std::vector<std::string> stops;
+  bool is_scored = false;  // how likely is what it reads?
   bool wants_log_probabilities = false;
   int n_top = 0;  // likeliest tokens that are told beside each
   std::optional<Resumed> resumed;
@@ -58,6 +60,7 @@ struct Ending {
   std::int64_t n_cached = 0;  // tokens that the stream held when the answer began
   std::int64_t n_read = 0;    // tokens read for the answer
   std::int64_t n_written = 0;
+  Series read;  // log probabilities of what was read, where they were wished
 };
 
 // Hears of an answer, on the scheduler's thread.
@@ -94,6 +97,7 @@ class Answer final : public Run {
   Stream& stream() override;
   Wish wish() override;
   void read(std::size_t n_tokens) override;
+  void scored(std::span<const float> log_probabilities) override;
   void will_step() override;
   void wrote(const Stream::Step& step) override;
   void ended(const std::string& failure) override;

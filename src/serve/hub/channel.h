@@ -14,6 +14,8 @@
 #include "serve/guard/guard.h"
 #include "serve/hub/chat_text.h"
 #include "serve/hub/place.h"
+#include "serve/hub/recent_tokens.h"
+#include "serve/hub/speed.h"
 
 namespace runnel::serve {
 
@@ -47,6 +49,8 @@ struct Channel {
   bool is_stuck = false;       // it could not be parked
   bool is_dropped = false;     // nobody finds it any more; it goes when its last answer has ended
   Guard guard;
+  Speed reading, writing;
+  RecentTokens recent;
 
   struct Pending {
     std::shared_ptr<Answer> answer;

@@ -126,6 +126,7 @@ void Hub::finished(Channel& channel) {
 }
 
 void Hub::keep(Channel& channel, std::span<const Token> tokens) {
+  channel.recent.push(tokens);
   if (channel.kind == Channel::Kind::kCompletion)
     channel.tokens.insert(channel.tokens.end(), tokens.begin(), tokens.end());
   if (!is_kept(channel) || channel.is_replaying) return;
@@ -174,6 +175,7 @@ Channel& Hub::fork(Channel& channel, Channel::Kind kind, std::string id,
   copy->dialogue = channel.dialogue;
   copy->is_begun = channel.is_begun;
   copy->guard = channel.guard;
+  copy->recent = channel.recent;
   copy->is_chat = channel.is_chat;
   copy->text = channel.text;
   copy->tokens = channel.tokens;
@@ -295,6 +297,8 @@ void Hub::came(const std::string& id, std::optional<Stream> stream, const std::s
     channel.state = Channel::State::kAwake;
     if (channel.is_in_file) ++counters_.woken;
     channel.place = Place::of(*channel.stream);
+    channel.recent = RecentTokens(channel.options.window.value_or(0));
+    channel.recent.push(channel.stream->visible_tokens());
     if (erase_if_dropped(channel)) return;
     replay(channel);
     begin_first(channel);
@@ -346,6 +350,7 @@ void Hub::parked(const std::string& id, std::optional<Stream> stream, const std:
   }
   bytes_used_ -= channel.bytes;
   channel.state = Channel::State::kParked;
+  channel.recent = {};
   channel.is_in_file = true;
   ++counters_.parked;
   remember(channel);

@@ -55,6 +55,7 @@ struct Route {
   std::string method;
   std::string path;  // "/v1/responses/{id}"
   Handler handler;
+  bool needs_key = true;  // where the server has keys
 };
 
 // A conversation of messages on one connection, where the client has asked for a WebSocket.

@@ -7,39 +7,18 @@
 #include "serve/protocols/errors.h"
 #include "serve/protocols/items.h"
 #include "serve/protocols/services.h"
+#include "serve/protocols/stream_state.h"
 
 namespace runnel::serve {
 namespace {
 
-const char* state_text(const Channel& channel) {
-  switch (channel.state) {
-    case Channel::State::kWaking:
-      return "waking";
-    case Channel::State::kParking:
-    case Channel::State::kParked:
-      return "parked";
-    case Channel::State::kAwake:
-      break;
-  }
-  return channel.queue.empty() ? "idle" : "working";
-}
-
-Json conversation_json(const StoredConversation& stored, const Channel* channel) {
+Json conversation_json(const Services& services, const StoredConversation& stored,
+                       const Channel* channel) {
   Json json = {{"id", stored.id},
                {"object", "conversation"},
                {"created_at", stored.created},
                {"metadata", Json::parse(stored.metadata)}};
-  if (channel == nullptr) return json;
-  json["runnel"] = place_json(channel->place);
-  json["runnel"]["state"] = state_text(*channel);
-  json["runnel"]["bytes"] = channel->bytes;
-  const Guard::Measures& measures = channel->guard.measures();
-  json["runnel"]["guard"] = {{"log_probability", measures.written_log_probability},
-                             {"read_log_probability", measures.read_log_probability},
-                             {"entropy", measures.entropy},
-                             {"sink_share", measures.sink_share},
-                             {"loop", measures.loop},
-                             {"loops", measures.loops}};
+  if (channel != nullptr) json["runnel"] = stream_state(services, *channel);
   return json;
 }
 
@@ -59,27 +38,50 @@ Channel& channel_of(const Services& services, const std::string& id) {
   return *channel;
 }
 
-// Sends `body` with where the stream then stands, when all is read.
+Json likelihood_json(const Series& read) {
+  return {{"tokens", read.n()},
+          {"log_probability", read.mean()},
+          {"tokens_per_point", read.per_point()},
+          {"points", read.points()}};
+}
+
+// When all is read: notes at the items which positions they have, and sends `body` with where the
+// stream then stands.
 class FedListener final : public AnswerListener {
  public:
-  FedListener(ReplyPtr reply, Json body) : reply_(std::move(reply)), body_(std::move(body)) {}
+  FedListener(const Services& services, ReplyPtr reply, std::string conversation, Json items,
+              Json body)
+      : services_(services),
+        reply_(std::move(reply)),
+        conversation_(std::move(conversation)),
+        items_(std::move(items)),
+        body_(std::move(body)) {}
   void wrote(const Written&, const Place&) override {}
   void ended(const Ending& ending, const Place& place) override {
     if (ending.finish == Finish::kFailed)
       return send_error(reply_, {.status = 500, .message = ending.why});
+    Json range = {{"from", ending.n_cached}, {"to", ending.n_cached + ending.n_read}};
+    if (ending.read.n() > 0) range["log_probability"] = ending.read.mean();
+    for (Json& item : items_) item["runnel"] = range;
+    for (const StoredItem& item : stored(items_)) services_.store.update_item(conversation_, item);
+    if (body_.contains("data")) body_["data"] = items_;
     body_["runnel"] = place_json(place);
+    if (ending.read.n() > 0) body_["runnel"]["likelihood"] = likelihood_json(ending.read);
     reply_->send(200, "application/json", dump(body_));
   }
 
  private:
+  const Services& services_;
   ReplyPtr reply_;
+  std::string conversation_;
+  Json items_;
   Json body_;
 };
 
-void feed(const Services& services, Channel& channel, std::vector<Message> messages,
+void feed(const Services& services, Channel& channel, std::vector<Message> messages, bool is_scored,
           std::shared_ptr<AnswerListener> listener) {
   Hub& hub = services.hub;
-  hub.answer(channel, {.most_tokens = 0}, std::move(listener),
+  hub.answer(channel, {.most_tokens = 0, .is_scored = is_scored}, std::move(listener),
              [&hub, &channel, messages = std::move(messages)]() -> Channel::Reading {
                const bool is_first = !std::exchange(channel.is_begun, true);
                auto segments = hub.chat().turns(messages, channel.dialogue, false);
@@ -110,8 +112,9 @@ void create(const Services& services, const Request& request, const ReplyPtr& re
     Channel& channel = services.hub.open(Channel::Kind::kConversation, stored_one.id, pinned);
     services.store.put(stored_one);
     services.store.add_items(stored_one.id, stored(items));
-    feed(services, channel, messages,
-         std::make_shared<FedListener>(reply, conversation_json(stored_one, nullptr)));
+    feed(services, channel, messages, false,
+         std::make_shared<FedListener>(services, reply, stored_one.id, items,
+                                       conversation_json(services, stored_one, nullptr)));
   });
 }
 
@@ -124,7 +127,8 @@ void list(const Services& services, const Request& request, const ReplyPtr& repl
     const std::size_t n = std::min(conversations.size(), static_cast<std::size_t>(page.limit));
     Json data = Json::array();
     for (std::size_t i = 0; i < n; ++i)
-      data.push_back(conversation_json(conversations[i], services.hub.find(conversations[i].id)));
+      data.push_back(
+          conversation_json(services, conversations[i], services.hub.find(conversations[i].id)));
     send(reply, {{"object", "list"},
                  {"data", data},
                  {"first_id", n > 0 ? Json(conversations[0].id) : Json()},
@@ -136,7 +140,7 @@ void list(const Services& services, const Request& request, const ReplyPtr& repl
 void get(const Services& services, const Request& request, const ReplyPtr& reply) {
   on_streams(services, reply, [=, &services] {
     const StoredConversation stored_one = found(services, request.parameter("id"));
-    send(reply, conversation_json(stored_one, services.hub.find(stored_one.id)));
+    send(reply, conversation_json(services, stored_one, services.hub.find(stored_one.id)));
   });
 }
 
@@ -146,7 +150,7 @@ void update(const Services& services, const Request& request, const ReplyPtr& re
     StoredConversation stored_one = found(services, request.parameter("id"));
     stored_one.metadata = metadata;
     services.store.put(stored_one);
-    send(reply, conversation_json(stored_one, services.hub.find(stored_one.id)));
+    send(reply, conversation_json(services, stored_one, services.hub.find(stored_one.id)));
   });
 }
 
@@ -183,7 +187,7 @@ class ForkListener final : public AnswerListener {
   static void fork_now(const Services& services, const ReplyPtr& reply, const std::string& from,
                        const StoredConversation& copy) {
     Channel& channel = channel_of(services, from);
-    const auto body = std::make_shared<Json>(conversation_json(copy, nullptr));
+    const auto body = std::make_shared<Json>(conversation_json(services, copy, nullptr));
     (*body)["forked_from"] = from;
     (*body)["runnel"] = place_json(channel.place);
     services.hub.fork(channel, Channel::Kind::kConversation, copy.id,
@@ -214,13 +218,15 @@ void add_items(const Services& services, const Request& request, const ReplyPtr&
   const Json body = parse_object(request.body);
   const Json items = items_of(body.value("items", Json()), "items");
   if (items.empty()) refuse("items", "items: want a list with at least one item");
+  const bool is_scored = bool_field(body, "score").value_or(false);
   on_streams(services, reply, [=, &services] {
     const std::string id = request.parameter("id");
     found(services, id);
     Channel& channel = channel_of(services, id);
     const std::vector<StoredItem> list = stored(items);
-    feed(services, channel, messages_of_items(items),
-         std::make_shared<FedListener>(reply, list_of(list, static_cast<int>(list.size()))));
+    feed(services, channel, messages_of_items(items), is_scored,
+         std::make_shared<FedListener>(services, reply, id, items,
+                                       list_of(list, static_cast<int>(list.size()))));
     services.store.add_items(id, list);
   });
 }
@@ -244,7 +250,7 @@ void remove_item(const Services& services, const Request& request, const ReplyPt
   const StoredConversation stored_one = found(services, request.parameter("id"));
   if (!services.store.drop_item(stored_one.id, request.parameter("item")))
     refuse_missing("item", request.parameter("item"));
-  send(reply, conversation_json(stored_one, nullptr));
+  send(reply, conversation_json(services, stored_one, nullptr));
 }
 
 }  // namespace

@@ -80,6 +80,18 @@ void cancel(const Services& services, const Request& request, const ReplyPtr& re
   });
 }
 
+// More to read for an answer that is being written: it ends, and another one goes on behind it.
+void steer_with(const Services& services, const Request& request, const ReplyPtr& reply) {
+  const StoredResponse row = found(services, request.parameter("id"));
+  const Json body = parse_object(request.body);
+  const std::string input = dump(body.value("input", Json()));
+  const bool is_streamed = bool_field(body, "stream").value_or(false);
+  on_streams(services, reply, [=, &services] {
+    const Request first = {.headers = request.headers, .body = row.asked};
+    attach(services, reply, steer(services, row.id, first, input), is_streamed, 0);
+  });
+}
+
 void remove(const Services& services, const Request& request, const ReplyPtr& reply) {
   const StoredResponse row = found(services, request.parameter("id"));
   on_streams(services, reply, [=, &services] {
@@ -111,9 +123,11 @@ std::vector<Route> response_routes(const Services& services) {
                    function(services, request, reply);
                  }};
   };
-  return {route("POST", "/v1/responses", create), route("GET", "/v1/responses/{id}", get),
+  return {route("POST", "/v1/responses", create),
+          route("GET", "/v1/responses/{id}", get),
           route("DELETE", "/v1/responses/{id}", remove),
           route("POST", "/v1/responses/{id}/cancel", cancel),
+          route("POST", "/v1/responses/{id}/steer", steer_with),
           route("GET", "/v1/responses/{id}/input_items", list_input)};
 }
 

@@ -89,7 +89,7 @@ std::vector<Route> operation_routes(const Services& services) {
                   metrics_text(services) + (services.http_metrics ? services.http_metrics() : ""));
     });
   };
-  return {{"GET", "/health", ok}, {"GET", "/ready", ready}, {"GET", "/metrics", metrics}};
+  return {{"GET", "/health", ok, false}, {"GET", "/ready", ready}, {"GET", "/metrics", metrics}};
 }
 
 }  // namespace runnel::serve

@@ -250,8 +250,6 @@ void begin_answer(const Services& services, const Asked& asked, const Ground& gr
                               .asked = asked.text,
                               .dialogue = static_cast<std::int64_t>(channel.dialogue)};
   services.store.put(row);
-  if (!asked.conversation.empty())
-    services.store.add_items(asked.conversation, stored(asked.items));
   const auto writer = std::make_shared<ResponseWriter>(services, live, row, asked.response,
                                                        asked.conversation, ground.is_continued);
   services.responses.add(live);

@@ -96,9 +96,19 @@ void ResponseWriter::began(std::int64_t n_cached, std::int64_t n_to_read, std::u
   row_.read_until = n_cached + n_to_read;
   row_.seed = seed;
   services_.store.put(row_);
+  keep_input();
   state_->response["status"] = "in_progress";
   state_->response["runnel"] = place_json(place);
   event("response.in_progress", {{"response", state_->response}}, &place);
+}
+
+// What was asked becomes a part of the conversation when it is read, behind what was written
+// before.
+void ResponseWriter::keep_input() {
+  if (conversation_.empty()) return;
+  Json items = Json::parse(row_.input);
+  for (Json& item : items) item["runnel"] = {{"from", row_.begin}, {"to", row_.read_until}};
+  services_.store.add_items(conversation_, stored(items));
 }
 
 void ResponseWriter::open_message(const Place& place) {
@@ -134,7 +144,8 @@ void ResponseWriter::noticed(const std::string& kind, const std::string& text, c
 
 void ResponseWriter::close_message(const char* status, const Place& place) {
   open_message(place);
-  const Json item = output_message(message_id_, text_, status);
+  Json item = output_message(message_id_, text_, status);
+  item["runnel"] = {{"from", row_.read_until}, {"to", place.position}};
   const Json at = {{"output_index", 0}, {"content_index", 0}, {"item_id", message_id_}};
   Json done = at;
   done["text"] = text_;

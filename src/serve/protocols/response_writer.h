@@ -39,6 +39,7 @@ class ResponseWriter final : public AnswerListener {
  private:
   struct State;  // JSON
   void event(const char* type, Json fields, const Place* place);
+  void keep_input();
   void open_message(const Place& place);
   void close_message(const char* status, const Place& place);
   void finish(const Ending& ending, const Place& place);

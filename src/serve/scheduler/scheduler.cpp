@@ -121,13 +121,19 @@ std::vector<Scheduler::Part> Scheduler::plan() {
   return parts;
 }
 
-void Scheduler::step(const std::vector<Part>& parts) {
+void Scheduler::step(const std::vector<Part>& all) {
   const Clock::time_point begin = Clock::now();
+  std::vector<Part> parts;  // that take the step together
   std::vector<Stream::Work> work;
   std::int64_t n_read = 0;
-  for (const Part& part : parts) {
-    work.push_back({&part.run->stream(), part.wish.tokens});
+  for (const Part& part : all) {
     n_read += std::ssize(part.wish.tokens);
+    if (part.wish.is_scored) {
+      score(part);
+      continue;
+    }
+    parts.push_back(part);
+    work.push_back({&part.run->stream(), part.wish.tokens});
     part.run->will_step();
   }
   std::vector<Stream::Step> steps;
@@ -161,6 +167,19 @@ void Scheduler::step_alone(const Part& part) {
   } catch (const Error& error) {
     fail(part.run, error.what());
   }
+}
+
+// A step of its own: it asks the output matrix for every token, not the last alone.
+void Scheduler::score(const Part& part) {
+  std::vector<float> values;
+  try {
+    values = part.run->stream().score(part.wish.tokens);
+  } catch (const Error& error) {
+    return fail(part.run, error.what());
+  }
+  for (float& value : values) value = -value;
+  part.run->scored(values);
+  part.run->read(part.wish.tokens.size());
 }
 
 void Scheduler::report(const Part& part, const Stream::Step& step) {

@@ -63,6 +63,7 @@ class Scheduler {
   std::vector<Part> plan();
   void step(const std::vector<Part>& parts);
   void step_alone(const Part& part);
+  void score(const Part& part);
   void report(const Part& part, const Stream::Step& step);
   void fail(Run* run, const std::string& why);
 

@@ -171,6 +171,15 @@ std::optional<StoredItem> Store::item(const std::string& conversation, const std
   return StoredItem{row.text(0), row.text(1)};
 }
 
+void Store::update_item(const std::string& conversation, const StoredItem& item) {
+  const std::lock_guard lock(database_->mutex);
+  database_->sqlite.query("update items set json = ? where conversation = ? and id = ?")
+      .bind(item.json)
+      .bind(conversation)
+      .bind(item.id)
+      .run();
+}
+
 bool Store::drop_item(const std::string& conversation, const std::string& id) {
   const std::lock_guard lock(database_->mutex);
   Sqlite& db = database_->sqlite;

@@ -83,6 +83,7 @@ class Store {
   void copy_items(const std::string& from, const std::string& to);
   std::vector<StoredItem> items(const std::string& conversation, const Page& page);
   std::optional<StoredItem> item(const std::string& conversation, const std::string& id);
+  void update_item(const std::string& conversation, const StoredItem& item);
   bool drop_item(const std::string& conversation, const std::string& id);
 
   void put(const StoredResponse& response);  // new, or in place of what it was
