@@ -9,6 +9,7 @@
 #include "serve/http/router.h"
 #include "serve/hub/responses.h"
 #include "serve/log.h"
+#include "serve/page/page.h"
 #include "serve/protocols/services.h"
 #include "serve/store/store.h"
 
@@ -69,6 +70,8 @@ struct Service::Parts {
     router.add(response_routes(services));
     router.add(response_socket(services));
     router.add(operation_routes(services));
+    router.add(stream_routes(services));
+    router.add(page_routes());
     services.http_metrics = [this] { return http_metrics(); };
   }
 };

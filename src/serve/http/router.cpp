@@ -1,5 +1,6 @@
 #include "serve/http/router.h"
 
+#include <algorithm>
 #include <charconv>
 #include <exception>
 #include <iterator>
@@ -88,6 +89,12 @@ const SocketRoute* Router::socket(std::string_view path) const {
     if (route.path == path) return &route;
   }
   return nullptr;
+}
+
+bool Router::needs_key(const Request& request) const {
+  return std::none_of(routes_.begin(), routes_.end(), [&](const Route& route) {
+    return !route.needs_key && route.path == request.path;
+  });
 }
 
 void Router::handle(Request& request, const ReplyPtr& reply) const {

@@ -18,6 +18,7 @@ class Router {
   // throws, replies itself.
   void handle(Request& request, const ReplyPtr& reply) const;
   const SocketRoute* socket(std::string_view path) const;
+  bool needs_key(const Request& request) const;
   const std::vector<Route>& routes() const { return routes_; }
 
  private:

@@ -255,7 +255,7 @@ void Connection<Transport>::dispatch() {
   }
   const bool is_path = split_target({message.target().data(), message.target().size()}, request);
   if (!is_path) return refuse(400, "bad_request", "the path cannot be decoded");
-  if (!shared_->keys.admit(request) && request.path != "/health") {
+  if (!shared_->keys.admit(request) && shared_->router.needs_key(request)) {
     return refuse(401, "invalid_api_key",
                   "want a key of this server: Authorization: Bearer KEY, or X-Api-Key: KEY");
   }
