@@ -41,7 +41,10 @@ struct ModelOptions {
   // Who runs the layers: "cpu"; "gpu", the first GPU that OpenCL has; "opencl:N", a device of
   // devices().
   std::string device = "cpu";
-  std::optional<int> device_layers;  // so many run there, the rest on the processor; default: all
+  // So many run there, the rest on the processor; default: as many as the device's memory holds
+  // beside a stream's cache. Error: not one.
+  std::optional<int> device_layers;
+  std::uint64_t device_memory = 0;  // bytes taken there at most; 0: what it has
   // Quantised weights are multiplied with floats, not with inputs rounded to int8 and the like: as
   // near to exact arithmetic as floats come, and several times slower. With KvType::kF32 attention
   // is computed so as well. On the processor only.

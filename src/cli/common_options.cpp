@@ -20,6 +20,7 @@ namespace {
 // The ranges of Model::resolve(), so that a number outside is wrong usage.
 constexpr int kLongestCache = 1 << 24;
 constexpr int kLargestChunk = 8192;
+constexpr int kAllLayers = 1 << 20;
 
 template <typename T, std::size_t N>
 using Names = std::array<std::pair<std::string_view, T>, N>;
@@ -99,10 +100,17 @@ void ModelArguments::add_to(CLI::App& app) {
                  "'runnel info --devices'")
       ->type_name("cpu|gpu|opencl:N");
   app.add_option("--gpu-layers", gpu_layers_,
-                 "Only the first N layers run on --device, the others on the processor (default: "
-                 "all)")
-      ->type_name("N")
-      ->check(whole_within(0, 1 << 20));
+                 "Only the first N layers run on --device, the others on the processor; auto "
+                 "(default): as many as its memory holds")
+      ->type_name("N|auto|all")
+      ->check([](const std::string& text) {
+        return text == "auto" || text == "all" ? std::string() : whole_within(0, 1 << 20)(text);
+      });
+  app.add_option("--gpu-memory", gpu_memory_,
+                 "Memory of --device to take at most, as 8G or 500M (default: what it has)")
+      ->type_name("SIZE")
+      ->transform(CLI::AsSizeValue(false).description(""))
+      ->default_str("");
   app.add_flag("--exact", is_exact_,
                "Multiply with floats, not with inputs rounded to int8: slow, and close to exact "
                "arithmetic; with --kv-type f32 attention too");
@@ -123,7 +131,11 @@ std::string ModelArguments::path() const {
 }
 
 ModelOptions ModelArguments::options() const {
-  return {.threads = threads_, .device = device_, .device_layers = gpu_layers_, .exact = is_exact_};
+  ModelOptions options = {.threads = threads_, .device = device_, .device_memory = gpu_memory_};
+  if (gpu_layers_ == "all") options.device_layers = kAllLayers;
+  if (gpu_layers_ != "all" && gpu_layers_ != "auto") options.device_layers = std::stoi(gpu_layers_);
+  options.exact = is_exact_;
+  return options;
 }
 
 // Says who runs the layers, where that is not the processor alone.
@@ -131,8 +143,11 @@ Model ModelArguments::load() const {
   Model model = Model::load(path(), options());
   const Model::DeviceUse device = model.device();
   if (!device.is_cpu) {
-    tell(fmt::format("{} of {} layers on {}, {} of its memory taken", device.layers, model.layers(),
-                     device.name, bytes_text(device.memory_bytes)));
+    const bool is_split = gpu_layers_ == "auto" && device.layers < model.layers();
+    tell(fmt::format("{} of {} layers on {}{}, {} of its memory taken{}", device.layers,
+                     model.layers(), device.name, is_split ? " (as many as fit)" : "",
+                     bytes_text(device.memory_bytes),
+                     device.layers < model.layers() ? "; the others on the processor" : ""));
   }
   return model;
 }

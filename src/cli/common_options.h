@@ -15,7 +15,7 @@ class Option;
 
 namespace runnel::cli {
 
-// MODEL, --threads, --device and --gpu-layers.
+// MODEL, --threads, --device, --gpu-layers and --gpu-memory.
 class ModelArguments {
  public:
   void add_to(CLI::App& app);
@@ -33,7 +33,8 @@ class ModelArguments {
   int threads_ = 0;
   bool is_exact_ = false;
   std::string device_ = "cpu";
-  std::optional<int> gpu_layers_;
+  std::string gpu_layers_ = "auto";
+  std::uint64_t gpu_memory_ = 0;
 };
 
 // --policy, --sinks, --window, --kv-type, --chunk, --softmax; with pinning also --pin and

@@ -18,8 +18,8 @@ struct Habit {
 
 constexpr std::string_view kWindow =
     "did you mean --window N? A stream has no end; the window is how far back it sees";
-constexpr std::string_view kNoLayers =
-    "there is nothing to move: leave it out (layers are not spread over devices here)";
+constexpr std::string_view kLayers =
+    "did you mean --device gpu, where the command runs a model (--gpu-layers N: only the first N)?";
 constexpr std::string_view kTokens = "did you mean -n N (--tokens)?";
 constexpr std::string_view kChunk = "did you mean --chunk N?";
 constexpr std::string_view kSystem = "did you mean --system TEXT?";
@@ -31,9 +31,9 @@ constexpr std::array kHabits = {
     Habit{"--ctx-size", kWindow},
     Habit{"--ctx", kWindow},
     Habit{"--context", kWindow},
-    Habit{"-ngl", kNoLayers},
-    Habit{"--n-gpu-layers", kNoLayers},
-    Habit{"--gpu-layers", kNoLayers},
+    Habit{"-ngl", kLayers},
+    Habit{"--n-gpu-layers", kLayers},
+    Habit{"--gpu-layers", kLayers},
     Habit{"--n-predict", kTokens},
     Habit{"--predict", kTokens},
     Habit{"--max-tokens", kTokens},

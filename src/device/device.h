@@ -33,10 +33,8 @@ struct DeviceCounters {
 // What not every device has operations for.
 struct ModelNeeds {
   int head_dim = 0;
-  bool norms_behind_rotation = false;
-  bool states = false;         // layers that keep a state instead of keys and values
-  bool output_gates = false;   // of attention
-  bool other_routers = false;  // of experts, than the softmax over the largest logits
+  bool states = false;        // layers that keep a state instead of keys and values
+  bool output_gates = false;  // of attention
 };
 
 class Device {
@@ -51,6 +49,12 @@ class Device {
   // multiply with, one, or several that are chosen from by row (experts); their stored bytes are
   // not read again. Error: not so much memory.
   virtual void take(std::span<const Matrix* const>) {}
+  // What operations() and take() would take, about. 0: nothing.
+  virtual std::uint64_t bytes_of(const StepSizes&) const { return 0; }
+  virtual std::uint64_t bytes_of(const Matrix&) const { return 0; }
+  // What may be taken in all; 0: unknown.
+  virtual std::uint64_t memory_limit() const { return 0; }
+
   // Where caches of its layers lie; null: in the processor's memory, where its weights are too.
   virtual KvMemorySource* cache_memory() { return nullptr; }
 
@@ -69,11 +73,13 @@ struct Stage {
   int n_layers;
 };
 
-// This machine's processor. Borrows the threads.
-std::unique_ptr<Device> make_cpu_device(ThreadPool& threads);
+// This machine's processor, with the best of its kernels or the given ones. Borrows both.
+std::unique_ptr<Device> make_cpu_device(ThreadPool& threads,
+                                        const kernels::Table& table = kernels::best_table());
 
-// Device `index` of list_opencl_devices(). Error: no loader, no driver, no such device.
-std::unique_ptr<Device> make_opencl_device(int index);
+// Device `index` of list_opencl_devices(); no more than `memory_limit` bytes are taken of its
+// memory (0: what it has). Error: no loader, no driver, no such device.
+std::unique_ptr<Device> make_opencl_device(int index, std::uint64_t memory_limit = 0);
 // Empty, and why in *reason, where there is none.
 std::vector<DeviceDescription> list_opencl_devices(std::string* reason);
 

@@ -35,32 +35,55 @@ std::optional<int> index_of(const std::string& device) {
   throw Error(fmt::format("device: want cpu, gpu or opencl:N, found {}", device));
 }
 
+constexpr int kUsualChunk = 256;  // StreamOptions::chunk
+
+// What the first n layers take on the device, with one stream of default options.
+std::uint64_t bytes_of_layers(Model::Internals& model, int n) {
+  StreamOptions options;
+  options.window = std::max(1, std::min(model.config.trained_context - 1 - options.sinks, 2043));
+  CacheShape shape = cache_shape(model, options);
+  shape.layers.resize(static_cast<std::size_t>(n));
+  if (!shape.state_sizes.empty()) shape.state_sizes.resize(shape.layers.size());
+  return device_bytes(model.weights, *model.device, n) + KvCache::bytes_of(shape) +
+         model.device->bytes_of(step_sizes(model.config, kUsualChunk));
+}
+
+// As many layers as the device's memory holds.
+int layers_that_fit(Model::Internals& model, const ModelOptions& options) {
+  // Other programs and the driver take a part of what is there.
+  const std::uint64_t limit =
+      options.device_memory > 0 ? options.device_memory : model.device->memory_limit() / 10 * 9;
+  int n = model.config.n_layers;
+  while (n > 0 && bytes_of_layers(model, n) > limit) --n;
+  if (n == 0) {
+    throw Error(fmt::format(
+        "{}: {}: want {} bytes of device memory for one layer, its cache and buffers, found {}",
+        model.file.name(), model.device->description().name, bytes_of_layers(model, 1), limit));
+  }
+  return n;
+}
+
 }  // namespace
 
 void Model::Internals::choose_devices(const ModelOptions& options) {
   cpu = make_cpu_device(*threads);
-  if (const std::optional<int> index = index_of(options.device))
-    device = make_opencl_device(*index);
-  const int n_device_layers =
-      device == nullptr
-          ? 0
-          : std::min(options.device_layers.value_or(config.n_layers), config.n_layers);
-  if (n_device_layers == 0) device.reset();
-  const bool has_other_routers =
-      config.has_sigmoid_router ||
-      std::any_of(weights.layers.begin(), weights.layers.end(), [](const LayerWeights& layer) {
-        return layer.shared_gate.weight || !layer.router_bias.empty();
-      });
+  const std::optional<int> index = index_of(options.device);
+  if (!index || options.device_layers == 0) {
+    stages.push_back({cpu.get(), config.n_layers});
+    return;
+  }
+  device = make_opencl_device(*index, options.device_memory);
   const ModelNeeds needs = {.head_dim = config.head_dim,
-                            .norms_behind_rotation = config.normalizes_rotated,
                             .states = config.has_state(),
-                            .output_gates = config.has_output_gate,
-                            .other_routers = has_other_routers};
-  if (const std::string lack = device == nullptr ? "" : device->lacks(needs); !lack.empty()) {
+                            .output_gates = config.has_output_gate};
+  if (const std::string lack = device->lacks(needs); !lack.empty()) {
     throw Error(fmt::format("{}: {} does not run {} models: {}", file.name(),
                             device->description().name, config.architecture, lack));
   }
-  if (n_device_layers > 0) stages.push_back({device.get(), n_device_layers});
+  const int n_device_layers = options.device_layers
+                                  ? std::min(*options.device_layers, config.n_layers)
+                                  : layers_that_fit(*this, options);
+  stages.push_back({device.get(), n_device_layers});
   if (n_device_layers < config.n_layers)
     stages.push_back({cpu.get(), config.n_layers - n_device_layers});
 }

@@ -20,6 +20,8 @@ std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 constexpr int kAllAngles = 0;  // of layers that see all their stream's cache
 constexpr int kLocalAngles = 1;
 
+}  // namespace
+
 StepSizes step_sizes(const Config& c, int max_tokens) {
   const int ffn_dim = std::max({c.ffn_dim, c.shared_ffn_dim, c.dense_ffn_dim});
   const DeltaNet& net = c.delta_net;
@@ -36,8 +38,6 @@ StepSizes step_sizes(const Config& c, int max_tokens) {
           .mixer_dim = std::max(delta_dim, c.short_conv_width > 0 ? 3 * c.dim : 0),
           .mixed_dim = std::max(net.value_dim(), c.short_conv_width > 0 ? c.dim : 0)};
 }
-
-}  // namespace
 
 // Cosines and sines of the batch's rows for one Rope, at the position in the stream and at that in
 // the cache.

@@ -36,6 +36,9 @@ struct Segment {
 using LogitsVisitor =
     std::function<void(std::size_t segment, std::size_t token, std::span<const float> logits)>;
 
+// What steps of this model need room for.
+StepSizes step_sizes(const Config& config, int max_tokens);
+
 class Decoder {
  public:
   // Borrows all but the number. The stages are all layers in order; the first embeds, the last

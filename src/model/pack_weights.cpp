@@ -150,6 +150,13 @@ void pack_weights(Weights& weights, ThreadPool& threads, const PackingProgress& 
   pack_layers(weights, threads, {0, weights.layers.size()}, progress);
 }
 
+std::uint64_t device_bytes(Weights& weights, const Device& device, int n_layers) {
+  std::uint64_t all = 0;
+  for_each_matrix(weights, {0, static_cast<std::size_t>(n_layers)},
+                  [&](const Matrix& matrix) { all += device.bytes_of(matrix); });
+  return all;
+}
+
 void place_weights(Weights& weights, ThreadPool& threads, std::span<const Stage> stages,
                    const PackingProgress& report) {
   Progress progress(weights, report);

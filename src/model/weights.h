@@ -67,6 +67,9 @@ Weights load_weights(const gguf::File& file, const Config& config);
 using PackingProgress = std::function<void(std::size_t done_bytes, std::size_t all_bytes)>;
 void pack_weights(Weights& weights, ThreadPool& threads, const PackingProgress& progress = {});
 
+// Bytes that the first n layers' matrices (with all of them, the output's too) take on a device.
+std::uint64_t device_bytes(Weights& weights, const Device& device, int n_layers);
+
 // The same for layers that the processor runs; a device with memory of its own takes the others'.
 // Error: not so much memory there.
 void place_weights(Weights& weights, ThreadPool& threads, std::span<const Stage> stages,

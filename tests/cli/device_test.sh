@@ -32,3 +32,29 @@ cmp "$WORK/out" "$WORK/processor" || fail "another text from a device and the pr
 expect_text "$WORK/err" "1 of $layers layers on "
 expect_exit 0 "$RUNNEL" generate "$MODEL" --resume "$WORK/s.state" -n 4
 expect_exit 0 "$RUNNEL" generate "$MODEL" --resume "$WORK/s.state" -n 4 --device opencl:0
+
+# Less memory than all layers want: as many as fit, which is said; not one: an error.
+write --device opencl:0 --gpu-memory 18M
+cmp "$WORK/out" "$WORK/processor" || fail "another text where layers were split"
+expect_text "$WORK/err" "[1-9] of $layers layers on .* (as many as fit), .* taken; the others on the processor"
+! grep -q "$layers of $layers layers" "$WORK/err" || fail "all layers in 18 MiB"
+expect_exit 1 "$RUNNEL" generate "$MODEL" -p "It was" -n 2 --device opencl:0 --gpu-memory 1M
+expect_text "$WORK/err" "for one layer, its cache and buffers, found 1048576"
+expect_exit 1 "$RUNNEL" generate "$MODEL" -p "It was" -n 2 --device opencl:0 --gpu-layers all --gpu-memory 12M
+expect_text "$WORK/err" "bytes of device memory, and there is not so much"
+
+# The server counts what the device does.
+"$RUNNEL" serve "$MODEL" --device opencl:0 --port 0 2>"$WORK/log" &
+server=$!
+trap 'kill $server 2>/dev/null; rm -rf "$WORK"' EXIT
+for _ in $(seq 100); do
+  url=$(grep -oE 'http://[0-9.]+:[0-9]+' "$WORK/log" | head -1) && break
+  sleep 0.2
+done
+curl -s "$url/v1/completions" -d '{"prompt": "It was a dark", "max_tokens": 4}' >"$WORK/out"
+curl -s "$url/metrics" >"$WORK/metrics"
+for name in device_layers device_memory_bytes device_launches_total device_seconds_total; do
+  grep -qE "^runnel_$name [0-9.e+]*[1-9]" "$WORK/metrics" || fail "no $name: $(grep device "$WORK/metrics")"
+done
+kill $server
+wait $server || true

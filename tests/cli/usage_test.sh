@@ -82,8 +82,8 @@ while read -r option meaning; do
 done <<'END'
 -c did you mean --window N
 --ctx-size did you mean --window N
--ngl -ngl: there is nothing to move
---n-gpu-layers there is nothing to move
+-ngl -ngl: did you mean --device gpu
+--n-gpu-layers did you mean --device gpu
 --n-predict did you mean -n N
 --temprature did you mean --temperature
 --top_k did you mean --top-k

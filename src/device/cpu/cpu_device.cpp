@@ -6,22 +6,23 @@ namespace {
 
 class CpuDevice final : public Device {
  public:
-  explicit CpuDevice(ThreadPool& threads) : threads_(threads) {}
+  CpuDevice(ThreadPool& threads, const kernels::Table& table) : threads_(threads), table_(table) {}
   std::unique_ptr<Operations> operations(const StepSizes& sizes) override {
-    return std::make_unique<cpu::CpuOperations>(sizes, threads_);
+    return std::make_unique<cpu::CpuOperations>(sizes, threads_, table_);
   }
   DeviceDescription description() const override {
-    return {.name = "the processor", .driver = kernels::best_table().name};
+    return {.name = "the processor", .driver = table_.name};
   }
 
  private:
   ThreadPool& threads_;
+  const kernels::Table& table_;
 };
 
 }  // namespace
 
-std::unique_ptr<Device> make_cpu_device(ThreadPool& threads) {
-  return std::make_unique<CpuDevice>(threads);
+std::unique_ptr<Device> make_cpu_device(ThreadPool& threads, const kernels::Table& table) {
+  return std::make_unique<CpuDevice>(threads, table);
 }
 
 }  // namespace runnel

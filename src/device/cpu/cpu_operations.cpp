@@ -12,8 +12,8 @@ constexpr int kLogitRows = 32;  // rows of logits computed together
 
 }  // namespace
 
-CpuOperations::CpuOperations(const StepSizes& s, ThreadPool& threads)
-    : sizes_(s), threads_(threads), kernels_(kernels::best_table()) {
+CpuOperations::CpuOperations(const StepSizes& s, ThreadPool& threads, const kernels::Table& table)
+    : sizes_(s), threads_(threads), kernels_(table) {
   const std::size_t n = size(s.max_tokens);
   normalised_.resize(n * size(s.dim));
   update_.resize(n * size(s.dim));

@@ -24,7 +24,7 @@ inline std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 class CpuOperations final : public Operations {
  public:
   // Borrows the threads.
-  CpuOperations(const StepSizes& sizes, ThreadPool& threads);
+  CpuOperations(const StepSizes& sizes, ThreadPool& threads, const kernels::Table& table);
 
   Rows rows(int width) override;
   void begin(const Step& step) override;

@@ -13,8 +13,6 @@ namespace {
 
 constexpr std::size_t kGroup = 64;  // work-items of attention.cl
 constexpr std::int64_t kKeysOfSplit = 256;
-constexpr std::int64_t kMostSplits = 16;
-constexpr std::size_t kPartBytes = std::size_t{32} << 20;
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
@@ -34,9 +32,9 @@ const Buffer& memory_of(const KvCache::LayerPlace& place) {
 }
 
 // A number of parts that a layer's attention is cut into, whatever a step holds.
-std::int64_t splits_of(const LayerSight& sight) {
-  if (sight.window >= kUnbounded) return kMostSplits;
-  return std::clamp<std::int64_t>((sight.sinks + sight.window) / kKeysOfSplit, 1, kMostSplits);
+std::int64_t splits_of(const LayerSight& sight, std::int64_t most) {
+  if (sight.window >= kUnbounded) return most;
+  return std::clamp<std::int64_t>((sight.sinks + sight.window) / kKeysOfSplit, 1, most);
 }
 
 }  // namespace
@@ -62,6 +60,8 @@ void OpenClOperations::rotate_and_store(const AttentionLayer& layer, Rows q, Row
   const auto angle = [&](int which) -> const Buffer& {
     return is_rotated ? angles(layer.angles, which) : positions_;
   };
+  const bool is_weighted = !layer.rotated_weights.empty();
+  const bool mirrors = is_weighted && is_twice;
   const std::size_t head_floats = size(layer.head_dim) * sizeof(float);
   const NormWeights* q_norm = layer.q_norm;
   const NormWeights* k_norm = layer.k_norm;
@@ -78,6 +78,8 @@ void OpenClOperations::rotate_and_store(const AttentionLayer& layer, Rows q, Row
         of(q), sink_q_, of(k), of(v), static_cast<cl_int>(s.first), cl_int{layer.n_heads},
         cl_int{layer.n_kv_heads}, cl_int{layer.head_dim}, cl_int{static_cast<int>(layer.rope)},
         cl_int{n_pairs}, angle(0), angle(1), angle(is_twice ? 2 : 0), angle(is_twice ? 3 : 1),
+        angle(mirrors ? 4 : 0), angle(mirrors ? 5 : 1),
+        is_weighted ? weights_.vector(layer.rotated_weights) : positions_, cl_int{is_weighted},
         positions_, query_scales_, layer.clamp,
         q_norm != nullptr ? weights_.vector(q_norm->weight) : positions_, cl_int{q_norm != nullptr},
         k_norm != nullptr ? weights_.vector(k_norm->weight) : positions_, cl_int{k_norm != nullptr},
@@ -118,7 +120,7 @@ void OpenClOperations::attend_segment(const AttentionLayer& layer, Rows q, const
   Program& program = context_.program(kAttentionSource);
   Kernel& attend = program.kernel("attend");
   Kernel& merge = program.kernel("merge");
-  const auto n_splits = splits_of(s.cache->sight(layer.cache_layer));
+  const auto n_splits = splits_of(s.cache->sight(layer.cache_layer), kMostSplits);
   const std::size_t row_bytes =
       size(layer.n_heads * n_splits * (layer.head_dim + 2)) * sizeof(float);
   const std::size_t at_once = std::clamp<std::size_t>(kPartBytes / row_bytes, 1, s.n);

@@ -109,7 +109,10 @@ Kernel& Program::kernel(const std::string& name) {
   return kernels_.emplace(name, Kernel(context_.api(), program_, name.c_str())).first->second;
 }
 
-Context::Context(Found device) : api_(*find_api()), device_(std::move(device)) {
+Context::Context(Found device, std::uint64_t memory_limit)
+    : api_(*find_api()),
+      device_(std::move(device)),
+      memory_limit_(memory_limit > 0 ? memory_limit : device_.description.memory_bytes) {
   cl_int status = CL_SUCCESS;
   context_ = api_.clCreateContext(nullptr, 1, &device_.id, nullptr, nullptr, &status);
   check(status, device_.description.name.c_str());
@@ -153,20 +156,24 @@ std::string Context::find_dot_option() {
 
 Buffer Context::take(std::size_t n_bytes) {
   n_bytes = std::max<std::size_t>(n_bytes, 64);
-  cl_int status = CL_SUCCESS;
-  const cl_mem memory = api_.clCreateBuffer(context_, CL_MEM_READ_WRITE, n_bytes, nullptr, &status);
-  if (status != CL_SUCCESS) {
+  const auto refuse = [&] {
     throw Error(
         fmt::format("{}: want {} bytes of device memory, and there is not so much ({} are "
                     "taken of {}; one buffer may have {})",
-                    device_.description.name, n_bytes, counters_.memory_bytes,
-                    device_.description.memory_bytes, device_.description.largest_buffer));
-  }
+                    device_.description.name, n_bytes, counters_.memory_bytes, memory_limit_,
+                    device_.description.largest_buffer));
+  };
+  if (counters_.memory_bytes + n_bytes > memory_limit_) refuse();
+  cl_int status = CL_SUCCESS;
+  const cl_mem memory = api_.clCreateBuffer(context_, CL_MEM_READ_WRITE, n_bytes, nullptr, &status);
+  if (status != CL_SUCCESS) refuse();
   counters_.memory_bytes += n_bytes;
   Buffer buffer(*this, memory, n_bytes);
   const cl_uchar zero = 0;
-  check(api_.clEnqueueFillBuffer(queue_, memory, &zero, 1, 0, n_bytes, 0, nullptr, nullptr),
-        "filling a buffer");
+  status = api_.clEnqueueFillBuffer(queue_, memory, &zero, 1, 0, n_bytes, 0, nullptr, nullptr);
+  // Drivers find room when memory is first used.
+  if (status == CL_MEM_OBJECT_ALLOCATION_FAILURE || status == CL_OUT_OF_RESOURCES) refuse();
+  check(status, "filling a buffer");
   return buffer;
 }
 

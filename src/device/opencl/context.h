@@ -97,7 +97,8 @@ class Program {
 
 class Context {
  public:
-  explicit Context(Found device);
+  // Takes at most memory_limit bytes of the device's memory; 0: what it has.
+  explicit Context(Found device, std::uint64_t memory_limit = 0);
   ~Context();
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
@@ -106,6 +107,8 @@ class Context {
   const DeviceDescription& description() const { return device_.description; }
   cl_device_id device() const { return device_.id; }
   cl_context id() const { return context_; }
+
+  std::uint64_t memory_limit() const { return memory_limit_; }
 
   // Zeros. Error: not so much memory.
   Buffer take(std::size_t n_bytes);
@@ -132,6 +135,7 @@ class Context {
 
   const Api& api_;
   Found device_;
+  std::uint64_t memory_limit_;
   cl_context context_ = nullptr;
   cl_command_queue queue_ = nullptr;
   DeviceCounters counters_;

@@ -66,6 +66,7 @@ constexpr std::pair<cl_int, const char*> kNames[] = {
     {CL_MEM_OBJECT_ALLOCATION_FAILURE, "not enough device memory"},
     {CL_OUT_OF_RESOURCES, "out of resources"},
     {CL_OUT_OF_HOST_MEMORY, "out of host memory"},
+    {CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST, "a command failed on the device"},
     {CL_BUILD_PROGRAM_FAILURE, "the program does not build"},
     {CL_INVALID_BUFFER_SIZE, "buffer too large for the device"},
     {CL_INVALID_WORK_GROUP_SIZE, "work-group too large for the device"},

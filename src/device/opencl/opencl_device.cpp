@@ -15,19 +15,23 @@ constexpr int kLargestHead = 512;  // of attention.cl
 
 class OpenClDevice final : public Device, private KvMemorySource {
  public:
-  explicit OpenClDevice(Found found) : context_(std::move(found)), weights_(context_) {}
+  OpenClDevice(Found found, std::uint64_t memory_limit)
+      : context_(std::move(found), memory_limit), weights_(context_) {}
 
   std::unique_ptr<Operations> operations(const StepSizes& sizes) override {
     return std::make_unique<OpenClOperations>(context_, weights_, sizes);
   }
   void take(std::span<const Matrix* const> matrices) override { weights_.take(matrices); }
+  std::uint64_t bytes_of(const StepSizes& sizes) const override {
+    return OpenClOperations::bytes_of(sizes);
+  }
+  std::uint64_t bytes_of(const Matrix& matrix) const override { return opencl::bytes_of(matrix); }
+  std::uint64_t memory_limit() const override { return context_.memory_limit(); }
   std::string lacks(const ModelNeeds& needs) const override {
     if (needs.head_dim > kLargestHead)
       return fmt::format("heads of {} numbers (at most {})", needs.head_dim, kLargestHead);
-    if (needs.norms_behind_rotation) return "norms of queries and keys behind their rotation";
     if (needs.states) return "layers that keep a state instead of keys and values";
-    if (needs.output_gates) return "attention with output gates";
-    return needs.other_routers ? "routers with sigmoids or biases, and gated shared experts" : "";
+    return needs.output_gates ? "attention with output gates" : "";
   }
   KvMemorySource* cache_memory() override { return this; }
   DeviceDescription description() const override { return context_.description(); }
@@ -70,7 +74,7 @@ std::vector<DeviceDescription> list_opencl_devices(std::string* reason) {
   return all;
 }
 
-std::unique_ptr<Device> make_opencl_device(int index) {
+std::unique_ptr<Device> make_opencl_device(int index, std::uint64_t memory_limit) {
   std::string reason;
   const opencl::Api* const api = opencl::find_api(&reason);
   if (api == nullptr) throw Error(fmt::format("device: {}", reason));
@@ -80,7 +84,8 @@ std::unique_ptr<Device> make_opencl_device(int index) {
                             : fmt::format("device: want opencl:0 to opencl:{}, found opencl:{}",
                                           all.size() - 1, index));
   }
-  return std::make_unique<opencl::OpenClDevice>(std::move(all[static_cast<std::size_t>(index)]));
+  return std::make_unique<opencl::OpenClDevice>(std::move(all[static_cast<std::size_t>(index)]),
+                                                memory_limit);
 }
 
 }  // namespace runnel

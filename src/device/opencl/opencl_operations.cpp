@@ -13,6 +13,7 @@ namespace {
 constexpr std::size_t kLogitRows = 32;  // rows of logits computed together
 constexpr std::size_t kRowGroup = 64;   // work-items of rows.cl
 constexpr std::size_t kProductGroup = 128;
+constexpr std::size_t kAngleKinds = 6;
 constexpr std::size_t kTogether = 8;  // rows of inputs that product_8 takes
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
@@ -26,32 +27,50 @@ int kind_of(const Normalization& norm) {
 
 }  // namespace
 
-OpenClOperations::OpenClOperations(Context& context, WeightStore& weights, const StepSizes& s)
-    : context_(context), weights_(weights), sizes_(s) {
+// Calls take(buffer, bytes) for all that a step needs.
+template <typename Take>
+void OpenClOperations::lay_out(const StepSizes& s, Take take) {
   const std::size_t n = size(s.max_tokens);
   const std::size_t n_choices = n * size(std::max(1, s.n_experts_used));
-
-  const auto floats = [&](std::size_t count) { return context_.take(count * sizeof(float)); };
-  positions_ = context_.take(n * 2 * sizeof(cl_long));
-  row_sinks_ = floats(n);
-  query_scales_ = floats(n);
-  sink_q_ = floats(n * size(s.q_dim));
-  heads_ = floats(n * size(s.q_dim));
+  const auto floats = [&](Buffer OpenClOperations::*buffer, std::size_t count) {
+    take(buffer, count * sizeof(float));
+  };
+  take(&OpenClOperations::positions_, n * 2 * sizeof(cl_long));
+  floats(&OpenClOperations::row_sinks_, n);
+  floats(&OpenClOperations::query_scales_, n);
+  floats(&OpenClOperations::sink_q_, n * size(s.q_dim));
+  floats(&OpenClOperations::heads_, n * size(s.q_dim));
   const std::size_t n_chunks = n_choices * size((s.largest_input + 31) / 32);
-  quants_ = context_.take(n_chunks * 32);
-  scales_ = floats(n_chunks);
-  sums_ = context_.take(n_chunks * 2 * sizeof(cl_short));
-  floats_ = floats(n_chunks * 32);
-  gate_ = floats(n_choices * size(s.ffn_dim));
-  up_ = floats(n_choices * size(s.ffn_dim));
-  update_ = floats(n * size(s.dim));
-  logits_ = floats(std::min(n, kLogitRows) * size(s.vocabulary_size));
-  parts_ = context_.take(64);
+  take(&OpenClOperations::quants_, n_chunks * 32);
+  floats(&OpenClOperations::scales_, n_chunks);
+  take(&OpenClOperations::sums_, n_chunks * 2 * sizeof(cl_short));
+  floats(&OpenClOperations::floats_, n_chunks * 32);
+  floats(&OpenClOperations::gate_, n_choices * size(s.ffn_dim));
+  floats(&OpenClOperations::up_, n_choices * size(s.ffn_dim));
+  floats(&OpenClOperations::update_, n * size(s.dim));
+  floats(&OpenClOperations::logits_, std::min(n, kLogitRows) * size(s.vocabulary_size));
+  take(&OpenClOperations::parts_, 64);
   if (s.n_experts == 0) return;
-  router_ = floats(n * size(s.n_experts));
-  chosen_ = context_.take(n_choices * sizeof(cl_int));
-  shares_ = floats(n_choices);
-  expert_out_ = floats(n_choices * size(s.dim));
+  floats(&OpenClOperations::router_, n * size(s.n_experts));
+  take(&OpenClOperations::chosen_, n_choices * sizeof(cl_int));
+  floats(&OpenClOperations::shares_, n_choices);
+  floats(&OpenClOperations::expert_out_, n_choices * size(s.dim));
+}
+
+OpenClOperations::OpenClOperations(Context& context, WeightStore& weights, const StepSizes& sizes)
+    : context_(context), weights_(weights), sizes_(sizes) {
+  lay_out(sizes, [&](Buffer OpenClOperations::*buffer, std::size_t n_bytes) {
+    this->*buffer = context_.take(n_bytes);
+  });
+}
+
+std::uint64_t OpenClOperations::bytes_of(const StepSizes& sizes) {
+  const std::size_t n_parts = size(sizes.max_tokens) * size(sizes.q_dim) * 2 * kMostSplits;
+  std::uint64_t all = std::min(kPartBytes, n_parts * sizeof(float));
+  lay_out(sizes, [&](Buffer OpenClOperations::*, std::size_t n_bytes) { all += n_bytes; });
+  // The decoder's rows: the residual stream and its norms, queries, keys, values and angles.
+  const std::size_t widths = 3 * size(sizes.dim) + 4 * size(sizes.q_dim) + 4 * size(sizes.head_dim);
+  return all + size(sizes.max_tokens) * widths * sizeof(float);
 }
 
 Rows OpenClOperations::rows(int width) {
@@ -63,7 +82,7 @@ Rows OpenClOperations::rows(int width) {
 void OpenClOperations::begin(const Step& step) {
   began_ = std::chrono::steady_clock::now();
   step_ = step;
-  has_angles_.assign(step.angles.size() * 4, false);
+  has_angles_.assign(step.angles.size() * kAngleKinds, false);
   angles_.resize(has_angles_.size());
   write_rows();
 }
@@ -97,14 +116,16 @@ void OpenClOperations::keep(std::span<const std::size_t> kept, std::span<const S
   write_rows();
 }
 
-// Cosines (0), sines (1) and those of the sinks (2, 3) of a table, brought when first used.
+// Cosines (0), sines (1), those of the sinks (2, 3) and the mirrored (4, 5) of a table, brought
+// when first used.
 const Buffer& OpenClOperations::angles(int table, int which) {
   const AngleTable& t = step_.angles[size(table)];
-  const std::size_t at = size(table) * 4 + size(which);
+  const std::size_t at = size(table) * kAngleKinds + size(which);
   if (has_angles_[at]) return angles_[at];
   if (!angles_[at])
     angles_[at] = context_.take(size(sizes_.max_tokens) * size(t.n_pairs) * sizeof(float));
-  const float* const from[] = {t.cosines, t.sines, t.sink_cosines, t.sink_sines};
+  const float* const from[] = {t.cosines,    t.sines,          t.sink_cosines,
+                               t.sink_sines, t.mirror_cosines, t.mirror_sines};
   context_.write(angles_[at], 0, std::as_bytes(std::span(from[which], n_rows() * size(t.n_pairs))));
   has_angles_[at] = true;
   return angles_[at];
@@ -286,8 +307,10 @@ void OpenClOperations::experts(const ExpertsLayer& layer, const Input& input,
   multiply(std::span(all).first(1), n, false);
   Program& program = context_.program(kRowsSource);
   Kernel& choose = program.kernel("choose_experts");
-  choose.set(router_, number(n), number(layer.experts.size()), cl_int{layer.n_used}, chosen_,
-             shares_);
+  const bool has_bias = !layer.bias.empty();
+  choose.set(router_, number(n), number(layer.experts.size()), cl_int{layer.n_used},
+             cl_int{layer.is_sigmoid}, has_bias ? weights_.vector(layer.bias) : router_,
+             cl_int{has_bias}, chosen_, shares_);
   context_.launch(choose, {n, 1, 1}, 1);
   multiply_chosen(layer.experts, &FeedForward::up, layer.n_used, n_choices,
                   layer.ffn.is_gated ? up_ : gate_);
@@ -302,12 +325,25 @@ void OpenClOperations::experts(const ExpertsLayer& layer, const Input& input,
   Kernel& join = program.kernel("join_experts");
   join.set(expert_out_, shares_, cl_int{layer.n_used}, cl_int{width}, update_);
   context_.launch(join, {size(width + 63) / 64, n, 1}, 64);
-  if (layer.shared != nullptr) {
-    activate_into(layer.ffn, *layer.shared, input);
-    const Output shared = {&layer.shared->down, &update_};
-    multiply({&shared, 1}, n, true);
-  }
+  if (layer.shared != nullptr) add_shared_expert(layer, input, width);
   normalize(residual.norm, update_, width, of(residual.x), true, residual.scale);
+}
+
+void OpenClOperations::add_shared_expert(const ExpertsLayer& layer, const Input& input, int width) {
+  const std::size_t n = n_rows();
+  const bool is_gated = layer.shared_gate != nullptr;
+  if (is_gated) {
+    const Output gate = {layer.shared_gate, &router_};
+    prepare(of(input.x), input.x.width, input.norm, nullptr, n, forms_of({&gate, 1}));
+    multiply({&gate, 1}, n, false);
+  }
+  activate_into(layer.ffn, *layer.shared, input);
+  const Output shared = {&layer.shared->down, is_gated ? &expert_out_ : &update_};
+  multiply({&shared, 1}, n, !is_gated);
+  if (!is_gated) return;
+  Kernel& add = context_.program(kRowsSource).kernel("add_gated");
+  add.set(expert_out_, router_, cl_int{width}, update_);
+  context_.launch(add, {size(width + 63) / 64, n, 1}, 64);
 }
 
 void OpenClOperations::logits(const Input& input, const Linear& output, float softcap,

@@ -20,6 +20,8 @@ namespace runnel::opencl {
 class OpenClOperations final : public Operations {
  public:
   OpenClOperations(Context& context, WeightStore& weights, const StepSizes& sizes);
+  // Of the device's memory that operations of these sizes take, with their rows.
+  static std::uint64_t bytes_of(const StepSizes& sizes);
 
   Rows rows(int width) override;
   void begin(const Step& step) override;
@@ -66,6 +68,12 @@ class OpenClOperations final : public Operations {
     const Buffer* up;  // null: none
   };
 
+  static constexpr std::size_t kPartBytes = std::size_t{32} << 20;  // of attention's parts, at most
+
+  static constexpr std::size_t kMostSplits = 16;
+
+  template <typename Take>
+  static void lay_out(const StepSizes& sizes, Take take);
   std::size_t n_rows() const { return step_.rows.size(); }
   const Buffer& of(Rows rows) const { return rows_[static_cast<std::size_t>(rows.id)]; }
   const Buffer& angles(int table, int which);
@@ -80,6 +88,7 @@ class OpenClOperations final : public Operations {
   void multiply_alike(std::span<const Output> outputs, std::size_t n, bool adds);
   void multiply_into(const Linear& linear, const Residual& residual);
   void activate_into(const FfnLayer& layer, const FeedForward& ffn, const Input& input);
+  void add_shared_expert(const ExpertsLayer& layer, const Input& input, int width);
   void multiply_chosen(std::span<const FeedForward> experts, const Linear FeedForward::*linear,
                        int n_used, std::size_t n_choices, const Buffer& y);
   void attend_segment(const AttentionLayer& layer, Rows q, const Segment& segment);

@@ -46,6 +46,13 @@ const char* float_options(TensorType type) {
   }
 }
 
+std::size_t group_bytes_of(const kernels::Matrix& m) {
+  if (const auto format = kernels::packed_format(m.type))
+    return kernels::packed_group_bytes(*format, m.cols);
+  const std::int64_t chunks = (m.cols + 31) / 32;
+  return size(chunks * 32 * kGroupRows) * (m.type == TensorType::kF32 ? 4 : 2);
+}
+
 // Sixteen rows of floats: [chunk][column][row], halves [chunk][pair of columns][row][2]; zeros fill
 // up.
 void lay_floats(const kernels::Matrix& m, std::int64_t first_row, std::byte* out) {
@@ -64,14 +71,16 @@ void lay_floats(const kernels::Matrix& m, std::int64_t first_row, std::byte* out
 
 }  // namespace
 
+std::uint64_t bytes_of(const kernels::Matrix& matrix) {
+  return size(kernels::n_groups(matrix.rows)) * group_bytes_of(matrix);
+}
+
 void WeightStore::take(std::span<const kernels::Matrix* const> matrices) {
   const kernels::Matrix& first = *matrices.front();
   if (matrices_.contains(first.data)) return;  // tied
   const auto format = kernels::packed_format(first.type);
   const std::int64_t chunks = (first.cols + 31) / 32;
-  const std::size_t group_bytes =
-      format ? kernels::packed_group_bytes(*format, first.cols)
-             : size(chunks * 32 * kGroupRows) * (first.type == TensorType::kF32 ? 4 : 2);
+  const std::size_t group_bytes = group_bytes_of(first);
   const std::int64_t n_groups = kernels::n_groups(first.rows);
   DeviceMatrix taken = {.options = format ? options_of(*format) : float_options(first.type),
                         .is_quantised = format.has_value(),

@@ -22,6 +22,9 @@ struct DeviceMatrix {
   Buffer data;
 };
 
+// Bytes of a matrix on the device.
+std::uint64_t bytes_of(const kernels::Matrix& matrix);
+
 // Options for the plainest form, Q8_0's.
 extern const char* const kPlainForm;
 

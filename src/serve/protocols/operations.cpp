@@ -53,6 +53,14 @@ std::string metrics_text(const Services& services) {
   m.value("streams_woken_total", "counter", "Streams brought back.", number(c.woken));
   m.value("guard_loops_total", "counter", "Times that a stream began to repeat itself.",
           number(c.loops));
+  if (const Model::DeviceUse device = services.model.device(); !device.is_cpu) {
+    m.value("device_layers", "gauge", "Layers of the model on the device.", device.layers);
+    m.value("device_memory_bytes", "gauge", "Memory of the device that is taken.",
+            number(device.memory_bytes));
+    m.value("device_launches_total", "counter", "Kernels launched on the device.",
+            number(device.launches));
+    m.value("device_seconds_total", "counter", "Time in steps of the device.", device.seconds);
+  }
   double log_probability = 0, entropy = 0;
   std::size_t n = 0;
   for (const auto& [id, channel] : hub.channels()) {

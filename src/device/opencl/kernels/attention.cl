@@ -76,13 +76,46 @@ void rotate_pairs(local const float* from, global float* to, local float* also, 
   }
 }
 
+// Weights behind the rotation (device/cpu/weighted_rotation.cpp): a query that meets keys without
+// weights as if both had had theirs.
+void rotate_weighted(local const float* from, global float* to, global float* sink_to, int head_dim,
+                     int rope, int n_pairs, global const float* weights, bool is_twice,
+                     global const float* cosines, global const float* sines,
+                     global const float* sink_cosines, global const float* sink_sines,
+                     global const float* mirror_cosines, global const float* mirror_sines) {
+  const int step = rope == ROPE_INTERLEAVED ? 2 : 1;
+  const int second = rope == ROPE_INTERLEAVED ? 1 : n_pairs;
+  for (int i = get_local_id(0); i < n_pairs; i += 64) {
+    const int a = i * step;
+    const int b = a + second;
+    const float x = from[a];
+    const float y = from[b];
+    const float re = x * cosines[i] - y * sines[i];
+    const float im = x * sines[i] + y * cosines[i];
+    if (!is_twice) {
+      sink_to[a] = to[a] = weights[a] * re;
+      sink_to[b] = to[b] = weights[b] * im;
+      continue;
+    }
+    const float mean = (weights[a] + weights[b]) / 2;
+    const float difference = (weights[a] - weights[b]) / 2;
+    to[a] = mean * re + difference * (x * mirror_cosines[i] - y * mirror_sines[i]);
+    to[b] = mean * im - difference * (x * mirror_sines[i] + y * mirror_cosines[i]);
+    sink_to[a] = weights[a] * (x * sink_cosines[i] - y * sink_sines[i]);
+    sink_to[b] = weights[b] * (x * sink_sines[i] + y * sink_cosines[i]);
+  }
+  for (int i = 2 * n_pairs + get_local_id(0); i < head_dim; i += 64)
+    sink_to[i] = to[i] = weights[i] * from[i];
+}
+
 // One head of one token: query heads first, then KV heads with their key and value.
 kernel void rotate_and_store(
     global float* q, global float* sink_q, global const float* k, global const float* v,
     int first_row, int n_heads, int n_kv_heads, int head_dim, int rope, int n_pairs,
     global const float* cosines, global const float* sines, global const float* sink_cosines,
-    global const float* sink_sines, global const long* positions,
-    global const float* query_scales, float clamp_to,
+    global const float* sink_sines, global const float* mirror_cosines,
+    global const float* mirror_sines, global const float* rotated_weights, int has_rotated_weights,
+    global const long* positions, global const float* query_scales, float clamp_to,
     global const float* q_norm, int has_q_norm, global const float* k_norm, int has_k_norm,
     float epsilon, global uchar* cache, int format, Area sinks, Area ring, long n_sinks,
     local float* head, local float* rotated) {
@@ -104,7 +137,7 @@ kernel void rotate_and_store(
   if (has_norm) {
     const float factor = 1.0f / sqrt(squares / (float)head_dim + epsilon);
     for (int i = lane; i < head_dim; i += 64)
-      head[i] = head[i] * factor * (is_query ? q_norm[i] : k_norm[i]);
+      head[i] = head[i] * factor * (has_rotated_weights ? 1.0f : is_query ? q_norm[i] : k_norm[i]);
   }
   if (is_query) {
     for (int i = lane; i < head_dim; i += 64) head[i] *= query_scales[row];
@@ -112,9 +145,15 @@ kernel void rotate_and_store(
   barrier(CLK_LOCAL_MEM_FENCE);
   const int pairs = rope == ROPE_NONE ? 0 : n_pairs;
   const long position = positions[row * 2];
+  const bool is_twice = positions[row * 2 + 1] != position;
+  if (is_query && has_rotated_weights) {
+    rotate_weighted(head, q + at, sink_q + at, head_dim, rope, pairs, rotated_weights, is_twice,
+                    cosines + angle, sines + angle, sink_cosines + angle, sink_sines + angle,
+                    mirror_cosines + angle, mirror_sines + angle);
+    return;
+  }
   if (is_query) {
     rotate_pairs(head, q + at, 0, head_dim, rope, pairs, cosines + angle, sines + angle);
-    const bool is_twice = positions[row * 2 + 1] != position;
     rotate_pairs(head, sink_q + at, 0, head_dim, rope, pairs,
                  (is_twice ? sink_cosines : cosines) + angle,
                  (is_twice ? sink_sines : sines) + angle);

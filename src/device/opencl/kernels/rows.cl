@@ -107,34 +107,55 @@ kernel void softcap(global float* x, float cap, int n) {
   if (i < n) x[i] = cap * tanh(x[i] / cap);
 }
 
-// The n_used largest logits of each row, in order of expert, and their softmax.
+float router_score(global const float* logits, int expert, int is_sigmoid) {
+  return is_sigmoid ? sigmoid(logits[expert]) : logits[expert];
+}
+
+// The n_used experts of each row with the largest scores (and bias), in order of expert, and their
+// shares: a softmax of the logits, or sigmoids over their sum.
 kernel void choose_experts(global const float* logits, int n_rows, int n_experts, int n_used,
+                           int is_sigmoid, global const float* bias, int has_bias,
                            global int* chosen, global float* shares) {
   const int row = get_global_id(0);
   if (row >= n_rows) return;
   logits += (long)row * n_experts;
   chosen += (long)row * n_used;
   shares += (long)row * n_used;
-  float largest = 0;
+  float largest = -INFINITY;
   for (int i = 0; i < n_used; ++i) {
     int best = -1;
+    float best_score = 0;
     for (int e = 0; e < n_experts; ++e) {
       bool is_taken = false;
       for (int j = 0; j < i; ++j) is_taken |= chosen[j] == e;
-      if (!is_taken && (best < 0 || logits[e] > logits[best])) best = e;
+      const float score = router_score(logits, e, is_sigmoid) + (has_bias ? bias[e] : 0.0f);
+      if (!is_taken && (best < 0 || score > best_score)) best = e, best_score = score;
     }
-    if (i == 0) largest = logits[best];
+    largest = fmax(largest, logits[best]);
     chosen[i] = best;
   }
-  float sum = 0;
-  for (int i = 0; i < n_used; ++i) sum += exp(logits[chosen[i]] - largest);
+  float sum = is_sigmoid ? 1e-6f : 0.0f;
+  for (int i = 0; i < n_used; ++i) {
+    sum += is_sigmoid ? router_score(logits, chosen[i], 1) : exp(logits[chosen[i]] - largest);
+  }
   for (int i = 1; i < n_used; ++i) {
     const int expert = chosen[i];
     int j = i;
     for (; j > 0 && chosen[j - 1] > expert; --j) chosen[j] = chosen[j - 1];
     chosen[j] = expert;
   }
-  for (int i = 0; i < n_used; ++i) shares[i] = exp(logits[chosen[i]] - largest) / sum;
+  for (int i = 0; i < n_used; ++i) {
+    shares[i] =
+        (is_sigmoid ? router_score(logits, chosen[i], 1) : exp(logits[chosen[i]] - largest)) / sum;
+  }
+}
+
+// y[row] += sigmoid(gate[row]) * x[row]
+kernel void add_gated(global const float* x, global const float* gates, int width,
+                      global float* y) {
+  const long row = get_global_id(1);
+  const int i = get_global_id(0);
+  if (i < width) y[row * width + i] += sigmoid(gates[row]) * x[row * width + i];
 }
 
 // y[row] = sum of the row's choices' outputs, each times its share.
