@@ -11,6 +11,9 @@
 #   make bench-kernels   each kernel of each instruction set beside its limit (FILTER=avx512/product/Q4_0)
 #   make million    a stream of a million tokens: speed, likelihood and memory of each tenth (MODEL=, TEXT=)
 #   make t3         the paper's table 3 from three trained models (T3=FOLDER TEXT=FILE; docs/training.md)
+#   make deb        Debian packages (in build-deb/debs);  make test-debs: and try them in Debian 12 and 13 (root)
+#   make docs       the documents as a site, in build/site
+#   make wheels     source archive and Python wheels (in build/wheels; PYTHONS="python3.11 python3.13")
 #   make install    PREFIX (default /usr/local), DESTDIR
 #   make format     clang-format in place;  make lint: clang-format and clang-tidy as checks
 BUILD := build
@@ -19,7 +22,7 @@ DEMO_MODEL := models/novella-7m-q8_0.gguf
 DEMO_PROMPT := It was a dark and stormy night, and the old man sat by the fire, listening to the wind.
 FORMATTED = $(shell git ls-files '*.cpp' '*.h' '*.inl' | grep -v '^build')
 
-.PHONY: all packages test-packages venv configure configure-native configure-tests demo chat pull test test-portable test-aarch64 bench bench-kernels million t3 install format lint clean
+.PHONY: all packages test-packages venv configure configure-native configure-tests demo chat pull test test-portable test-aarch64 bench bench-kernels million t3 deb test-debs wheels docs install format lint clean
 
 all: configure
 	@$(COMPILE)
@@ -110,6 +113,27 @@ t3: configure
 
 install: all
 	@DESTDIR="$(DESTDIR)" cmake --install $(BUILD) --prefix "$(PREFIX)"
+
+deb: packages
+	@scripts/install-packages.sh python3-venv python3-dev file dpkg-dev lintian
+	@JOBS=$(or $(JOBS),1) scripts/debs.sh build-deb
+	@lintian --fail-on error,warning build-deb/debs/*.deb
+
+test-debs: deb
+	@scripts/install-packages.sh debootstrap
+	@export CHROOTS=$(BUILD)/chroots; for suite in bookworm trixie; do \
+	  debs=build-deb/debs; \
+	  grep -q "^VERSION_CODENAME=$$suite" /etc/os-release || { debs=build-deb/$$suite; scripts/debs-of.sh $$suite $$debs || exit; }; \
+	  scripts/try-debs.sh $$suite $$debs || exit; \
+	done
+
+wheels: packages
+	@scripts/install-packages.sh python3-venv python3-dev
+	@scripts/wheels.sh $(BUILD)/wheels $(PYTHONS)
+
+docs:
+	@scripts/install-packages.sh python3-venv
+	@scripts/docs.sh $(BUILD)/site
 
 format: test-packages
 	@clang-format-14 -i $(FORMATTED)

@@ -3,10 +3,11 @@
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME runnel)
 set(CPACK_PACKAGE_VENDOR "The runnel authors")
-set(CPACK_PACKAGE_CONTACT "The runnel authors <runnel@localhost.localdomain>")
+set(CPACK_PACKAGE_CONTACT "The runnel authors <maintainers@runnel.example>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "")  # each package has its own
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_COMPONENTS_ALL program runtime development)
-if(RUNNEL_PYTHON_INSTALL_DIR)
+if(TARGET runnel_python)
   list(APPEND CPACK_COMPONENTS_ALL python)
 endif()
 set(CPACK_DEB_COMPONENT_INSTALL ON)
@@ -52,7 +53,7 @@ debian_package(development librunnel-dev libdevel
   "large language models on endless streams - development"
   "Headers for C and C++, the static library, and what pkg-config and CMake\nwant to know.")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SHLIBDEPS OFF)
-if(RUNNEL_PYTHON_INSTALL_DIR)
+if(TARGET runnel_python)
   math(EXPR next_minor "${Python_VERSION_MINOR} + 1")
   debian_package(python python3-runnel python
     "python3 (>= 3.${Python_VERSION_MINOR}), python3 (<< 3.${next_minor}), python3-numpy"

@@ -12,7 +12,7 @@ if [[ ! -x $python ]]; then
   "$python" -m pip install --quiet --disable-pip-version-check "$(grep '^nanobind==' python/requirements.txt)"
 fi
 flags=(-DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=/usr -DRUNNEL_TESTS=OFF -DRUNNEL_BENCH=OFF -DRUNNEL_PYTHON=ON
-  -DRUNNEL_PYTHON_INSTALL_DIR=lib/python3/dist-packages "-DCMAKE_SHARED_LINKER_FLAGS=-Wl,-z,relro,-z,now"
+  "-DCMAKE_SHARED_LINKER_FLAGS=-Wl,-z,relro,-z,now"
   "-DCMAKE_EXE_LINKER_FLAGS=-Wl,-z,relro,-z,now" "-DCMAKE_MODULE_LINKER_FLAGS=-Wl,-z,relro,-z,now")
 command -v ninja >/dev/null && flags+=(-G Ninja)
 command -v ccache >/dev/null && flags+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)

@@ -1,11 +1,13 @@
+/* clang-format off */
 /* Language models on endless streams, for C and for whatever speaks C.
  *
  *   runnel_model* model = NULL;
  *   runnel_stream* stream = NULL;
- *   if (runnel_model_load("model.gguf", NULL, &model) || runnel_stream_open(model, NULL, &stream)
- * || runnel_stream_feed(stream, "Once upon a time", RUNNEL_NUL, NULL, NULL, NULL)) return
- * fail(runnel_error()); runnel_step step = {sizeof step}; while (runnel_stream_next(stream, &step)
- * == RUNNEL_OK) fwrite(step.text, 1, step.text_bytes, stdout);
+ *   if (runnel_model_load("model.gguf", NULL, &model) || runnel_stream_open(model, NULL, &stream) ||
+ *       runnel_stream_feed(stream, "Once upon a time", RUNNEL_NUL, NULL, NULL, NULL))
+ *     return fail(runnel_error());
+ *   runnel_step step = {sizeof step};
+ *   while (runnel_stream_next(stream, &step) == RUNNEL_OK) fwrite(step.text, 1, step.text_bytes, stdout);
  *
  * Errors. A function that can fail returns a status; runnel_error() is then the text of it, for the
  * calling thread. It names the thing, what was wanted and what was found. A failed call changes
@@ -24,6 +26,7 @@
  * model take turns; streams of different models run at once.
  *
  * Text is bytes and a length; RUNNEL_NUL as the length means up to the first zero byte. */
+/* clang-format on */
 #ifndef RUNNEL_C_H
 #define RUNNEL_C_H
 
@@ -72,7 +75,7 @@ typedef struct runnel_model_options {
   runnel_progress progress; /* bytes of weights made ready; stopped, the load fails; may be NULL */
   void* user;
   const char* device;    /* NULL or "cpu"; "gpu": OpenCL's first; "opencl:N" of the devices below */
-  int32_t device_layers; /* -1; so many run there, the rest on the processor; -1: all */
+  int32_t device_layers; /* so many run there, the rest on the processor; -1: all, the default */
   int32_t exact; /* not 0: quantised weights are multiplied with floats; several times slower */
 } runnel_model_options;
 RUNNEL_API void runnel_model_options_init(runnel_model_options* options, size_t size);

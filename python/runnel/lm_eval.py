@@ -26,8 +26,10 @@ class Runnel(TemplateLM):
                  device: str | None = None, device_layers: int | None = None, exact: bool = False,
                  max_gen_toks: int = 256, **options: Any):
         super().__init__()
-        self._model = Model(path, threads=threads, device=device or "cpu", device_layers=device_layers,
-                            exact=exact, progress=False)
+        # lm-eval names one of PyTorch's devices ("cuda:0") where it is given none.
+        is_ours = device is not None and (device == "gpu" or device.startswith("opencl:"))
+        self._model = Model(path, threads=threads, device=device if is_ours else "cpu",
+                            device_layers=device_layers, exact=exact, progress=False)
         self._options = {"temperature": 0, **options}
         self._most_generated = max_gen_toks
         self._stream(self._options)  # wrong options are told now

@@ -31,6 +31,7 @@ def test_the_wheel_holds_module_types_and_program(build, tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     for name in ("__init__.py", "_engine.pyi", "py.typed", "lm_eval.py", "bin/runnel"):
         assert f"runnel/{name}" in names
+    assert "runnel-lm-eval.pth" in names and "_runnel_lm_eval.py" in names
     assert not [name for name in names if "/src/" in name or name.startswith("runnel/include")]
     run(sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", tmp_path / "site", wheel)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
@@ -39,6 +40,15 @@ def test_the_wheel_holds_module_types_and_program(build, tmp_path):
     assert str(tmp_path / "site") in run(sys.executable, "-c", script, cwd=tmp_path, env=environment)
     assert "0.1.0" in run(sys.executable, "-m", "runnel", "--version", cwd=tmp_path, env=environment)
     assert (tmp_path / "site/bin/runnel").exists()
+    pytest.importorskip("auditwheel", reason="auditwheel is not installed")
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    run(sys.executable, "-m", "auditwheel", "repair", "-w", tmp_path / "repaired", wheel, env={**os.environ, "PATH": path})
+    (repaired,) = (tmp_path / "repaired").glob("runnel-*manylinux_2_*.whl")
+    brought = [name for name in zipfile.ZipFile(repaired).namelist() if name.startswith("runnel.libs/")]
+    assert any("libfmt" in name for name in brought) and any("libssl" in name for name in brought)
+    run(sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", tmp_path / "any", repaired)
+    environment["PYTHONPATH"] = str(tmp_path / "any")
+    assert "0.1.0" in run(sys.executable, "-m", "runnel", "--version", cwd=tmp_path, env=environment)
 
 
 def test_the_source_archive_is_complete(tmp_path):
