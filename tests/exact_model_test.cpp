@@ -54,10 +54,9 @@ TEST_P(RealWeights, AreNearWithRoundedInputs) {
   RUNNEL_NEED_PULLED("smollm2", path);
   RUNNEL_NEED_SHARED("golden/real");
   const Model model = Model::load(path);
-  const bool is_coarse = std::string(model.instruction_set()) == "amx";
   const Difference found = difference(model, GetParam(), KvType::kF16);
-  EXPECT_LT(found.mean, is_coarse ? 0.3 : 0.1);
-  EXPECT_LT(found.largest, is_coarse ? 2.5 : 1.0);
+  EXPECT_LT(found.mean, 0.1);
+  EXPECT_LT(found.largest, 1.0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Series, RealWeights, testing::Values("dense", "sink-4-60", "window-0-64"),

@@ -45,9 +45,12 @@ class PreparedInputs {
   }
   int whole(int token, std::int64_t col) const {
     if (!is_in_spans()) return chunk(token, col).q[col % 32];
-    const std::byte* q =
-        spans().q(col / kernels::kSpan, static_cast<int>(col % kernels::kSpan / 64), token);
-    return static_cast<std::int8_t>(q[col % 64]);
+    const auto digit = [&](const kernels::SpanInputs<const std::byte>& digits) {
+      const std::byte* q =
+          digits.q(col / kernels::kSpan, static_cast<int>(col % kernels::kSpan / 64), token);
+      return static_cast<std::int8_t>(q[col % 64]);
+    };
+    return digit(spans()) + kernels::kHighDigit * digit(spans().high());
   }
   float scale(int token, std::int64_t col) const {
     return is_in_spans() ? *spans().scale(col / kernels::kSpan, token) : chunk(token, col).scale;
@@ -55,7 +58,10 @@ class PreparedInputs {
   // The sum of the 16 whole numbers from a multiple of 16.
   int half_sum(int token, std::int64_t col) const {
     if (!is_in_spans()) return chunk(token, col).half_sums[col / 16 % 2];
-    return spans().sums(col / kernels::kSpan, token)[col % kernels::kSpan / 16];
+    const auto sum = [&](const kernels::SpanInputs<const std::byte>& digits) {
+      return digits.sums(col / kernels::kSpan, token)[col % kernels::kSpan / 16];
+    };
+    return sum(spans()) + kernels::kHighDigit * sum(spans().high());
   }
   double number(int token, std::int64_t col) const {
     return whole(token, col) * static_cast<double>(scale(token, col));

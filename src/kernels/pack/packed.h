@@ -40,13 +40,14 @@ struct PackedFormat {
   bool has_minimums = false;
   int offset = 0;
   bool adds_minimum = false;  // w = ... + m
+  bool is_wide = false;       // scales and minimums have 16 bits (spans.h)
   bool is_e2m1 = false;       // q is a code of MXFP4, standing for kTwiceE2M1[q]; d is a bfloat16
 
   constexpr int subs() const { return 32 / sub_block; }
   constexpr int largest() const { return is_e2m1 ? 24 : (1 << bits) - 1; }  // q, looked up
   constexpr std::size_t chunk_bytes() const {
     const int lists = (has_scales ? 1 : 0) + (has_scales && has_minimums ? 1 : 0);
-    return static_cast<std::size_t>(64 * bits + kGroupRows * subs() * lists);
+    return static_cast<std::size_t>(64 * bits + kGroupRows * subs() * lists * (is_wide ? 2 : 1));
   }
   constexpr std::size_t head_bytes() const {  // of a block's d and m
     return (has_minimums ? 2 : 1) * kGroupRows * sizeof(std::uint16_t);

@@ -36,6 +36,22 @@ float round_together(const float* values, int n_values, int largest, int* rounde
   return unit;
 }
 
+// s and n of 16 bits, of weights d * q + m up to q = largest: as fine as 16 bits of W allow.
+RowScales round_wide(const float* d, const float* m, int n_chunks, int largest) {
+  const auto most_q = static_cast<float>(largest);
+  float most = 0;
+  for (int c = 0; c < n_chunks; ++c) {
+    if (!std::isfinite(d[c]) || !std::isfinite(m[c])) return {.d = kNaN};
+    most = std::max({most, std::fabs(m[c]), std::fabs(m[c] + d[c] * most_q)});
+  }
+  RowScales scales = {.d = most / (kLargestWeight - most_q - 1)};  // what rounding may add
+  for (int c = 0; c < n_chunks && most > 0; ++c) {
+    scales.s[c] = static_cast<int>(std::lround(d[c] / scales.d));
+    scales.n[c] = static_cast<int>(std::lround(-m[c] / scales.d));
+  }
+  return scales;
+}
+
 std::uint16_t half_at(const std::byte* p) {
   std::uint16_t bits;
   std::memcpy(&bits, p, 2);
@@ -63,10 +79,10 @@ RowScales scales_of(const PackedFormat& format, const std::byte* block, int n_ch
   for (int c = 0; c < n_chunks; ++c, block += format.block_bytes()) {
     const std::uint16_t bits = half_at(block + 2 * r);
     d[c] = format.is_e2m1 ? bf16_to_f32(bits) : f16_to_f32(bits);
-    if (format.has_minimums) m[c] = -f16_to_f32(half_at(block + 2 * (kGroupRows + r)));
+    if (format.has_minimums) m[c] = f16_to_f32(half_at(block + 2 * (kGroupRows + r)));
   }
+  if (format.has_minimums) return round_wide(d, m, n_chunks, format.largest());
   scales.d = round_together(d, n_chunks, is_unsigned(format) ? 255 : 127, scales.s);
-  scales.m = round_together(m, n_chunks, 127, scales.n);
   return scales;
 }
 
@@ -95,6 +111,17 @@ Head head_of(const PackedFormat& format, const RowScales& scales) {
           static_cast<std::int16_t>(std::lround(scales.m / exact))};
 }
 
+// Row r's number of list `list`.
+void put_scale(const PackedFormat& format, int scale, int list, int r, std::byte* lists) {
+  const int at = list * kGroupRows + r;
+  if (!format.is_wide) {
+    lists[at] = static_cast<std::byte>(scale);
+  } else {
+    const auto half = static_cast<std::int16_t>(scale);
+    std::memcpy(lists + 2 * at, &half, 2);
+  }
+}
+
 // 8-bit numbers q + 128 of row r with the other sign; -128 becomes 127.
 void negate_row(std::byte* chunk, int r) {
   for (int quad = 0; quad < 8; ++quad) {
@@ -118,9 +145,9 @@ void put_span(const PackedFormat& format, const std::byte* block, int n_chunks, 
   for (int r = 0; r < kGroupRows; ++r) {
     RowScales scales = scales_of(format, block, n_chunks, r);
     Head head = {scales.d, 1, 0};
-    if (format.has_minimums) head = head_of(format, scales);
+    if (has_factors(format)) head = head_of(format, scales);
     std::memcpy(out + 4 * r, &head.unit, 4);
-    if (format.has_minimums) {
+    if (has_factors(format)) {
       std::memcpy(out + 4 * kGroupRows + 2 * r, &head.g, 2);
       std::memcpy(out + 4 * kGroupRows + 2 * (kGroupRows + r), &head.k, 2);
     }
@@ -130,11 +157,10 @@ void put_span(const PackedFormat& format, const std::byte* block, int n_chunks, 
         negate_row(chunk, r);
         scales.s[b] = -scales.s[b];
       }
-      std::byte* const lists = chunk + planes + r;
-      lists[b % format.subs() * kGroupRows] = static_cast<std::byte>(scales.s[b]);
-      if (format.has_minimums)
-        lists[(format.subs() + b % format.subs()) * kGroupRows] =
-            static_cast<std::byte>(scales.n[b]);
+      std::byte* const lists = chunk + planes;
+      const int sub = b % format.subs();
+      put_scale(span, scales.s[b], sub, r, lists);
+      if (format.has_minimums) put_scale(span, scales.n[b], format.subs() + sub, r, lists);
     }
   }
 }

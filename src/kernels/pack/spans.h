@@ -5,17 +5,19 @@
 // of a row may be shorter):
 //
 //   y = sum over spans of  D * X * sum over its columns of W * x
-//   W = g * s * (q - offset)                 in sub-blocks of 16 or 32 columns that share s,
-//   W = g * s * q - k * n                    or s and n where a format has minimums
+//   W = s * (q - offset)            in sub-blocks of 16 or 32 columns that share s, of 8 bits
+//   W = s * q - n                   where a small block has a minimum: s and n of 16 bits
+//   W = g * s * q - k * n           where K types have: g and k for a span
 //
 // W has 16 bits, two digits for the unit; a token alone takes sub-blocks' sums times s: the same
 // whole number. K types keep their scales, only k is rounded (to a 30,000th of the largest weight
-// of the span); scales of the others are rounded to a 127th of the span's largest (Q8_0, MXFP4: a
-// 255th), which moves Q8_0's weights by a quarter of their step at most, the others' less.
+// of the span). So are s and n of small blocks with minimums; other scales are rounded to a 127th
+// of the span's largest (Q8_0, MXFP4: a 255th), which moves Q8_0's weights by a quarter of their
+// step at most, the others' less.
 //
 // Group of 16 rows:  span, span, ...       Span:  D [16] f32, (g [16], k [16] int16), chunk, ...
-// Chunk of 32 columns:  as in packed.h, with lists s [subs][16] int8 (uint8 where is_unsigned())
-// and, with minimums, n [subs][16] int8
+// Chunk of 32 columns:  as in packed.h, with lists s [subs][16] int8 (uint8 where is_unsigned(),
+// int16 where is_wide) and, with minimums, n [subs][16] of the same
 #pragma once
 
 #include <algorithm>
@@ -30,6 +32,7 @@ inline constexpr int kSpanChunks = kSpan / 32;
 
 // `format` with lists of its own.
 constexpr PackedFormat in_spans(PackedFormat format) {
+  format.is_wide = !format.has_scales && format.has_minimums;
   format.has_scales = true;
   format.block = kSpan;
   return format;
@@ -38,18 +41,26 @@ constexpr PackedFormat in_spans(PackedFormat format) {
 constexpr bool is_unsigned(const PackedFormat& format) {
   return format.bits == 8 || format.is_e2m1;
 }
+// Whether a span has g and k.
+constexpr bool has_factors(const PackedFormat& format) {
+  return format.has_minimums && !in_spans(format).is_wide;
+}
 constexpr std::size_t span_head_bytes(const PackedFormat& format) {
-  return (format.has_minimums ? 2 : 1) * kGroupRows * sizeof(float);
+  return (has_factors(format) ? 2 : 1) * kGroupRows * sizeof(float);
 }
 
 constexpr std::int64_t n_spans(std::int64_t cols) { return (cols + kSpan - 1) / kSpan; }
 
-// Inputs: int8, with a scale for a span and sums of 16 columns each. Of all tokens one span lies
-// after the other, for they pass it together; in groups of kTokenGroup (the last may be smaller):
+// Inputs: whole numbers with a scale for a span, which have a second digit where a few of them
+// stand out (256 times as much), so that the others keep their precision: low digits, then high
+// ones. Each lie as int8 with sums of 16 columns; of all tokens one span after the other, for they
+// pass it together; in groups of kTokenGroup (the last may be smaller):
 //   q [spans][groups][4][tokens of the group][64] int8, zeros past the row
-//   scales [spans][tokens] f32,  sums [spans][tokens][16] int16
+//   scales [spans][tokens] f32 of low digits; of high ones uint32, bit s where step s has some
+//   sums [spans][tokens][16] int16
 inline constexpr int kTokenGroup = 16;
-inline constexpr std::int64_t kSpanInputBytes = 320;  // of a token, with what aligns them
+inline constexpr std::int64_t kSpanInputBytes = 320;  // of a token's digits, with what aligns them
+inline constexpr int kHighDigit = 256;
 
 template <typename Byte>  // std::byte, const or not
 struct SpanInputs {
@@ -66,6 +77,13 @@ struct SpanInputs {
   }
   auto* scale(std::int64_t span, int token) const {
     return as<float>(begin + n_spans * n_tokens * kSpan) + span * n_tokens + token;
+  }
+  // Of high digits: the steps of 64 columns that have some.
+  auto* steps(std::int64_t span, int token) const {
+    return as<std::uint32_t>(begin + n_spans * n_tokens * kSpan) + span * n_tokens + token;
+  }
+  SpanInputs high() const {
+    return {begin + n_spans * n_tokens * kSpanInputBytes, n_tokens, n_spans};
   }
   auto* sums(std::int64_t span, int token) const {
     return as<std::int16_t>(begin + n_spans * n_tokens * (kSpan + 4)) +

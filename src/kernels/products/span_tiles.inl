@@ -59,9 +59,9 @@ template <PackedFormat F>
 static void fill_digits(const std::byte* group, int n_chunks, std::byte (*panel)[4][kTileBytes]) {
   const std::byte* chunk = group + span_head_bytes(F);
   const __m512i offset = _mm512_set1_epi16(F.offset);
-  __m512i g = offset;  // both only where there are minimums
+  __m512i g = offset;  // both only where the span has them
   __m512i k = offset;
-  if constexpr (F.has_minimums) {
+  if constexpr (has_factors(F)) {
     const std::byte* heads = group + sizeof(float) * kGroupRows;
     g = twice(widen_int16(heads));
     k = twice(widen_int16(heads + 2 * kGroupRows));
@@ -82,9 +82,10 @@ static void fill_digits(const std::byte* group, int n_chunks, std::byte (*panel)
       const __m512i low_scale = _mm512_and_si512(m, _mm512_set1_epi16(0xff));
       const __m512i high_scale = _mm512_slli_epi16(m, 8);
       __m512i n = _mm512_mullo_epi16(m, offset);
-      if constexpr (F.has_minimums) {
+      if constexpr (F.has_minimums) n = twice(minimums_of<F>(lists, sub));
+      if constexpr (has_factors(F)) {
         m = _mm512_mullo_epi16(m, g);
-        n = _mm512_mullo_epi16(twice(minimums_of<F>(lists, sub)), k);
+        n = _mm512_mullo_epi16(n, k);
       }
       repeat<8 / F.subs()>([&](int i) __attribute__((always_inline)) {
         const int j = sub * 8 / F.subs() + i;
@@ -103,12 +104,13 @@ static void fill_digits(const std::byte* group, int n_chunks, std::byte (*panel)
 struct Taken {
   const std::int32_t (*c)[2][kTileRows][kGroupRows];  // [2 groups of rows]
   const float* scales;
+  float digit;  // 1, or what a high one stands for
   float (*sums)[2 * kGroupRows];
 };
 
 template <bool kTwoGroups>
 RUNNEL_INLINE void add_token(const Taken& taken, const SpanScratch& s, int t) {
-  const Vec scale = splat(taken.scales[t]);
+  const Vec scale = splat(taken.digit * taken.scales[t]);
   for (int group = 0; group <= (kTwoGroups ? 1 : 0); ++group) {
     const __m512i high = _mm512_load_si512(taken.c[group][0][t]);
     const __m512i low = _mm512_load_si512(taken.c[group][1][t]);
@@ -118,10 +120,11 @@ RUNNEL_INLINE void add_token(const Taken& taken, const SpanScratch& s, int t) {
   }
 }
 
-// Multiplies a span of n tokens; between products f(0), f(1), ... f(15) are called where all four
-// steps are taken.
+// Multiplies steps of a span of n tokens, a bit of `steps` each; between products f(0), f(1), ...
+// f(15) are called where all four are taken.
+constexpr unsigned kAllSteps = 15;
 template <bool kTwoGroups, typename F>
-RUNNEL_INLINE void multiply_span(const std::byte* q, int n, int n_steps, const SpanScratch& s,
+RUNNEL_INLINE void multiply_span(const std::byte* q, int n, unsigned steps, const SpanScratch& s,
                                  std::int32_t (*c)[2][kTileRows][kGroupRows], F f) {
   order_memory();
   _tile_zero(0);
@@ -149,10 +152,12 @@ RUNNEL_INLINE void multiply_span(const std::byte* q, int n, int n_steps, const S
     }
     f(4 * step + 3);
   };
-  if (n_steps == 4) {
+  if (steps == kAllSteps) {
     repeat<4>(take_step);
   } else {
-    for (int step = 0; step < n_steps; ++step) take_step(step);
+    for (int step = 0; step < 4; ++step) {
+      if ((steps >> step & 1) != 0) take_step(step);
+    }
   }
   order_memory();
   _tile_stored(0, c[0][0], 64);
@@ -188,29 +193,46 @@ struct Ahead {
   }
 };
 
+// Steps of which one of n tokens has high digits.
+RUNNEL_INLINE unsigned steps_of(const std::uint32_t* steps, int n) {
+  const auto tokens = static_cast<__mmask16>((1u << n) - 1);
+  return static_cast<unsigned>(_mm512_reduce_or_epi32(_mm512_maskz_loadu_epi32(tokens, steps)));
+}
+
 // The tokens [first, last), in groups of n for which tiles are shaped, past a panel of one span.
 // `sums` are the first one's.
 template <bool kTwoGroups>
 static void pass_tokens(const Matmul& m, std::int64_t span, int n_steps, int first, int last, int n,
                         float (*sums)[2 * kGroupRows], const Ahead& ahead, SpanScratch& s) {
   const SpanInputs<const std::byte> x = {m.inputs, m.n_tokens, n_spans(m.w.cols)};
+  const SpanInputs<const std::byte> high = x.high();
   Taken before = {};
+  int turn = 0;
   for (int token = first; token < last; token += n) {
-    const Taken taken = {s.c[token / kTileRows % 2], x.scale(span, token), sums + (token - first)};
     ahead.fetch_part((token - first) / kTileRows, (last - first + kTileRows - 1) / kTileRows, n);
-    const auto multiply = [&](auto f) __attribute__((always_inline)) {
-      multiply_span<kTwoGroups>(x.q(span, 0, token), n, n_steps, s, s.c[token / kTileRows % 2], f);
-    };
-    if (token > first && n_steps == 4) {  // n is kTileRows
-      multiply([&](int t) __attribute__((always_inline)) {
-        add_token<kTwoGroups>(before, s, t);
-        order_memory();
-      });
-    } else {
-      for (int t = 0; token > first && t < n; ++t) add_token<kTwoGroups>(before, s, t);
-      multiply([](int) {});
+    for (int digit = 0; digit < 2; ++digit) {
+      const unsigned steps =
+          digit == 0 ? (1u << n_steps) - 1 : steps_of(high.steps(span, token), n);
+      if (steps == 0) continue;
+      const Taken taken = {s.c[turn % 2], x.scale(span, token),
+                           digit == 0 ? 1.0f : static_cast<float>(kHighDigit),
+                           sums + (token - first)};
+      const auto multiply = [&](auto f) __attribute__((always_inline)) {
+        multiply_span<kTwoGroups>((digit == 0 ? x : high).q(span, 0, token), n, steps, s,
+                                  s.c[turn % 2], f);
+      };
+      if (turn > 0 && steps == kAllSteps && n == kTileRows) {
+        multiply([&](int t) __attribute__((always_inline)) {
+          add_token<kTwoGroups>(before, s, t);
+          order_memory();
+        });
+      } else {
+        for (int t = 0; turn > 0 && t < n; ++t) add_token<kTwoGroups>(before, s, t);
+        multiply([](int) {});
+      }
+      before = taken;
+      ++turn;
     }
-    before = taken;
   }
   for (int t = 0; t < n; ++t) add_token<kTwoGroups>(before, s, t);
 }

@@ -11,19 +11,22 @@ RUNNEL_INLINE Sums widen_int16(const std::byte* p) {
 // List s or n of sub-block `sub` of a chunk, all of them one after the other from `lists`.
 template <PackedFormat F>
 RUNNEL_INLINE Sums scales_of(const std::byte* lists, int sub) {
+  if constexpr (in_spans(F).is_wide) return widen_int16(lists + 2 * sub * kGroupRows);
   const std::byte* p = lists + sub * kGroupRows;
   if constexpr (!is_unsigned(F)) return widen_int8(reinterpret_cast<const std::int8_t*>(p));
   return {(native_int)_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
 }
 template <PackedFormat F>
 RUNNEL_INLINE Sums minimums_of(const std::byte* lists, int sub) {
-  return widen_int8(reinterpret_cast<const std::int8_t*>(lists) + (F.subs() + sub) * kGroupRows);
+  const int list = F.subs() + sub;
+  if constexpr (in_spans(F).is_wide) return widen_int16(lists + 2 * list * kGroupRows);
+  return widen_int8(reinterpret_cast<const std::int8_t*>(lists) + list * kGroupRows);
 }
 RUNNEL_INLINE void add_product(Sums& sums, const Sums& a, const Sums& b) {
   sums.part[0] += a.part[0] * b.part[0];
 }
 
-// A chunk of a span: the T tokens' sums times s, and n times the sums of inputs.
+// A chunk of a span: the T tokens' sums times s, and n times the sums of inputs' digits.
 template <PackedFormat F, int T>
 RUNNEL_INLINE void add_chunk(const std::byte* chunk, const SpanInputs<const std::byte>& x,
                              std::int64_t span, int c, int token, Sums* scaled, Sums* minimums) {
@@ -52,33 +55,54 @@ RUNNEL_INLINE void add_chunk(const std::byte* chunk, const SpanInputs<const std:
   });
 }
 
+// What a span adds to tokens' sums, of one digit of inputs: of all chunks, or of those of `steps`.
+template <PackedFormat F, int T>
+RUNNEL_INLINE void add_span(const std::byte* group, int n_chunks, unsigned steps, bool asks_ahead,
+                            const SpanInputs<const std::byte>& x, std::int64_t span, int token,
+                            const Vec* scales, Vec* acc) {
+  const std::byte* chunk = group + span_head_bytes(F);
+  Sums scaled[T] = {};
+  Sums minimums[T] = {};
+  for (int c = 0; c < n_chunks; ++c, chunk += in_spans(F).chunk_bytes()) {
+    if (asks_ahead)
+      fetch_bytes(chunk + kFetchAhead, static_cast<std::int64_t>(in_spans(F).chunk_bytes()));
+    if ((steps >> c / 2 & 1) != 0) add_chunk<F, T>(chunk, x, span, c, token, scaled, minimums);
+  }
+  const Vec d = load(reinterpret_cast<const float*>(group));
+  repeat<T>([&](int t) __attribute__((always_inline)) {
+    Sums sums = scaled[t];
+    if constexpr (in_spans(F).is_wide) {
+      sums.part[0] -= minimums[t].part[0];
+    } else if constexpr (F.has_minimums) {
+      const std::byte* g = group + sizeof(float) * kGroupRows;
+      sums.part[0] = scaled[t].part[0] * widen_int16(g).part[0] -
+                     minimums[t].part[0] * widen_int16(g + 2 * kGroupRows).part[0];
+    }
+    acc[t] = multiply_add(to_float(sums), d * scales[t], acc[t]);
+  });
+}
+
 template <PackedFormat F, int T>
 static void span_tokens(const Matmul& m, const std::byte* group, std::int64_t row, int token) {
   const SpanInputs<const std::byte> x = {m.inputs, m.n_tokens, n_spans(m.w.cols)};
+  const SpanInputs<const std::byte> high = x.high();
   Vec acc[T];
   repeat<T>([&](int t) __attribute__((always_inline)) { acc[t] = splat(0); });
   for (std::int64_t span = 0; span * kSpan < m.w.cols; ++span) {
-    const Vec d = load(reinterpret_cast<const float*>(group));
-    const std::byte* chunk = group + span_head_bytes(F);
     const std::int64_t left = (m.w.cols - span * kSpan) / 32;
     const int n_chunks = static_cast<int>(left < kSpanChunks ? left : kSpanChunks);
-    Sums scaled[T] = {};
-    Sums minimums[T] = {};
-    for (int c = 0; c < n_chunks; ++c, chunk += in_spans(F).chunk_bytes()) {
-      if (token == 0)
-        fetch_bytes(chunk + kFetchAhead, static_cast<std::int64_t>(in_spans(F).chunk_bytes()));
-      add_chunk<F, T>(chunk, x, span, c, token, scaled, minimums);
+    unsigned steps = 0;  // with a high digit
+    for (int t = 0; t < T; ++t) steps |= *high.steps(span, token + t);
+    for (int digit = 0; digit <= (steps != 0 ? 1 : 0); ++digit) {
+      Vec scales[T];
+      repeat<T>([&](int t) __attribute__((always_inline)) {
+        const float scale = *x.scale(span, token + t);
+        scales[t] = splat(digit == 0 ? scale : kHighDigit * scale);
+      });
+      add_span<F, T>(group, n_chunks, digit == 0 ? ~0u : steps, digit == 0 && token == 0,
+                     digit == 0 ? x : high, span, token, scales, acc);
     }
-    repeat<T>([&](int t) __attribute__((always_inline)) {
-      Sums sums = scaled[t];
-      if constexpr (F.has_minimums) {
-        const std::byte* g = group + sizeof(float) * kGroupRows;
-        sums.part[0] = scaled[t].part[0] * widen_int16(g).part[0] -
-                       minimums[t].part[0] * widen_int16(g + 2 * kGroupRows).part[0];
-      }
-      acc[t] = multiply_add(to_float(sums), d * splat(*x.scale(span, token + t)), acc[t]);
-    });
-    group = chunk;
+    group += span_head_bytes(F) + static_cast<std::size_t>(n_chunks) * in_spans(F).chunk_bytes();
   }
   store_sums<T>(m, row, token, acc);
 }
