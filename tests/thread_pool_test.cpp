@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <ctime>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -87,6 +90,31 @@ TEST(ThreadPool, SeesWhatTheJobBeforeWrote) {
     values = next;
   }
   EXPECT_EQ(values, std::vector<int>(64, 500));
+}
+
+// Once a job is done, threads sleep before a millisecond has passed: in the time after it none
+// runs.
+TEST(ThreadPool, RestsWhenThereIsNothingToDo) {
+  const auto processor_seconds = [] {
+    timespec time;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  };
+  constexpr int kThreads = 4;
+  constexpr int kPauses = 10;
+  ThreadPool pool(kThreads);
+  double best = 1;  // of several: a busy machine lets a thread run out its spins later
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    double burnt = 0;
+    for (int i = 0; i < kPauses; ++i) {
+      pool.run(64, [](int, int) {});
+      const double before = processor_seconds();
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      burnt += processor_seconds() - before;
+    }
+    best = std::min(best, burnt / kPauses);
+  }
+  EXPECT_LT(best, 1e-3 * (kThreads - 1));  // each of those that wait, at most a millisecond
 }
 
 TEST(ThreadPool, TakesOneThreadForEachCoreWhenNoneAreNamed) { EXPECT_GE(ThreadPool(0).size(), 1); }

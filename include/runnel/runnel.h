@@ -49,6 +49,10 @@ struct ModelOptions {
   // near to exact arithmetic as floats come, and several times slower. With KvType::kF32 attention
   // is computed so as well. On the processor only.
   bool exact = false;
+  // A folder where weights are kept as they were packed, to be mapped when the same file is loaded
+  // again: sooner, and one copy in memory for all processes. Empty: none. Error: no such folder can
+  // be made. On the processor only.
+  std::string packed_cache;
 };
 
 // What OpenCL offers on this machine, GPUs first. Empty, and why in *reason, where that is nothing.

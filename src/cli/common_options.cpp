@@ -114,6 +114,10 @@ void ModelArguments::add_to(CLI::App& app) {
   app.add_flag("--exact", is_exact_,
                "Multiply with floats, not with inputs rounded to int8: slow, and close to exact "
                "arithmetic; with --kv-type f32 attention too");
+  app.add_option("--packed-cache", packed_cache_,
+                 "Keep weights here as they were packed: the next start maps them, and processes "
+                 "share them")
+      ->type_name("FOLDER");
 }
 
 void ModelArguments::add_file_to(CLI::App& app) {
@@ -135,6 +139,7 @@ ModelOptions ModelArguments::options() const {
   if (gpu_layers_ == "all") options.device_layers = kAllLayers;
   if (gpu_layers_ != "all" && gpu_layers_ != "auto") options.device_layers = std::stoi(gpu_layers_);
   options.exact = is_exact_;
+  options.packed_cache = packed_cache_;
   return options;
 }
 

@@ -32,6 +32,7 @@ class ModelArguments {
   std::string given_;
   int threads_ = 0;
   bool is_exact_ = false;
+  std::string packed_cache_;
   std::string device_ = "cpu";
   std::string gpu_layers_ = "auto";
   std::uint64_t gpu_memory_ = 0;

@@ -36,10 +36,14 @@ class StepTimes {
     seconds_[static_cast<std::size_t>(part)] += std::chrono::duration<double>(now - last_).count();
     last_ = now;
   }
+  // Rows of logits: tokens whose products with the vocabulary were computed.
+  void count_logits(std::size_t n_rows) { n_logits_ += n_rows; }
+  std::size_t n_logits() const { return n_logits_; }
   double seconds(StepPart part) const { return seconds_[static_cast<std::size_t>(part)]; }
 
  private:
   std::array<double, kStepParts> seconds_ = {};
+  std::size_t n_logits_ = 0;
   Clock::time_point last_ = Clock::now();
 };
 

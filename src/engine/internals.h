@@ -9,6 +9,7 @@
 #include "base/thread_pool.h"
 #include "device/device.h"
 #include "engine/fingerprint.h"
+#include "engine/packed_cache.h"
 #include "gguf/file.h"
 #include "model/config.h"
 #include "model/decoder.h"
@@ -28,6 +29,7 @@ struct Model::Internals {
   std::unique_ptr<Tokenizer> tokenizer;  // null for a file without a vocabulary
   Config config;                         // empty when only the vocabulary was loaded
   Weights weights;
+  std::unique_ptr<PackedCache> packed_cache;  // what `weights` may point into
   std::unique_ptr<ThreadPool> threads;
   std::unique_ptr<Device> cpu;
   std::unique_ptr<Device> device;  // null: the processor runs all layers

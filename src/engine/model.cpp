@@ -136,6 +136,12 @@ std::unique_ptr<Model::Internals> Model::Internals::load(gguf::File opened,
   internals->threads = std::make_unique<ThreadPool>(options.threads);
   internals->choose_devices(options);
   if (options.exact) return internals;  // kernels multiply what is not packed as floats
+  const bool is_kept = !options.packed_cache.empty() && internals->device == nullptr;
+  if (is_kept) {
+    internals->packed_cache =
+        std::make_unique<PackedCache>(options.packed_cache, file, internals->fingerprint);
+    if (internals->packed_cache->give(internals->weights, *internals->threads)) return internals;
+  }
   try {
     place_weights(internals->weights, *internals->threads, internals->stages,
                   packing_progress(file, options));
@@ -143,6 +149,7 @@ std::unique_ptr<Model::Internals> Model::Internals::load(gguf::File opened,
     throw Error(fmt::format("{}: want {} bytes of memory for its weights, and there is not so much",
                             file.name(), internals->weights.bytes));
   }
+  if (is_kept) internals->packed_cache->keep(internals->weights);
   return internals;
 }
 

@@ -69,6 +69,8 @@ StepProfile::~StepProfile() {
   state_->model.decoder_for(1).measure_times(nullptr);
 }
 
+std::size_t StepProfile::n_logits() const { return state_->times.n_logits(); }
+
 std::vector<PartProfile> StepProfile::parts(double n_tokens) const {
   constexpr const char* kNumbers[] = {"floats", "int8", "bf16"};
   constexpr const char* kCaches[] = {"f32", "f16", "bf16", "q8_0"};

@@ -29,6 +29,8 @@ class StepProfile {
 
   // By parts, in the order of a layer; what took nothing is left out. Of `n_tokens` in all.
   std::vector<PartProfile> parts(double n_tokens) const;
+  // Tokens for which logits were computed.
+  std::size_t n_logits() const;
 
  private:
   struct State;

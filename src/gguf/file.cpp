@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -58,12 +59,12 @@ class Descriptor {
   int fd_;
 };
 
-std::size_t regular_file_bytes(const Descriptor& file, const std::string& name) {
+struct stat regular_file_status(const Descriptor& file, const std::string& name) {
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) fail_with_errno(name, "read its size");
   if (S_ISDIR(status.st_mode)) throw Error(name + ": want a GGUF file, found a directory");
   if (!S_ISREG(status.st_mode)) throw Error(name + ": want a GGUF file, found a device or pipe");
-  return static_cast<std::size_t>(status.st_size);
+  return status;
 }
 
 }  // namespace
@@ -72,7 +73,9 @@ std::size_t regular_file_bytes(const Descriptor& file, const std::string& name) 
 struct File::Mapping {
   explicit Mapping(const std::string& name) {
     const Descriptor file(name);
-    size = regular_file_bytes(file, name);
+    const struct stat status = regular_file_status(file, name);
+    size = static_cast<std::size_t>(status.st_size);
+    changed = std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
     if (size == 0) return;
     data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
     if (data == MAP_FAILED) fail_with_errno(name, "map into memory");
@@ -86,6 +89,7 @@ struct File::Mapping {
 
   void* data = nullptr;
   std::size_t size = 0;
+  std::int64_t changed = 0;  // nanoseconds since 1970
 };
 
 File::File() = default;
@@ -178,6 +182,12 @@ std::size_t File::size_bytes() const {
   std::size_t bytes = bytes_.size();
   for (const File& part : other_parts_) bytes += part.size_bytes();
   return bytes;
+}
+
+std::int64_t File::changed() const {
+  std::int64_t latest = mapping_ == nullptr ? 0 : mapping_->changed;
+  for (const File& part : other_parts_) latest = std::max(latest, part.changed());
+  return latest;
 }
 
 void File::check_readable() const {

@@ -103,6 +103,9 @@ class File {
   int n_parts() const { return static_cast<int>(other_parts_.size()) + 1; }  // files
   // Whether the bytes are a mapping of the file, so that dropped pages come back from it.
   bool is_mapped() const { return mapping_ != nullptr; }
+  // When the file on disk was last changed, of several parts the latest, in nanoseconds since 1970;
+  // 0 where none is mapped.
+  std::int64_t changed() const;
   // Everything before the tensor data: the header, the metadata and the tensor table.
   std::span<const std::byte> header() const { return header_; }
 

@@ -88,8 +88,7 @@ void pack(Matrix& matrix, Weights& weights, ThreadPool& threads) {
                  out + static_cast<std::size_t>(group) * group_bytes);
     }
   });
-  matrix.packed = out;
-  release_stored(matrix, weights);
+  use_packed(matrix, out, weights);
 }
 
 // Tells how many stored bytes are done.
@@ -144,6 +143,20 @@ bool give_layers(Weights& weights, Device& device, Layers layers, Progress& prog
 }
 
 }  // namespace
+
+void use_packed(Matrix& matrix, const std::byte* packed, Weights& weights) {
+  matrix.packed = packed;
+  release_stored(matrix, weights);
+}
+
+std::vector<PackedMatrix> packed_matrices(Weights& weights) {
+  std::vector<PackedMatrix> found;
+  for_each_matrix(weights, {0, weights.layers.size()}, [&](Matrix& matrix) {
+    if (const std::size_t n_bytes = packed_bytes(matrix); n_bytes > 0)
+      found.push_back({&matrix, n_bytes});
+  });
+  return found;
+}
 
 void pack_weights(Weights& weights, ThreadPool& threads, const PackingProgress& report) {
   Progress progress(weights, report);

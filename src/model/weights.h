@@ -70,6 +70,15 @@ void pack_weights(Weights& weights, ThreadPool& threads, const PackingProgress& 
 // Bytes that the first n layers' matrices (with all of them, the output's too) take on a device.
 std::uint64_t device_bytes(Weights& weights, const Device& device, int n_layers);
 
+// Every matrix that the kernels have a form of their own for, in the order of pack_weights().
+struct PackedMatrix {
+  Matrix* matrix;
+  std::size_t n_bytes;  // packed
+};
+std::vector<PackedMatrix> packed_matrices(Weights& weights);
+// Instead of packing: `packed`, 64-byte aligned, was packed before and outlives the weights.
+void use_packed(Matrix& matrix, const std::byte* packed, Weights& weights);
+
 // The same for layers that the processor runs; a device with memory of its own takes the others'.
 // Error: not so much memory there.
 void place_weights(Weights& weights, ThreadPool& threads, std::span<const Stage> stages,

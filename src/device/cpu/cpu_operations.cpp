@@ -79,6 +79,7 @@ void CpuOperations::logits(const Input& input, const Linear& output, float softc
     multiply(std::array{
         product_of(output, x + first * size(input.x.width), static_cast<int>(n), logits_.data())});
     done(StepPart::kLogits);
+    if (times_ != nullptr) times_->count_logits(n);
     for (std::size_t i = 0; i < n; ++i) {
       float* row = &logits_[i * vocabulary];
       if (softcap > 0) kernels_.softcap(row, softcap, static_cast<int>(vocabulary));
