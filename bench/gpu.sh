@@ -1,43 +1,67 @@
 #!/usr/bin/env bash
 # What a GPU does with random models of 1.1 and 7 thousand million parameters: decode, batches of streams, ingestion,
-# latency, and the sink policy against recomputation.
-#   bench/gpu.sh [DEVICE]      a device of `runnel info --devices`; default gpu
+# latency, launches a step, and the sink policy against recomputation.
+#   bench/gpu.sh [DEVICE]            a device of `runnel info --devices`; default gpu
+#   bench/gpu.sh --small [DEVICE]    the same lines with models that any device runs in seconds, to try the script
 # Builds the program in $BUILD_DIR (default build), and first checks the device against the processor and the reference series: a device that is
-# wrong is not timed.
+# wrong is not timed. Each model is made and loaded as seldom as can be, so that a GPU is done in less than four minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+small=
+[[ ${1:-} == --small ]] && small=1 && shift
 device=${1:-gpu}
 build=${BUILD_DIR:-build}
 runnel=$build/runnel
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+if [[ $small ]]; then
+  light=tiny large=tiny cells=(q8_0 q4_0 f16) caches=(32 64) more_streams=(4 8)
+  steady=(--window 59 --decode 4 --ingest 64 --prompt 16 --runs 1) steps=20 tests='OpenClOperations.*'
+else
+  light=tinyllama-1.1b large=llama-2-7b cells=(q8_0 q4_0 f16) caches=(256 512 1024 2048 4096) more_streams=(16 64)
+  steady=(--window 1019 --decode 48 --ingest 1024 --chunk 512 --runs 3) steps=300
+  tests='*OpenClGolden*:*OpenClOperations*:*OpenClProduct*:*OpenClModel*'
+fi
 
 cmake --build "$build" --target runnel_cli >/dev/null
 "$runnel" info --devices
 if [[ -x $build/tests/runnel_tests ]]; then
-  "$build/tests/runnel_tests" --gtest_brief=1 --gtest_filter='*OpenCl*'
+  "$build/tests/runnel_tests" --gtest_brief=1 --gtest_filter="$tests"
 else
   echo "not built: tests/runnel_tests (make configure-tests); numbers are not checked"
 fi
 
-bench() { "$runnel" bench --device "$device" --json --runs 3 "$@"; }
-line() {
-  jq -r --arg name "$1" '"\($name): decode \(.decode_tokens_per_second.median | round) tokens/s, \(100 * .decode_part_of_bandwidth.median | round) % of the copy bandwidth; ingestion \(.ingest_tokens_per_second.median | round) tokens/s; \(.device.launches_per_token | round) launches a token"'
+# bench SHAPE TYPE OPTIONS...
+bench() {
+  local model=(--shape "$1" --type "$2")
+  if [[ $small ]]; then
+    model=("$work/$2.gguf")
+    [[ -e ${model[0]} ]] || "$runnel" make-model "${model[0]}" --type "$2" >/dev/null 2>&1
+  fi
+  "$runnel" bench "${model[@]}" --device "$device" --gpu-layers all --json "${steady[@]}" "${@:3}" 2>/dev/null
+}
+# NAME: the lines of one run's JSON, as far as it has them.
+lines() {
+  jq -r --arg name "$1" '
+    def round1: . * 10 | round / 10;
+    "\($name): decode \(.decode_tokens_per_second.median | round1) tokens/s, \(100 * .decode_part_of_bandwidth.median | round1) % of the copy bandwidth (\(.read_bytes_per_second.median / 1e9 | round1) GB/s); ingestion \(.ingest_tokens_per_second.median | round1) tokens/s; \(.device.launches_per_token | round1) launches a token",
+    (.streams // empty | "\($name), \(.count) streams: \(.tokens_per_second.median | round1) tokens/s"),
+    (.latency_seconds // empty | "\($name), latency of a step: median \(1e3 * .median) ms, 99 % \(1e3 * .p99), 99.9 % \(1e3 * .p999), slowest \(1e3 * .max)")'
 }
 
-for shape in tinyllama-1.1b llama-2-7b; do
-  for type in q8_0 q4_0 f16; do
-    bench --shape $shape --type $type --window 1019 --decode 64 --ingest 512 | line "$shape $type"
-  done
-done
-for streams in 16 64; do
-  bench --shape llama-2-7b --type q8_0 --window 1019 --decode 16 --ingest 512 --streams $streams |
-    jq -r '"llama-2-7b q8_0, \(.streams.count) streams: \(.streams.tokens_per_second.median | round) tokens/s"'
-done
-bench --shape llama-2-7b --type q8_0 --window 1019 --decode 16 --ingest 512 --latency 500 |
-  jq -r '.latency_seconds | "latency of a step: median \(.median), 99 % \(.p99), 99.9 % \(.p999), slowest \(.max) s"'
-for cache in 256 512 1024 2048 4096; do
-  sink=$(bench --shape llama-2-7b --type f16 --window $((cache - 5)) --decode 16 --ingest 256 |
-    jq .decode_tokens_per_second.median)
-  recompute=$(bench --shape llama-2-7b --type f16 --window $((cache - 5)) --policy recompute --decode 1 --ingest 1 --runs 1 |
-    jq .decode_tokens_per_second.median)
-  echo "cache $cache, f16: sink $sink, recompute $recompute tokens/s, $(jq -n "$sink / $recompute") times"
-done
+for type in "${cells[@]}"; do bench $light $type | lines "$light $type"; done
+bench $large q8_0 --streams "${more_streams[0]}" --latency $steps | lines "$large q8_0"
+bench $large q8_0 --streams "${more_streams[1]}" | lines "$large q8_0" | tail -1
+bench $large q4_0 | lines "$large q4_0"
+bench $large f16 | lines "$large f16"
+
+# Sink against recomputation, one model for all caches: 4 sinks, the token itself, and the rest.
+"$runnel" make-model "$work/f16.gguf" --shape $large --type f16 >/dev/null 2>&1
+cat docs/*.md >"$work/text"
+windows=$(printf '%s,' "${caches[@]}")
+"$runnel" latency "$work/f16.gguf" "$work/text" --device "$device" --gpu-layers all --windows "${windows%,}" --tokens 16 \
+  --recomputed-tokens 2 --dense-factor 1 --json >"$work/latency"
+jq -r --arg name "$large f16" '.rows[] |
+  "\($name), cache of 4 sinks and \(.window): sink \(.sink_ms) ms a token, recompute \(.recompute_ms) ms, \(.recompute_to_sink) times"' "$work/latency"
+echo "took $SECONDS s"

@@ -1,6 +1,6 @@
 # The OpenCL kernels become a part of the library, as text; a device's driver builds them at run time.
 set(opencl_folder ${PROJECT_SOURCE_DIR}/src/device/opencl)
-foreach(name common rows product attention)
+foreach(name common inputs rows product attention)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${opencl_folder}/kernels/${name}.cl)
   string(TOUPPER ${name} upper)
   file(READ ${opencl_folder}/kernels/${name}.cl ${upper}_SOURCE)

@@ -112,6 +112,29 @@ TEST(OpenClStream, SharesAStepAndGuessesAsAlone) {
   EXPECT_GT(model.device().memory_bytes, model.weight_bytes());
 }
 
+// Five launches a layer of one stream, nine of several, and two for the logits; no more are hidden
+// in a step.
+TEST(OpenClStep, IsFewLaunches) {
+  RUNNEL_NEED_OPENCL();
+  const Model model = Model::load(test::bundled_model(), kOnOpenCl);
+  const auto n_layers = static_cast<std::uint64_t>(model.layers());
+  std::vector<Stream> streams;
+  for (int i = 0; i < 6; ++i) {
+    streams.push_back(model.open({.window = 30, .chunk = 16}));
+    streams.back().feed("It was a dark and stormy night");
+  }
+  const auto launches_of = [&](std::size_t n) {
+    std::vector<Stream*> together;
+    for (std::size_t i = 0; i < n; ++i) together.push_back(&streams[i]);
+    const std::uint64_t before = model.device().launches;
+    Stream::next(together);
+    return model.device().launches - before;
+  };
+  EXPECT_EQ(launches_of(1), 5 * n_layers + 2);
+  EXPECT_EQ(launches_of(4), 9 * n_layers + 2);
+  EXPECT_EQ(launches_of(6), 10 * n_layers + 2) << "attention is a launch for four streams";
+}
+
 TEST(OpenClStream, SurvivesAnotherThatFindsNoMemory) {
   RUNNEL_NEED_OPENCL();
   const Model model = Model::load(test::bundled_model(), kOnOpenCl);

@@ -1,5 +1,6 @@
 // Attention of an OpenCL device: a launch for each cache of the step.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -11,8 +12,9 @@
 namespace runnel::opencl {
 namespace {
 
-constexpr std::size_t kGroup = 64;  // work-items of attention.cl
-constexpr std::int64_t kKeysOfSplit = 256;
+constexpr std::size_t kGroup = 64;    // work-items of attention.cl
+constexpr std::size_t kTogether = 4;  // streams
+constexpr std::int64_t kKeysOfSplit = 128;
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
@@ -49,29 +51,66 @@ std::vector<OpenClOperations::Segment> OpenClOperations::segments() const {
   return all;
 }
 
-void OpenClOperations::rotate_and_store(const AttentionLayer& layer, Rows q, Rows k, Rows v) {
-  Kernel& kernel = context_.program(kAttentionSource).kernel("rotate_and_store");
+OpenClOperations::Turns OpenClOperations::turns_of(const AttentionLayer& layer) const {
   const bool is_rotated = layer.rope != RopeStyle::kNone;
-  const int n_pairs = is_rotated ? step_.angles[size(layer.angles)].n_pairs : 0;
-  const bool is_twice =
-      is_rotated && std::any_of(step_.rows.begin(), step_.rows.end(), [](const StepRow& row) {
-        return row.position != row.cache_position;
-      });
-  const auto angle = [&](int which) -> const Buffer& {
-    return is_rotated ? angles(layer.angles, which) : positions_;
+  return {is_rotated, is_rotated ? step_.angles[size(layer.angles)].n_pairs : 0,
+          is_rotated && std::any_of(step_.rows.begin(), step_.rows.end(), [](const StepRow& row) {
+            return row.position != row.cache_position;
+          })};
+}
+
+std::size_t OpenClOperations::n_splits(int cache_layer) const {
+  std::int64_t most = 1;
+  for (const StepRow& row : step_.rows)
+    most = std::max(most, splits_of(row.cache->sight(cache_layer), kMostSplits));
+  return size(most);
+}
+
+// Of attention's parts, of one row.
+std::size_t OpenClOperations::part_bytes(const AttentionLayer& layer) const {
+  return size(layer.n_heads) * n_splits(layer.cache_layer) * size(layer.head_dim + 2) *
+         sizeof(float);
+}
+
+// Each stream of the step has one token.
+bool OpenClOperations::is_decoding() const {
+  for (std::size_t i = 1; i < n_rows(); ++i) {
+    if (step_.rows[i].cache == step_.rows[i - 1].cache) return false;
+  }
+  return true;
+}
+
+void OpenClOperations::rotate_and_store(const AttentionLayer& layer, Rows q, Rows k, Rows v) {
+  Rotation rotation = {layer, q, k, v};
+  if (layer.normalizes_all_heads) {
+    const auto normalize_all = [&](const NormWeights*& norm, Rows x) {
+      if (norm != nullptr) normalize({norm, Norm::kRms, layer.norm_epsilon}, x, x);
+      norm = nullptr;
+    };
+    normalize_all(rotation.layer.q_norm, q);
+    normalize_all(rotation.layer.k_norm, k);
+  }
+  const bool is_joined = is_decoding() && !visitor_ && layer.rotated_weights.empty() &&
+                         n_rows() * part_bytes(layer) <= kPartBytes;
+  if (is_joined) {
+    waiting_ = rotation;
+  } else {
+    rotate_now(rotation);
+  }
+}
+
+void OpenClOperations::rotate_now(const Rotation& rotation) {
+  const auto& [layer, q, k, v] = rotation;
+  Kernel& kernel = context_.program(kAttentionSource).kernel("rotate_and_store");
+  const auto [is_rotated, n_pairs, is_twice] = turns_of(layer);
+  const auto angle = [&, rotates = is_rotated, table = layer.angles](int which) -> const Buffer& {
+    return rotates ? angles(table, which) : positions_;
   };
   const bool is_weighted = !layer.rotated_weights.empty();
   const bool mirrors = is_weighted && is_twice;
   const std::size_t head_floats = size(layer.head_dim) * sizeof(float);
-  const NormWeights* q_norm = layer.q_norm;
-  const NormWeights* k_norm = layer.k_norm;
-  if (layer.normalizes_all_heads) {
-    const auto normalize_all = [&](const NormWeights* norm, Rows x) {
-      if (norm != nullptr) normalize({norm, Norm::kRms, layer.norm_epsilon}, x, x);
-    };
-    normalize_all(std::exchange(q_norm, nullptr), q);
-    normalize_all(std::exchange(k_norm, nullptr), k);
-  }
+  const NormWeights* const q_norm = layer.q_norm;
+  const NormWeights* const k_norm = layer.k_norm;
   for (const Segment& s : segments()) {
     const KvCache::LayerPlace place = s.cache->place(layer.cache_layer);
     kernel.set(
@@ -107,35 +146,100 @@ void OpenClOperations::set_attention(Kernel& kernel, const AttentionLayer& layer
 }
 
 void OpenClOperations::attend(const AttentionLayer& layer, Rows q, const Residual& residual) {
-  for (const Segment& segment : segments()) {
-    attend_segment(layer, q, segment);
-    if (visitor_) report_attention(layer, q, segment);
+  const std::size_t row_bytes = part_bytes(layer);
+  const bool keeps_parts = n_rows() * row_bytes <= kPartBytes;
+  const std::size_t n_bytes = keeps_parts ? n_rows() * row_bytes : std::max(kPartBytes, row_bytes);
+  if (parts_.bytes() < n_bytes) parts_ = context_.take(n_bytes);
+  if (waiting_) {
+    attend_together(*std::exchange(waiting_, std::nullopt));
+  } else {
+    for (const Segment& segment : segments()) {
+      attend_segment(layer, q, segment, keeps_parts);
+      if (visitor_) report_attention(layer, q, segment);
+    }
   }
-  const Output output = {layer.output, nullptr};
-  prepare(heads_, q.width, {}, nullptr, n_rows(), forms_of({&output, 1}));
-  multiply_into(*layer.output, residual);
+  Source source = {.x = &heads_, .width = q.width};
+  if (keeps_parts) {
+    source = {.kind = Source::Kind::kParts,
+              .x = &parts_,
+              .width = q.width,
+              .attention = &layer,
+              .n_splits = n_splits(layer.cache_layer)};
+  }
+  multiply_into(&source, *layer.output, residual);
 }
 
-void OpenClOperations::attend_segment(const AttentionLayer& layer, Rows q, const Segment& s) {
+void OpenClOperations::attend_segment(const AttentionLayer& layer, Rows q, const Segment& s,
+                                      bool keeps_parts) {
   Program& program = context_.program(kAttentionSource);
   Kernel& attend = program.kernel("attend");
   Kernel& merge = program.kernel("merge");
-  const auto n_splits = splits_of(s.cache->sight(layer.cache_layer), kMostSplits);
-  const std::size_t row_bytes =
-      size(layer.n_heads * n_splits * (layer.head_dim + 2)) * sizeof(float);
-  const std::size_t at_once = std::clamp<std::size_t>(kPartBytes / row_bytes, 1, s.n);
-  if (parts_.bytes() < at_once * row_bytes) parts_ = context_.take(at_once * row_bytes);
+  const std::size_t n_parts = n_splits(layer.cache_layer);
+  const auto own = splits_of(s.cache->sight(layer.cache_layer), kMostSplits);
+  const std::size_t at_once =
+      keeps_parts ? s.n : std::clamp<std::size_t>(kPartBytes / part_bytes(layer), 1, s.n);
   const bool has_sinks = !layer.sink_logits.empty();
   for (std::size_t first = 0; first < s.n; first += at_once) {
     const std::size_t n = std::min(at_once, s.n - first);
     const auto first_row = static_cast<cl_int>(s.first + first);
-    set_attention(attend, layer, q, s, first_row, static_cast<cl_int>(n_splits), parts_);
-    context_.launch(attend, {size(n_splits), size(layer.n_heads), n}, kGroup);
-    merge.set(parts_, first_row, cl_int{layer.n_heads}, static_cast<cl_int>(n_splits),
+    set_attention(attend, layer, q, s, first_row, static_cast<cl_int>(n_parts),
+                  static_cast<cl_int>(own), keeps_parts ? first_row : cl_int{0}, parts_);
+    context_.launch(attend, {n_parts, size(layer.n_heads), n}, kGroup);
+    if (keeps_parts) continue;
+    merge.set(parts_, first_row, cl_int{layer.n_heads}, static_cast<cl_int>(n_parts),
               cl_int{layer.head_dim}, row_sinks_,
               has_sinks ? weights_.vector(layer.sink_logits) : row_sinks_, cl_int{has_sinks},
-              heads_);
-    context_.launch(merge, {size(layer.n_heads), n, 1}, kGroup);
+              heads_, LocalBytes{size(layer.n_heads) * (n_parts + 1) * sizeof(float)});
+    context_.launch(merge, {n, 1, 1}, kGroup);
+  }
+}
+
+// Rotation, cache and attention of streams of one token each; four in a launch.
+void OpenClOperations::attend_together(const Rotation& rotation) {
+  struct Place {
+    Area sinks, ring;
+    cl_long n_sinks, window, sink_reach;
+    cl_int format, n_splits;
+  };
+  const auto& [layer, q, k, v] = rotation;
+  Kernel& kernel = context_.program(kAttentionSource).kernel("attend_alone");
+  const auto [is_rotated, n_pairs, is_twice] = turns_of(layer);
+  const auto angle = [&, rotates = is_rotated, table = layer.angles](int which) -> const Buffer& {
+    return rotates ? angles(table, which) : positions_;
+  };
+  const auto norm = [&](const NormWeights* weights) -> const Buffer& {
+    return weights != nullptr ? weights_.vector(weights->weight) : positions_;
+  };
+  const LocalBytes head = {size(layer.head_dim) * sizeof(float)};
+  const std::size_t n_parts = n_splits(layer.cache_layer);
+  for (std::size_t first = 0; first < n_rows(); first += kTogether) {
+    const std::size_t n = std::min(kTogether, n_rows() - first);
+    std::array<Place, kTogether> places = {};
+    std::array<const Buffer*, kTogether> caches;
+    for (std::size_t i = 0; i < kTogether; ++i) {
+      const KvCache& cache = *step_.rows[first + std::min(i, n - 1)].cache;
+      const KvCache::LayerPlace place = cache.place(layer.cache_layer);
+      const LayerSight& sight = cache.sight(layer.cache_layer);
+      caches[i] = &memory_of(place);
+      places[i] = {area_of(place.sinks),
+                   area_of(place.ring),
+                   sight.sinks,
+                   sight.window,
+                   sight.sink_reach,
+                   static_cast<cl_int>(cache.format()),
+                   static_cast<cl_int>(splits_of(sight, kMostSplits))};
+    }
+    kernel.set(of(q), of(k), of(v), static_cast<cl_int>(first), cl_int{layer.n_heads},
+               cl_int{layer.n_kv_heads}, cl_int{layer.head_dim},
+               cl_int{static_cast<int>(layer.rope)}, cl_int{n_pairs}, angle(0), angle(1),
+               angle(is_twice ? 2 : 0), angle(is_twice ? 3 : 1), positions_, query_scales_,
+               layer.clamp, norm(layer.q_norm), cl_int{layer.q_norm != nullptr}, norm(layer.k_norm),
+               cl_int{layer.k_norm != nullptr}, layer.norm_epsilon, *caches[0], *caches[1],
+               *caches[2], *caches[3], places, layer.scale, layer.softcap,
+               layer.alibi_slopes.empty() ? positions_ : weights_.vector(layer.alibi_slopes),
+               cl_int{!layer.alibi_slopes.empty()}, static_cast<cl_int>(n_parts), parts_, head,
+               head, head, head, head);
+    context_.launch(kernel, {n_parts, size(layer.n_heads), n}, kGroup);
   }
 }
 

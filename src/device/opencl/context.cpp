@@ -119,6 +119,7 @@ Context::Context(Found device, std::uint64_t memory_limit)
   queue_ = api_.clCreateCommandQueue(context_, device_.id, 0, &status);
   if (status != CL_SUCCESS) api_.clReleaseContext(context_);
   check(status, device_.description.name.c_str());
+  largest_group_ = number_of<std::size_t>(api_, device_.id, CL_DEVICE_MAX_WORK_GROUP_SIZE);
   dot_option_ = find_dot_option();
 }
 
@@ -184,11 +185,29 @@ void Context::write(const Buffer& to, std::size_t offset, std::span<const std::b
         "writing to the device");
 }
 
+void Context::write_later(const Buffer& to, std::span<const std::byte> bytes) {
+  constexpr std::size_t kMostKept = std::size_t{64} << 20;
+  if (bytes.empty()) return;
+  if (written_bytes_ > kMostKept) finish();
+  const auto& kept = written_.emplace_back(bytes.begin(), bytes.end());
+  written_bytes_ += kept.size();
+  check(api_.clEnqueueWriteBuffer(queue_, to.memory(), CL_FALSE, 0, kept.size(), kept.data(), 0,
+                                  nullptr, nullptr),
+        "writing to the device");
+}
+
+// The queue is in order: whoever waited has waited for all before.
+void Context::forget_written() {
+  written_.clear();
+  written_bytes_ = 0;
+}
+
 void Context::read(const Buffer& from, std::size_t offset, std::span<std::byte> bytes) {
   if (bytes.empty()) return;
   check(api_.clEnqueueReadBuffer(queue_, from.memory(), CL_TRUE, offset, bytes.size(), bytes.data(),
                                  0, nullptr, nullptr),
         "reading from the device");
+  forget_written();
 }
 
 void Context::copy(const Buffer& from, std::size_t from_offset, const Buffer& to,
@@ -198,7 +217,10 @@ void Context::copy(const Buffer& from, std::size_t from_offset, const Buffer& to
         "copying on the device");
 }
 
-void Context::finish() { check(api_.clFinish(queue_), "waiting for the device"); }
+void Context::finish() {
+  check(api_.clFinish(queue_), "waiting for the device");
+  forget_written();
+}
 
 Program& Context::program(std::string_view source, const std::string& options) {
   auto& program = programs_[std::string(source.substr(0, 64)) + options];

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <span>
@@ -113,7 +114,9 @@ class Context {
   // Zeros. Error: not so much memory.
   Buffer take(std::size_t n_bytes);
   void write(const Buffer& to, std::size_t offset, std::span<const std::byte> bytes);  // waits
-  void read(const Buffer& from, std::size_t offset, std::span<std::byte> bytes);       // waits
+  // The same of a copy of the bytes, without waiting.
+  void write_later(const Buffer& to, std::span<const std::byte> bytes);
+  void read(const Buffer& from, std::size_t offset, std::span<std::byte> bytes);  // waits
   void copy(const Buffer& from, std::size_t from_offset, const Buffer& to, std::size_t to_offset,
             std::size_t n_bytes);
 
@@ -126,18 +129,24 @@ class Context {
 
   const DeviceCounters& counters() const { return counters_; }
   void count_seconds(double seconds) { counters_.seconds += seconds; }
+  // Work-items of a group at most.
+  std::size_t largest_group() const { return largest_group_; }
   // How dot products of bytes are made here: a definition for product.cl.
   const std::string& dot_option() const { return dot_option_; }
 
  private:
   friend class Buffer;
   std::string find_dot_option();
+  void forget_written();
 
   const Api& api_;
   Found device_;
   std::uint64_t memory_limit_;
   cl_context context_ = nullptr;
   cl_command_queue queue_ = nullptr;
+  std::size_t largest_group_ = 0;
+  std::deque<std::vector<std::byte>> written_;  // by write_later(), perhaps not yet taken
+  std::size_t written_bytes_ = 0;
   DeviceCounters counters_;
   std::string dot_option_;
   std::map<std::string, std::unique_ptr<Program>> programs_;

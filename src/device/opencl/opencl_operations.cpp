@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "device/opencl/sources.h"
 #include "kernels/pack/dequantize.h"
@@ -11,10 +12,9 @@ namespace runnel::opencl {
 namespace {
 
 constexpr std::size_t kLogitRows = 32;  // rows of logits computed together
-constexpr std::size_t kRowGroup = 64;   // work-items of rows.cl
+constexpr std::size_t kRowGroup = 128;  // work-items of rows.cl
 constexpr std::size_t kProductGroup = 128;
 constexpr std::size_t kAngleKinds = 6;
-constexpr std::size_t kTogether = 8;  // rows of inputs that product_8 takes
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
@@ -82,6 +82,7 @@ Rows OpenClOperations::rows(int width) {
 void OpenClOperations::begin(const Step& step) {
   began_ = std::chrono::steady_clock::now();
   step_ = step;
+  waiting_.reset();  // of a step that failed
   has_angles_.assign(step.angles.size() * kAngleKinds, false);
   angles_.resize(has_angles_.size());
   write_rows();
@@ -97,13 +98,14 @@ void OpenClOperations::write_rows() {
     scales.push_back(row.query_scale);
     host_.push_back(row.sink_logit);
   }
-  context_.write(positions_, 0, std::as_bytes(std::span(positions)));
-  context_.write(query_scales_, 0, std::as_bytes(std::span(scales)));
-  context_.write(row_sinks_, 0, std::as_bytes(std::span(host_)));
+  context_.write_later(positions_, std::as_bytes(std::span(positions)));
+  context_.write_later(query_scales_, std::as_bytes(std::span(scales)));
+  context_.write_later(row_sinks_, std::as_bytes(std::span(host_)));
 }
 
 // The rows move to where they are wanted one by one: each goes to the place of one that has left.
 void OpenClOperations::keep(std::span<const std::size_t> kept, std::span<const StepRow> rows) {
+  if (waiting_) rotate_now(*std::exchange(waiting_, std::nullopt));
   const auto move_rows = [&](const Buffer& buffer, int width) {
     const std::size_t n = size(width) * sizeof(float);
     for (std::size_t to = 0; n > 0 && to < kept.size(); ++to) {
@@ -126,7 +128,8 @@ const Buffer& OpenClOperations::angles(int table, int which) {
     angles_[at] = context_.take(size(sizes_.max_tokens) * size(t.n_pairs) * sizeof(float));
   const float* const from[] = {t.cosines,    t.sines,          t.sink_cosines,
                                t.sink_sines, t.mirror_cosines, t.mirror_sines};
-  context_.write(angles_[at], 0, std::as_bytes(std::span(from[which], n_rows() * size(t.n_pairs))));
+  context_.write_later(angles_[at],
+                       std::as_bytes(std::span(from[which], n_rows() * size(t.n_pairs))));
   has_angles_[at] = true;
   return angles_[at];
 }
@@ -136,7 +139,7 @@ void OpenClOperations::read(Rows rows, float* out) {
 }
 
 void OpenClOperations::write(Rows rows, const float* in) {
-  context_.write(of(rows), 0, std::as_bytes(std::span(in, n_rows() * size(rows.width))));
+  context_.write_later(of(rows), std::as_bytes(std::span(in, n_rows() * size(rows.width))));
 }
 
 // The processor looks rows up: a few for a step, of a table that needs no room on the device.
@@ -169,112 +172,29 @@ void OpenClOperations::normalize(const Normalization& norm, const Buffer& x, int
   context_.launch(kernel, {n_rows(), 1, 1}, kRowGroup);
 }
 
-OpenClOperations::Forms OpenClOperations::forms_of(std::span<const Output> outputs) const {
-  Forms forms;
-  for (const Output& output : outputs) {
-    const bool is_quantised = weights_.matrix(output.linear->weight).is_quantised;
-    (is_quantised ? forms.quants : forms.floats) = true;
-  }
-  return forms;
-}
-
-void OpenClOperations::prepare(const Buffer& x, int width, const Normalization& norm,
-                               const Gated* gated, std::size_t n, Forms forms) {
-  const NormWeights none;
-  const NormWeights& w = norm.weights != nullptr ? *norm.weights : none;
-  const bool has_up = gated != nullptr && gated->up != nullptr;
-  Kernel& kernel = context_.program(kRowsSource).kernel("prepare");
-  kernel.set(x, cl_int{width}, cl_int{(width + 31) / 32}, cl_int{kind_of(norm)},
-             w.weight.empty() ? x : weights_.vector(w.weight),
-             w.bias.empty() ? x : weights_.vector(w.bias), cl_int{!w.bias.empty()}, norm.epsilon,
-             cl_int{gated != nullptr ? static_cast<int>(gated->activation) : -1},
-             has_up ? *gated->up : x, cl_int{has_up}, cl_int{forms.quants}, cl_int{forms.floats},
-             quants_, scales_, sums_, floats_);
-  context_.launch(kernel, {n, 1, 1}, kRowGroup);
-}
-
-// Products of the prepared inputs; those of one form, up to three, in one launch.
-void OpenClOperations::multiply(std::span<const Output> outputs, std::size_t n, bool adds) {
-  constexpr std::size_t kMost = 3;
-  while (!outputs.empty()) {
-    const std::string& options = weights_.matrix(outputs[0].linear->weight).options;
-    std::size_t n_alike = 1;
-    while (n_alike < std::min(kMost, outputs.size()) &&
-           weights_.matrix(outputs[n_alike].linear->weight).options == options)
-      ++n_alike;
-    multiply_alike(outputs.first(n_alike), n, adds);
-    outputs = outputs.subspan(n_alike);
-  }
-}
-
-void OpenClOperations::multiply_alike(std::span<const Output> outputs, std::size_t n, bool adds) {
-  struct Place {
-    const Buffer* w;
-    cl_int rows;
-    const Buffer* bias;
-    const Buffer* y;
-  };
-  std::array<Place, 3> places;
-  const DeviceMatrix& first = weights_.matrix(outputs[0].linear->weight);
-  cl_int biases = 0;
-  std::size_t n_groups = 0;
-  for (std::size_t i = 0; i < places.size(); ++i) {
-    if (i >= outputs.size()) {
-      places[i] = {&first.data, 0, &first.data, outputs[0].y};
-      continue;
-    }
-    const DeviceMatrix& matrix = weights_.matrix(outputs[i].linear->weight);
-    const Vector& bias = outputs[i].linear->bias;
-    if (!bias.empty()) biases |= 1 << i;
-    places[i] = {&matrix.data, matrix.rows, bias.empty() ? &matrix.data : &weights_.vector(bias),
-                 outputs[i].y};
-    n_groups += size(kernels::n_groups(matrix.rows));
-  }
-  const std::size_t together = n == 1 ? 1 : kTogether;
-  Kernel& kernel = context_.program(kProductSource, context_.dot_option() + " " + first.options)
-                       .kernel(together == 1 ? "product_1" : "product_8");
-  const auto set = [&](const auto&... inputs) {
-    const auto& [p0, p1, p2] = places;
-    kernel.set(inputs..., cl_int{first.chunks}, number(n), cl_int{adds}, biases, *p0.w, p0.rows,
-               *p0.bias, *p0.y, *p1.w, p1.rows, *p1.bias, *p1.y, *p2.w, p2.rows, *p2.bias, *p2.y);
-  };
-  first.is_quantised ? set(quants_, scales_, sums_) : set(floats_);
-  context_.launch(kernel, {n_groups, (n + together - 1) / together, 1}, kProductGroup);
-}
-
-void OpenClOperations::multiply(const Input& input, std::span<const Product> products) {
-  std::vector<Output> outputs;
-  for (const Product& p : products) outputs.push_back({p.linear, &of(p.y)});
-  prepare(of(input.x), input.x.width, input.norm, nullptr, n_rows(), forms_of(outputs));
-  multiply(outputs, n_rows(), false);
-}
-
-// Of the prepared inputs: x += scale * norm(product).
-void OpenClOperations::multiply_into(const Linear& linear, const Residual& residual) {
-  const bool is_direct = residual.norm.weights == nullptr && residual.scale == 1;
-  const Output output = {&linear, is_direct ? &of(residual.x) : &update_};
-  multiply({&output, 1}, n_rows(), is_direct);
-  if (!is_direct)
-    normalize(residual.norm, update_, residual.x.width, of(residual.x), true, residual.scale);
-}
-
 void OpenClOperations::feed_forward(const FfnLayer& layer, const FeedForward& ffn,
                                     const Input& input, const Residual& residual) {
   activate_into(layer, ffn, input);
-  multiply_into(ffn.down, residual);
+  multiply_into(nullptr, ffn.down, residual);
 }
 
 // Leaves the inputs of `down` prepared.
 void OpenClOperations::activate_into(const FfnLayer& layer, const FeedForward& ffn,
                                      const Input& input) {
+  if (gate_and_activate_alone(layer, ffn, input)) return;
   const std::array both = {Output{&ffn.up, layer.is_gated ? &up_ : &gate_},
                            Output{&ffn.gate, &gate_}};
-  const std::span outputs = std::span(both).first(layer.is_gated ? 2 : 1);
-  prepare(of(input.x), input.x.width, input.norm, nullptr, n_rows(), forms_of(outputs));
-  multiply(outputs, n_rows(), false);
-  const Gated gated = {layer.activation, layer.is_gated ? &up_ : nullptr};
+  multiply(norm_of(input), std::span(both).first(layer.is_gated ? 2 : 1), false);
   const Output down = {&ffn.down, nullptr};
-  prepare(gate_, static_cast<int>(ffn.up.weight.rows), {}, &gated, n_rows(), forms_of({&down, 1}));
+  prepare(activated(layer, static_cast<int>(ffn.up.weight.rows)), n_rows(), forms_of({&down, 1}));
+}
+
+OpenClOperations::Source OpenClOperations::activated(const FfnLayer& layer, int ffn_dim) const {
+  return {.kind = Source::Kind::kActivation,
+          .x = &gate_,
+          .width = ffn_dim,
+          .activation = layer.activation,
+          .up = layer.is_gated ? &up_ : nullptr};
 }
 
 void OpenClOperations::multiply_chosen(std::span<const FeedForward> experts,
@@ -303,7 +223,7 @@ void OpenClOperations::experts(const ExpertsLayer& layer, const Input& input,
   const FeedForward& first = layer.experts.front();
   const std::array all = {Output{layer.router, &router_}, Output{&first.up, nullptr},
                           Output{layer.ffn.is_gated ? &first.gate : &first.up, nullptr}};
-  prepare(of(input.x), input.x.width, input.norm, nullptr, n, forms_of(all));
+  prepare(norm_of(input), n, forms_of(all));
   multiply(std::span(all).first(1), n, false);
   Program& program = context_.program(kRowsSource);
   Kernel& choose = program.kernel("choose_experts");
@@ -316,9 +236,8 @@ void OpenClOperations::experts(const ExpertsLayer& layer, const Input& input,
                   layer.ffn.is_gated ? up_ : gate_);
   if (layer.ffn.is_gated)
     multiply_chosen(layer.experts, &FeedForward::gate, layer.n_used, n_choices, gate_);
-  const Gated gated = {layer.ffn.activation, layer.ffn.is_gated ? &up_ : nullptr};
   const Output down = {&first.down, nullptr};
-  prepare(gate_, static_cast<int>(first.up.weight.rows), {}, &gated, n_choices,
+  prepare(activated(layer.ffn, static_cast<int>(first.up.weight.rows)), n_choices,
           forms_of({&down, 1}));
   multiply_chosen(layer.experts, &FeedForward::down, 1, n_choices, expert_out_);
   const int width = residual.x.width;
@@ -334,8 +253,7 @@ void OpenClOperations::add_shared_expert(const ExpertsLayer& layer, const Input&
   const bool is_gated = layer.shared_gate != nullptr;
   if (is_gated) {
     const Output gate = {layer.shared_gate, &router_};
-    prepare(of(input.x), input.x.width, input.norm, nullptr, n, forms_of({&gate, 1}));
-    multiply({&gate, 1}, n, false);
+    multiply(norm_of(input), {&gate, 1}, false);
   }
   activate_into(layer.ffn, *layer.shared, input);
   const Output shared = {&layer.shared->down, is_gated ? &expert_out_ : &update_};
@@ -358,7 +276,7 @@ void OpenClOperations::logits(const Input& input, const Linear& output, float so
       const std::size_t n_bytes = size(x.width) * sizeof(float);
       context_.copy(of(x), first * n_bytes, of(x), 0, n * n_bytes);
     }
-    prepare(of(x), x.width, input.norm, nullptr, n, forms_of({&to_logits, 1}));
+    prepare(norm_of(input), n, forms_of({&to_logits, 1}));
     multiply({&to_logits, 1}, n, false);
     if (softcap > 0) {
       Kernel& kernel = context_.program(kRowsSource).kernel("softcap");

@@ -1,14 +1,18 @@
-// Operations on an OpenCL device. Launches of a dense layer: norm and inputs, q k v, rotation and
-// cache, attention's parts, their sum, inputs, output product with residual; norm and inputs, gate
-// and up, activation and inputs, down with residual.
+// Operations on an OpenCL device. A dense layer of one token is five launches: norm and q, k, v;
+// rotation, cache and attention in parts; their sum and the output product with the residual; norm,
+// gate, up and activation; down with the residual. Of several tokens it is eight or nine: what
+// products take is then made by a launch of its own, and keys are stored before attention where a
+// stream has several.
 //
 // Nothing comes back to the host but logits, and attention while it is observed. A row is summed in
 // the same order whatever the batch, so one device gives the same bits chunked and in single steps;
 // another device, or the processor, gives them within rounding.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdlib>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -63,9 +67,32 @@ class OpenClOperations final : public Operations {
     bool quants = false;
     bool floats = false;
   };
-  struct Gated {  // an input that an activation makes
-    Activation activation;
-    const Buffer* up;  // null: none
+  // Where inputs of products come from.
+  struct Source {
+    enum class Kind { kNorm, kActivation, kParts } kind = Kind::kNorm;
+    const Buffer* x = nullptr;  // a row; a gate; attention's parts
+    int width = 0;
+    Normalization norm = {};
+    Activation activation = {};
+    const Buffer* up = nullptr;                 // of an activation; null: none
+    const AttentionLayer* attention = nullptr;  // of parts
+    std::size_t n_splits = 0;
+  };
+  static constexpr std::size_t kMostAlike = 3;
+  struct Places {  // of the matrices of one launch
+    struct Place {
+      const Buffer* w;
+      cl_int rows;
+      const Buffer* bias;
+      const Buffer* y;
+    };
+    std::array<Place, kMostAlike> of;
+    cl_int biases = 0;
+    std::size_t n_groups = 0;
+  };
+  struct Rotation {
+    AttentionLayer layer;
+    Rows q, k, v;
   };
 
   static constexpr std::size_t kPartBytes = std::size_t{32} << 20;  // of attention's parts, at most
@@ -79,19 +106,46 @@ class OpenClOperations final : public Operations {
   const Buffer& angles(int table, int which);
   std::vector<Segment> segments() const;
   void write_rows();
+  struct Turns {  // of a layer's rotation
+    bool is_rotated;
+    int n_pairs;
+    bool is_twice;  // some row's place in the cache is another than that in the stream
+  };
+  Turns turns_of(const AttentionLayer& layer) const;
+  std::size_t n_splits(int cache_layer) const;
+  std::size_t part_bytes(const AttentionLayer& layer) const;
+  bool is_decoding() const;
+  void rotate_now(const Rotation& rotation);
+  void attend_together(const Rotation& rotation);
   Forms forms_of(std::span<const Output> outputs) const;
   void normalize(const Normalization& norm, const Buffer& x, int width, const Buffer& out,
                  bool adds, float scale = 1);
-  void prepare(const Buffer& x, int width, const Normalization& norm, const Gated* gated,
-               std::size_t n, Forms forms);
+  Source activated(const FfnLayer& layer, int ffn_dim) const;
+  Source norm_of(const Input& input) const;
+  std::size_t factor_bytes(const Source& source) const;
+  template <typename... More>
+  void set_source(Kernel& kernel, const Source& source, const More&... more);
+  void prepare(const Source& source, std::size_t n, Forms forms);
+  bool is_made_inside(const Source& source, std::span<const Output> outputs) const;
+  void multiply(const Source& source, std::span<const Output> outputs, bool adds);
+  void multiply_alone(const Source& source, std::span<const Output> outputs, bool adds);
   void multiply(std::span<const Output> outputs, std::size_t n, bool adds);
+  std::size_t n_alike(std::span<const Output> outputs) const;
+  Program& product_program(const DeviceMatrix& matrix);
+  std::size_t gate_up_group() const;
+  Places places_of(std::span<const Output> outputs);
+  template <typename Set>
+  void with_local_inputs(const DeviceMatrix& matrix, Set set);
   void multiply_alike(std::span<const Output> outputs, std::size_t n, bool adds);
-  void multiply_into(const Linear& linear, const Residual& residual);
+  // x += scale * norm(product), of a source or of the inputs that are prepared (null).
+  void multiply_into(const Source* source, const Linear& linear, const Residual& residual);
+  bool gate_and_activate_alone(const FfnLayer& layer, const FeedForward& ffn, const Input& input);
   void activate_into(const FfnLayer& layer, const FeedForward& ffn, const Input& input);
   void add_shared_expert(const ExpertsLayer& layer, const Input& input, int width);
   void multiply_chosen(std::span<const FeedForward> experts, const Linear FeedForward::*linear,
                        int n_used, std::size_t n_choices, const Buffer& y);
-  void attend_segment(const AttentionLayer& layer, Rows q, const Segment& segment);
+  void attend_segment(const AttentionLayer& layer, Rows q, const Segment& segment,
+                      bool keeps_parts);
   void report_attention(const AttentionLayer& layer, Rows q, const Segment& segment);
   template <typename... More>
   void set_attention(Kernel& kernel, const AttentionLayer& layer, Rows q, const Segment& segment,
@@ -102,6 +156,7 @@ class OpenClOperations final : public Operations {
   StepSizes sizes_;
   AttentionVisitor visitor_;
   Step step_;
+  std::optional<Rotation> waiting_;              // joined with the attention that follows
   std::chrono::steady_clock::time_point began_;  // the step
   std::vector<Buffer> rows_;                     // by Rows::id: [max_tokens, width]
   std::vector<int> widths_;                      // of them

@@ -16,12 +16,12 @@ ushort to_bfloat(float x) {
   return (ushort)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-// The sum of a number of each of 64 work-items, the same for all of them.
-float sum_of_group(float x, local float* room) {
+// The sum of a number of each of the first n_lanes (a power of two) work-items, the same for all.
+float sum_of_lanes(float x, local float* room, int n_lanes) {
   const int lane = get_local_id(0);
-  room[lane] = x;
+  if (lane < n_lanes) room[lane] = x;
   barrier(CLK_LOCAL_MEM_FENCE);
-  for (int half_size = 32; half_size > 0; half_size /= 2) {
+  for (int half_size = n_lanes / 2; half_size > 0; half_size /= 2) {
     if (lane < half_size) room[lane] += room[lane + half_size];
     barrier(CLK_LOCAL_MEM_FENCE);
   }
@@ -30,11 +30,11 @@ float sum_of_group(float x, local float* room) {
   return sum;
 }
 
-float max_of_group(float x, local float* room) {
+float max_of_lanes(float x, local float* room, int n_lanes) {
   const int lane = get_local_id(0);
-  room[lane] = x;
+  if (lane < n_lanes) room[lane] = x;
   barrier(CLK_LOCAL_MEM_FENCE);
-  for (int half_size = 32; half_size > 0; half_size /= 2) {
+  for (int half_size = n_lanes / 2; half_size > 0; half_size /= 2) {
     if (lane < half_size) room[lane] = fmax(room[lane], room[lane + half_size]);
     barrier(CLK_LOCAL_MEM_FENCE);
   }

@@ -3,6 +3,9 @@
 // share d, SUBS sub-blocks in 32 columns, SCALES, MINIMUMS, OFFSET, ADDS_MINIMUM, E2M1), or floats
 // (FLOAT_BITS 16 or 32, BFLOAT), whose groups are [chunk of 32 columns][pair or column][16 rows].
 //
+// One row makes its inputs for itself (product_alone), and gate and up of a feed-forward layer leave
+// the inputs of what follows (gate_up_alone), so that a dense layer is five launches with attention.
+//
 // A work-group takes 16 rows of weights. Its 128 work-items are 16 rows by 8 splits; split s sums
 // the chunks s, s + 8, ... and the splits are added in order.
 #define GROUP_ROWS 16
@@ -12,6 +15,7 @@
 #define CHUNK_BYTES (32 * GROUP_ROWS * FLOAT_BITS / 8)
 #define GROUP_BYTES(chunks) ((long)(chunks) * CHUNK_BYTES)
 #define INPUTS global const float* floats
+#define LOCAL_INPUTS local float* floats
 #else
 #define LISTS (SCALES + SCALES * MINIMUMS)
 #define CHUNK_BYTES (64 * BITS + GROUP_ROWS * SUBS * LISTS)
@@ -20,6 +24,7 @@
 #define BLOCK_BYTES (HEAD_BYTES + BLOCK_CHUNKS * CHUNK_BYTES)
 #define GROUP_BYTES(chunks) ((long)((chunks) / BLOCK_CHUNKS) * BLOCK_BYTES)
 #define INPUTS global const int* quants, global const float* scales, global const short* sums
+#define LOCAL_INPUTS local int* quants, local float* scales, local short* sums
 
 // sum + the products of four unsigned with four signed bytes
 int dot4(uint w, int x, int sum) {
@@ -149,10 +154,10 @@ float float_at(global const uchar* w, int i, int row) {
     local float parts[T][SPLITS][GROUP_ROWS];                                                    \
     const int row = get_local_id(0) % GROUP_ROWS;                                                \
     const int split = get_local_id(0) / GROUP_ROWS;                                              \
-    const int first = get_group_id(1) * T;                                                       \
+    const int first = get_group_id(0) * T;                                                       \
     const int groups0 = (rows0 + GROUP_ROWS - 1) / GROUP_ROWS;                                   \
     const int groups1 = (rows1 + GROUP_ROWS - 1) / GROUP_ROWS;                                   \
-    int of_matrix = get_group_id(0);                                                             \
+    int of_matrix = get_group_id(1);                                                             \
     int matrix = 0;                                                                              \
     if (of_matrix >= groups0) of_matrix -= groups0, matrix = 1;                                  \
     if (matrix == 1 && of_matrix >= groups1) of_matrix -= groups1, matrix = 2;                   \
@@ -180,6 +185,120 @@ float float_at(global const uchar* w, int i, int row) {
 
 PRODUCT(product_1, 1)
 PRODUCT(product_8, 8)
+
+#ifdef FLOAT_BITS
+#define MAKE_INPUTS                                                                              \
+  prepare_here(SOURCE_OF(0), width, chunks, 0, 1, (local char*)0, (local float*)0, (local short*)0, \
+               floats, room, counts, factors)
+#else
+#define MAKE_INPUTS                                                                              \
+  prepare_here(SOURCE_OF(0), width, chunks, 1, 0, (local char*)quants, scales, sums,             \
+               (local float*)0, room, counts, factors)
+#endif
+
+#ifdef ALONE
+PREPARE(prepare_here, local)
+
+// product_1 of inputs made here.
+kernel __attribute__((reqd_work_group_size(GROUP_ROWS * SPLITS, 1, 1))) void product_alone(
+    SOURCE, int width, LOCAL_INPUTS, local float* factors, int chunks, int adds, int biases,
+    global const uchar* w0, int rows0, global const float* bias0, global float* y0,
+    global const uchar* w1, int rows1, global const float* bias1, global float* y1,
+    global const uchar* w2, int rows2, global const float* bias2, global float* y2) {
+  local float room[LANES];
+  local int counts[LANES];
+  local float parts[SPLITS][GROUP_ROWS];
+  MAKE_INPUTS;
+  const int row = get_local_id(0) % GROUP_ROWS;
+  const int split = get_local_id(0) / GROUP_ROWS;
+  const int first = 0, n = 1;
+  const int groups0 = (rows0 + GROUP_ROWS - 1) / GROUP_ROWS;
+  const int groups1 = (rows1 + GROUP_ROWS - 1) / GROUP_ROWS;
+  int of_matrix = get_group_id(0);
+  int matrix = 0;
+  if (of_matrix >= groups0) of_matrix -= groups0, matrix = 1;
+  if (matrix == 1 && of_matrix >= groups1) of_matrix -= groups1, matrix = 2;
+  const int rows = matrix == 0 ? rows0 : matrix == 1 ? rows1 : rows2;
+  global const uchar* group =
+      (matrix == 0 ? w0 : matrix == 1 ? w1 : w2) + of_matrix * GROUP_BYTES(chunks);
+  float acc[1] = {0};
+  for (int chunk = split; chunk < chunks; chunk += SPLITS) {
+    ADD_CHUNK(1)
+  }
+  parts[split][row] = acc[0];
+  barrier(CLK_LOCAL_MEM_FENCE);
+  const int r = of_matrix * GROUP_ROWS + row;
+  if (split != 0 || r >= rows) return;
+  float sum = 0;
+  for (int s = 0; s < SPLITS; ++s) sum += parts[s][row];
+  global const float* bias_of = matrix == 0 ? bias0 : matrix == 1 ? bias1 : bias2;
+  if ((biases >> matrix) & 1) sum += bias_of[r];
+  global float* y = matrix == 0 ? y0 : matrix == 1 ? y1 : y2;
+  y[r] = adds ? y[r] + sum : sum;
+}
+
+// Of one row: 32 rows of gate and up, their activation, and that as a chunk of inputs. The
+// work-group is 128 work-items, or 256 or 512, which take two or four of the four products at once.
+kernel __attribute__((reqd_work_group_size(GATE_UP_GROUP, 1, 1))) void gate_up_alone(
+    SOURCE, int width, LOCAL_INPUTS, local float* factors, int chunks,
+                          int biases, global const uchar* w0, global const float* bias0,
+                          global const uchar* w1, global const float* bias1, int rows,
+                          int is_gated, int activation_of, int wants_quants, int wants_floats,
+                          global char* out_quants, global float* out_scales,
+                          global short* out_sums, global float* out_floats) {
+  local float room[LANES];
+  local int counts[LANES];
+  local float parts[4][SPLITS][GROUP_ROWS];
+  local float y[2 * GROUP_ROWS];
+  MAKE_INPUTS;
+  const int lane = get_local_id(0);
+  const int row = lane % GROUP_ROWS;
+  const int split = lane / GROUP_ROWS % SPLITS;
+  const int first = 0, n = 1;
+  const int groups = (rows + GROUP_ROWS - 1) / GROUP_ROWS;
+  const int chunk_of = get_group_id(0);
+  for (int of = lane / (GROUP_ROWS * SPLITS); of < 4; of += GATE_UP_GROUP / (GROUP_ROWS * SPLITS)) {
+    const int of_matrix = chunk_of * 2 + of % 2;
+    float acc[1] = {0};
+    if (of_matrix < groups && (of < 2 || is_gated)) {
+      global const uchar* group = (of < 2 ? w0 : w1) + of_matrix * GROUP_BYTES(chunks);
+      for (int chunk = split; chunk < chunks; chunk += SPLITS) {
+        ADD_CHUNK(1)
+      }
+    }
+    parts[of][split][row] = acc[0];
+  }
+  barrier(CLK_LOCAL_MEM_FENCE);
+  const int r = chunk_of * 32 + lane;
+  if (lane < 32) {
+    float up_sum = 0;
+    float gate_sum = 0;
+    for (int s = 0; s < SPLITS; ++s) up_sum += parts[lane / GROUP_ROWS][s][row];
+    for (int s = 0; s < SPLITS; ++s) gate_sum += parts[2 + lane / GROUP_ROWS][s][row];
+    if (r < rows && (biases & 1)) up_sum += bias0[r];
+    if (r < rows && (biases & 2)) gate_sum += bias1[r];
+    y[lane] = r >= rows ? 0.0f
+                        : activated(activation_of, is_gated ? gate_sum : up_sum,
+                                    is_gated ? up_sum : 1.0f);
+  }
+  barrier(CLK_LOCAL_MEM_FENCE);
+  if (lane < 32) {
+    if (wants_floats) out_floats[r] = y[lane];
+    float largest = 0;
+    for (int i = 0; i < 32; ++i) largest = fmax(largest, fabs(y[i]));
+    const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
+    counts[lane] = convert_int_rte(y[lane] * inverse);
+    if (wants_quants) out_quants[r] = (char)counts[lane];
+    if (wants_quants && lane == 0) out_scales[chunk_of] = largest / 127.0f;
+  }
+  barrier(CLK_LOCAL_MEM_FENCE);
+  if (wants_quants && lane < 2) {
+    int sum = 0;
+    for (int i = 0; i < 16; ++i) sum += counts[lane * 16 + i];
+    out_sums[chunk_of * 2 + lane] = (short)sum;
+  }
+}
+#endif
 
 #ifdef TEST_DOT
 kernel void test_dot(global int* result) { *result = dot4(0x07c803ff, 0x01ff7f80, 0); }

@@ -1,0 +1,236 @@
+// Products, and what they take.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "device/opencl/opencl_operations.h"
+#include "device/opencl/sources.h"
+
+namespace runnel::opencl {
+namespace {
+
+constexpr std::size_t kRowGroup = 128;  // work-items of rows.cl
+constexpr std::size_t kProductGroup = 128;
+constexpr std::size_t kTogether = 8;             // rows of inputs that product_8 takes
+constexpr std::size_t kOwnLocalBytes = 4 << 10;  // of product.cl, beside what is passed
+
+std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+cl_int number(std::size_t n) { return static_cast<cl_int>(n); }
+
+std::size_t chunks_of(int width) { return size((width + 31) / 32); }
+
+// Of the inputs of one row in local memory.
+std::size_t input_bytes(bool is_quantised, std::size_t chunks) {
+  return is_quantised ? chunks * (32 + sizeof(float) + 2 * sizeof(cl_short))
+                      : chunks * 32 * sizeof(float);
+}
+
+}  // namespace
+
+OpenClOperations::Source OpenClOperations::norm_of(const Input& input) const {
+  return {.x = &of(input.x), .width = input.x.width, .norm = input.norm};
+}
+
+std::size_t OpenClOperations::factor_bytes(const Source& s) const {
+  const std::size_t n_heads = s.attention != nullptr ? size(s.attention->n_heads) : 0;
+  return std::max<std::size_t>(n_heads * (s.n_splits + 1), 1) * sizeof(float);
+}
+
+// As inputs.cl has it.
+template <typename... More>
+void OpenClOperations::set_source(Kernel& kernel, const Source& s, const More&... more) {
+  const NormWeights none;
+  const NormWeights& norm = s.norm.weights != nullptr ? *s.norm.weights : none;
+  const bool is_parts = s.attention != nullptr;
+  const std::span<const float> sinks =
+      is_parts ? s.attention->sink_logits : std::span<const float>(norm.weight);
+  const Buffer& bias = is_parts            ? row_sinks_
+                       : norm.bias.empty() ? *s.x
+                                           : weights_.vector(norm.bias);
+  const int kind = s.norm.weights == nullptr ? 0 : s.norm.kind == Norm::kRms ? 1 : 2;
+  kernel.set(cl_int{static_cast<int>(s.kind)}, *s.x, s.up != nullptr ? *s.up : *s.x,
+             cl_int{s.up != nullptr}, cl_int{static_cast<int>(s.activation)}, cl_int{kind},
+             sinks.empty() ? *s.x : weights_.vector(sinks), cl_int{!sinks.empty()}, bias,
+             cl_int{!norm.bias.empty()}, s.norm.epsilon,
+             cl_int{is_parts ? s.attention->n_heads : 0}, number(s.n_splits),
+             cl_int{is_parts ? s.attention->head_dim : 1}, cl_int{s.width}, more...);
+}
+
+OpenClOperations::Forms OpenClOperations::forms_of(std::span<const Output> outputs) const {
+  Forms forms;
+  for (const Output& output : outputs) {
+    const bool is_quantised = weights_.matrix(output.linear->weight).is_quantised;
+    (is_quantised ? forms.quants : forms.floats) = true;
+  }
+  return forms;
+}
+
+void OpenClOperations::prepare(const Source& source, std::size_t n, Forms forms) {
+  Kernel& kernel = context_.program(kRowsSource).kernel("prepare");
+  set_source(kernel, source, number(chunks_of(source.width)), cl_int{forms.quants},
+             cl_int{forms.floats}, quants_, scales_, sums_, floats_,
+             LocalBytes{factor_bytes(source)});
+  context_.launch(kernel, {n, 1, 1}, kRowGroup);
+}
+
+// Of one row, where a work-group's memory holds what the products take.
+bool OpenClOperations::is_made_inside(const Source& source, std::span<const Output> outputs) const {
+  const Forms forms = forms_of(outputs);
+  const std::size_t n_bytes = input_bytes(!forms.floats, chunks_of(source.width));
+  return n_rows() == 1 &&
+         n_bytes + factor_bytes(source) + kOwnLocalBytes <= context_.description().local_bytes;
+}
+
+void OpenClOperations::multiply(const Input& input, std::span<const Product> products) {
+  std::vector<Output> outputs;
+  for (const Product& p : products) outputs.push_back({p.linear, &of(p.y)});
+  multiply(norm_of(input), outputs, false);
+}
+
+void OpenClOperations::multiply(const Source& source, std::span<const Output> outputs, bool adds) {
+  if (is_made_inside(source, outputs)) return multiply_alone(source, outputs, adds);
+  prepare(source, n_rows(), forms_of(outputs));
+  multiply(outputs, n_rows(), adds);
+}
+
+std::size_t OpenClOperations::n_alike(std::span<const Output> outputs) const {
+  const std::string& options = weights_.matrix(outputs[0].linear->weight).options;
+  std::size_t n = 1;
+  while (n < std::min(kMostAlike, outputs.size()) &&
+         weights_.matrix(outputs[n].linear->weight).options == options)
+    ++n;
+  return n;
+}
+
+// Products of the prepared inputs; those of one form, up to three, in one launch.
+void OpenClOperations::multiply(std::span<const Output> outputs, std::size_t n, bool adds) {
+  while (!outputs.empty()) {
+    const std::size_t n_together = n_alike(outputs);
+    multiply_alike(outputs.first(n_together), n, adds);
+    outputs = outputs.subspan(n_together);
+  }
+}
+
+Program& OpenClOperations::product_program(const DeviceMatrix& matrix) {
+  return context_.program(kProductSource,
+                          fmt::format("{} -DALONE -DGATE_UP_GROUP={} {}", context_.dot_option(),
+                                      gate_up_group(), matrix.options));
+}
+
+// Work-items of gate_up_alone: the four products of a work-group side by side on a GPU.
+std::size_t OpenClOperations::gate_up_group() const {
+  if (!context_.description().is_gpu) return kProductGroup;
+  return std::clamp(context_.largest_group() / kProductGroup * kProductGroup, kProductGroup,
+                    4 * kProductGroup);
+}
+
+// As product.cl has them, behind its other arguments: the matrices, their biases and the results.
+OpenClOperations::Places OpenClOperations::places_of(std::span<const Output> outputs) {
+  Places places;
+  const DeviceMatrix& first = weights_.matrix(outputs[0].linear->weight);
+  for (std::size_t i = 0; i < kMostAlike; ++i) {
+    if (i >= outputs.size()) {
+      places.of[i] = {&first.data, 0, &first.data, outputs[0].y};
+      continue;
+    }
+    const DeviceMatrix& matrix = weights_.matrix(outputs[i].linear->weight);
+    const Vector& bias = outputs[i].linear->bias;
+    if (!bias.empty()) places.biases |= 1 << i;
+    places.of[i] = {&matrix.data, matrix.rows, bias.empty() ? &matrix.data : &weights_.vector(bias),
+                    outputs[i].y};
+    places.n_groups += size(kernels::n_groups(matrix.rows));
+  }
+  return places;
+}
+
+void OpenClOperations::multiply_alike(std::span<const Output> outputs, std::size_t n, bool adds) {
+  const DeviceMatrix& first = weights_.matrix(outputs[0].linear->weight);
+  const Places places = places_of(outputs);
+  const std::size_t together = n == 1 ? 1 : kTogether;
+  Kernel& kernel = product_program(first).kernel(together == 1 ? "product_1" : "product_8");
+  const auto set = [&](const auto&... inputs) {
+    const auto& [p0, p1, p2] = places.of;
+    kernel.set(inputs..., cl_int{first.chunks}, number(n), cl_int{adds}, places.biases, *p0.w,
+               p0.rows, *p0.bias, *p0.y, *p1.w, p1.rows, *p1.bias, *p1.y, *p2.w, p2.rows, *p2.bias,
+               *p2.y);
+  };
+  first.is_quantised ? set(quants_, scales_, sums_) : set(floats_);
+  // Groups that read the same weights follow one another.
+  context_.launch(kernel, {(n + together - 1) / together, places.n_groups, 1}, kProductGroup);
+}
+
+// Calls set(local memory of the inputs...) as the form of the weights takes it.
+template <typename Set>
+void OpenClOperations::with_local_inputs(const DeviceMatrix& matrix, Set set) {
+  const std::size_t chunks = size(matrix.chunks);
+  if (matrix.is_quantised) {
+    set(LocalBytes{chunks * 32}, LocalBytes{chunks * sizeof(float)},
+        LocalBytes{chunks * 2 * sizeof(cl_short)});
+  } else {
+    set(LocalBytes{chunks * 32 * sizeof(float)});
+  }
+}
+
+// Of one row, which each work-group makes the inputs of for itself.
+void OpenClOperations::multiply_alone(const Source& source, std::span<const Output> outputs,
+                                      bool adds) {
+  while (!outputs.empty()) {
+    const std::size_t n_together = n_alike(outputs);
+    const auto alike = outputs.first(n_together);
+    const DeviceMatrix& first = weights_.matrix(alike[0].linear->weight);
+    const Places places = places_of(alike);
+    Kernel& kernel = product_program(first).kernel("product_alone");
+    with_local_inputs(first, [&](const auto&... inputs) {
+      const auto& [p0, p1, p2] = places.of;
+      set_source(kernel, source, inputs..., LocalBytes{factor_bytes(source)}, cl_int{first.chunks},
+                 cl_int{adds}, places.biases, *p0.w, p0.rows, *p0.bias, *p0.y, *p1.w, p1.rows,
+                 *p1.bias, *p1.y, *p2.w, p2.rows, *p2.bias, *p2.y);
+    });
+    context_.launch(kernel, {places.n_groups, 1, 1}, kProductGroup);
+    outputs = outputs.subspan(n_together);
+  }
+}
+
+void OpenClOperations::multiply_into(const Source* source, const Linear& linear,
+                                     const Residual& residual) {
+  const bool is_direct = residual.norm.weights == nullptr && residual.scale == 1;
+  const Output output = {&linear, is_direct ? &of(residual.x) : &update_};
+  if (source != nullptr) {
+    multiply(*source, {&output, 1}, is_direct);
+  } else {
+    multiply({&output, 1}, n_rows(), is_direct);
+  }
+  if (!is_direct)
+    normalize(residual.norm, update_, residual.x.width, of(residual.x), true, residual.scale);
+}
+
+// Norm, gate, up and activation of one row in one launch, which leaves the inputs of `down`; false
+// where they do not go together.
+bool OpenClOperations::gate_and_activate_alone(const FfnLayer& layer, const FeedForward& ffn,
+                                               const Input& input) {
+  const Linear& gate = layer.is_gated ? ffn.gate : ffn.up;
+  const std::array both = {Output{&ffn.up, nullptr}, Output{&gate, nullptr}};
+  const Source source = norm_of(input);
+  if (n_alike(both) != 2 || !is_made_inside(source, both)) return false;
+  const DeviceMatrix& up_matrix = weights_.matrix(ffn.up.weight);
+  const auto bias = [&](const Linear& linear) -> const Buffer& {
+    return linear.bias.empty() ? up_matrix.data : weights_.vector(linear.bias);
+  };
+  const cl_int biases = (ffn.up.bias.empty() ? 0 : 1) | (gate.bias.empty() ? 0 : 2);
+  const Output down = {&ffn.down, nullptr};
+  const Forms forms = forms_of({&down, 1});
+  Kernel& kernel = product_program(up_matrix).kernel("gate_up_alone");
+  with_local_inputs(up_matrix, [&](const auto&... inputs) {
+    set_source(kernel, source, inputs..., LocalBytes{factor_bytes(source)},
+               cl_int{up_matrix.chunks}, biases, up_matrix.data, bias(ffn.up),
+               weights_.matrix(gate.weight).data, bias(gate), cl_int{up_matrix.rows},
+               cl_int{layer.is_gated}, cl_int{static_cast<int>(layer.activation)},
+               cl_int{forms.quants}, cl_int{forms.floats}, quants_, scales_, sums_, floats_);
+  });
+  context_.launch(kernel, {chunks_of(up_matrix.rows), 1, 1}, gate_up_group());
+  return true;
+}
+
+}  // namespace runnel::opencl
