@@ -110,6 +110,60 @@ TEST(SentencePiece, MergesLikeThePlainQuadraticLoop) {
   }
 }
 
+std::unique_ptr<Tokenizer> listed_merges(const std::vector<std::string>& characters,
+                                         const std::vector<std::string>& merges) {
+  test::SmallVocabulary vocabulary = test::sentencepiece_vocabulary(characters);
+  for (const std::string& merge : merges) {
+    std::string piece = merge;
+    vocabulary.add(piece.erase(piece.find(' ', 1), 1), TokenKind::kNormal, -1);
+  }
+  gguf::Header header;
+  header.add("tokenizer.ggml.model", std::string("gemma4"));
+  header.add("tokenizer.ggml.add_space_prefix", false);
+  header.add("tokenizer.ggml.tokens", vocabulary.tokens);
+  header.add("tokenizer.ggml.token_type", vocabulary.kinds);
+  header.add("tokenizer.ggml.merges", merges);
+  return test::tokenizer_from(header);
+}
+
+// Another order of the same pieces would give other tokens: scores are not looked at.
+TEST(ListedMerges, AreTakenInTheirOrder) {
+  const auto first = listed_merges({"a", "b", "c", "▁"}, {"a b", "b c", "▁ a"});
+  const auto second = listed_merges({"a", "b", "c", "▁"}, {"b c", "a b", "▁ a"});
+  const EncodeOptions plain = {.add_bos = false};
+  EXPECT_EQ(pieces_of(*first, first->encode("abc ab", plain)),
+            (std::vector<std::string>{"ab", "c", "▁", "ab"}));
+  EXPECT_EQ(pieces_of(*second, second->encode("abc ab", plain)),
+            (std::vector<std::string>{"a", "bc", "▁", "ab"}));
+}
+
+TEST(ListedMerges, JoinOnlyWhatTheListJoins) {
+  // "abc" is a piece, but no rule makes it of "a" and "bc"
+  const auto tokenizer = listed_merges({"a", "b", "c", "▁", "abc"}, {"b c"});
+  EXPECT_EQ(pieces_of(*tokenizer, tokenizer->encode("abc é", {.add_bos = false})),
+            (std::vector<std::string>{"a", "bc", "▁", "<0xC3>", "<0xA9>"}));
+}
+
+TEST(ListedMerges, KeepARunOfLineBreaksThatIsAPieceWhole) {
+  const auto tokenizer = listed_merges({"\n", "\n\n\n", "a", "▁"}, {"\n \n", "a \n"});
+  const auto pieces = [&](const std::string& text) {
+    return pieces_of(*tokenizer, tokenizer->encode(text, {.add_bos = false}));
+  };
+  EXPECT_EQ(pieces("a\n\n\na"), (std::vector<std::string>{"a", "\n\n\n", "a"}));
+  EXPECT_EQ(pieces("a\na"), (std::vector<std::string>{"a", "\n", "a"}));
+  EXPECT_EQ(pieces("\n\n\n\n"), (std::vector<std::string>{"\n\n", "\n\n"}));
+}
+
+TEST(ListedMerges, MarksOfTurnsAreNotMadeFromText) {
+  test::SmallVocabulary vocabulary = test::sentencepiece_vocabulary({"a", "▁", "<", ">", "|", "t"});
+  const Token mark = vocabulary.add("<|t>", TokenKind::kUserDefined, -1);
+  const auto tokenizer = test::tokenizer_from(test::sentencepiece_header(vocabulary));
+  EXPECT_EQ(tokenizer->encode("<|t>", {.add_bos = false, .parse_special = true}),
+            std::vector<Token>{mark});
+  const std::vector<Token> typed = tokenizer->encode("<|t>", {});
+  EXPECT_EQ(std::count(typed.begin(), typed.end(), mark), 0);
+}
+
 TEST(SentencePiece, ALongRunWithoutSpacesIsOneWord) {
   const auto tokenizer = test::tokenizer_from(
       test::sentencepiece_header(test::sentencepiece_vocabulary({"▁", "a", "aa", "aaaa"})));
@@ -191,12 +245,12 @@ TEST(SentencePiece, DamagedListsAreErrorsThatNameThem) {
 
 TEST(Tokenizer, AnUnknownKindIsAnErrorThatListsTheKnown) {
   gguf::Header header;
-  header.add("tokenizer.ggml.model", std::string("gemma4"));
+  header.add("tokenizer.ggml.model", std::string("wpm"));
   try {
     test::tokenizer_from(header);
     FAIL() << "nothing thrown";
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("want llama or gpt2, file has gemma4"),
+    EXPECT_NE(std::string(error.what()).find("want llama, gpt2 or gemma4, file has wpm"),
               std::string::npos)
         << error.what();
   }

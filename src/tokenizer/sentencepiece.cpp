@@ -76,9 +76,14 @@ bool is_mergeable(const Vocabulary& vocabulary, Token token) {
 
 SentencePieceTokenizer::SentencePieceTokenizer(const gguf::File& file)
     : Tokenizer(Vocabulary(file, {.bos = 1, .eos = 2, .unknown = 0, .adds_bos = true})),
-      has_space_prefix_(file.get_bool("tokenizer.ggml.add_space_prefix", true)) {
+      has_space_prefix_(file.get_bool("tokenizer.ggml.add_space_prefix", true)),
+      has_listed_merges_(file.get_string("tokenizer.ggml.model") == "gemma4") {
   index_symbols();
-  index_merges(read_scores(file, static_cast<std::size_t>(size())));
+  if (has_listed_merges_) {
+    index_listed_merges(file);
+  } else {
+    index_merges(read_scores(file, static_cast<std::size_t>(size())));
+  }
 }
 
 void SentencePieceTokenizer::index_symbols() {
@@ -119,20 +124,53 @@ void SentencePieceTokenizer::index_merges(const std::vector<float>& scores) {
     if (!is_mergeable(vocabulary(), token)) continue;
     const std::string_view view = piece(token);
     const int merged = symbols_.find(view);
-    std::size_t previous = 0;
+    note_spaces(view);
     for (std::size_t cut = character_length(view); cut < view.size();) {
       const int left = symbols_.find(view.substr(0, cut));
       const int right =
           left == PieceTable::kNone ? PieceTable::kNone : symbols_.find(view.substr(cut));
       if (right != PieceTable::kNone)
         merges_.add(left, right, {ranks[static_cast<std::size_t>(token)], merged});
-      if (view.substr(cut).starts_with(kSpace)) {
-        const bool after_space = view.substr(previous, cut - previous) == kSpace;
-        joins_space_[after_space ? ' ' : static_cast<unsigned char>(view[cut - 1])] = true;
-      }
-      previous = cut;
       cut += character_length(view.substr(cut));
     }
+  }
+}
+
+// Merges whose result is no piece are left out: nothing could be made of it.
+void SentencePieceTokenizer::index_listed_merges(const gguf::File& file) {
+  constexpr std::string_view kKey = "tokenizer.ggml.merges";
+  const auto lines = file.get_array(kKey).strings();
+  if (!lines) throw Error(fmt::format("{}: {}: want a list of strings", file.name(), kKey));
+  merges_.reserve(lines->size());
+  for (std::size_t i = 0; i < lines->size(); ++i) {
+    const std::string_view line = (*lines)[i];
+    const std::size_t space = line.find(' ', 1);
+    if (line.empty() || space == std::string_view::npos || space + 1 == line.size()) {
+      throw Error(
+          fmt::format("{}: {}: want two pieces and a space between them, line {} has \"{}\"",
+                      file.name(), kKey, i, line));
+    }
+    const std::string_view left = line.substr(0, space);
+    const std::string_view right = line.substr(space + 1);
+    const std::string joined = std::string(left) + std::string(right);
+    const int symbols[] = {symbols_.find(left), symbols_.find(right), symbols_.find(joined)};
+    if (std::find(std::begin(symbols), std::end(symbols), PieceTable::kNone) != std::end(symbols))
+      continue;
+    merges_.add(symbols[0], symbols[1], {static_cast<int>(i), symbols[2]});
+    note_spaces(joined);
+  }
+}
+
+// Remembers what stands before a space inside a piece.
+void SentencePieceTokenizer::note_spaces(std::string_view piece) {
+  std::size_t previous = 0;
+  for (std::size_t cut = character_length(piece); cut < piece.size();) {
+    if (piece.substr(cut).starts_with(kSpace)) {
+      const bool after_space = piece.substr(previous, cut - previous) == kSpace;
+      joins_space_[after_space ? ' ' : static_cast<unsigned char>(piece[cut - 1])] = true;
+    }
+    previous = cut;
+    cut += character_length(piece.substr(cut));
   }
 }
 
@@ -143,14 +181,9 @@ void SentencePieceTokenizer::encode_plain(std::string_view text, bool space_pref
   Merger merger(merges_);
   std::vector<int> symbols;
   for (std::size_t begin = 0; begin < text.size();) {
-    std::size_t end = begin + 1;
-    while (end < text.size() &&
-           (text[end] != ' ' || joins_space_[static_cast<unsigned char>(text[end - 1])])) {
-      ++end;
-    }
-    const std::string_view word = text.substr(begin, end - begin);
+    const std::string_view word = text.substr(begin, word_length(text.substr(begin)));
     const bool is_prefixed = space_prefix && begin == 0;
-    begin = end;
+    begin += word.size();
     if (!is_prefixed && words.replay(word, tokens)) continue;
     const std::size_t first = tokens.size();
     encode_word(word, is_prefixed, merger, symbols, tokens);
@@ -158,9 +191,24 @@ void SentencePieceTokenizer::encode_plain(std::string_view text, bool space_pref
   }
 }
 
+// Of the word that the text begins with.
+std::size_t SentencePieceTokenizer::word_length(std::string_view text) const {
+  std::size_t end = 1;
+  for (; end < text.size(); ++end) {
+    const bool is_line_edge = (text[end] == '\n') != (text[end - 1] == '\n');
+    if (has_listed_merges_ && is_line_edge) break;
+    if (text[end] == ' ' && !joins_space_[static_cast<unsigned char>(text[end - 1])]) break;
+  }
+  return end;
+}
+
 void SentencePieceTokenizer::encode_word(std::string_view word, bool space_prefix, Merger& merger,
                                          std::vector<int>& symbols,
                                          std::vector<Token>& tokens) const {
+  if (has_listed_merges_ && word.front() == '\n') {
+    const int whole = symbols_.find(word);
+    if (whole != PieceTable::kNone) return push_tokens(whole, tokens);
+  }
   symbols.clear();
   if (space_prefix) symbols.push_back(ascii_[' ']);
   while (!word.empty()) {

@@ -1,5 +1,7 @@
 // SentencePiece-style BPE ("llama"): the characters of the text, spaces written as ▁, are merged
 // into pieces by score, best first; what is in no piece becomes one byte token for each byte.
+// Gemma 4 ("gemma4") has a list of merges instead of scores, first rule first; runs of line breaks
+// are words by themselves, and one that is a piece is not taken apart.
 //
 // Unlike the original, a ▁ that stands in the text itself becomes its bytes, so that decoding gives
 // every text back; and no ordinary text ever merges into a control, byte or unused token.
@@ -37,6 +39,9 @@ class SentencePieceTokenizer final : public Tokenizer {
   void index_symbols();
   void index_neighbours() const;
   void index_merges(const std::vector<float>& scores);
+  void index_listed_merges(const gguf::File& file);
+  void note_spaces(std::string_view piece);
+  std::size_t word_length(std::string_view text) const;
   void push_character(std::string_view character, std::vector<int>& word) const;
   void encode_word(std::string_view word, bool space_prefix, Merger& merger,
                    std::vector<int>& symbols, std::vector<Token>& tokens) const;
@@ -44,6 +49,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   void push_byte(unsigned char byte, std::vector<Token>& tokens) const;
 
   bool has_space_prefix_ = true;
+  bool has_listed_merges_ = false;
   MergeTable merges_;
   std::deque<std::string> characters_;    // of the symbols from size() on
   PieceTable symbols_;                    // mergeable pieces and characters; views of them

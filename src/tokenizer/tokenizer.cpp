@@ -28,10 +28,10 @@ std::unique_ptr<Tokenizer> Tokenizer::from(const gguf::File& file) {
     throw Error(file.name() + ": no vocabulary: want tokenizer.ggml.model in the metadata");
   }
   const std::string_view kind = file.get_string("tokenizer.ggml.model");
-  if (kind == "llama") return std::make_unique<SentencePieceTokenizer>(file);
+  if (kind == "llama" || kind == "gemma4") return std::make_unique<SentencePieceTokenizer>(file);
   if (kind == "gpt2") return std::make_unique<ByteLevelTokenizer>(file);
-  throw Error(
-      fmt::format("{}: tokenizer.ggml.model: want llama or gpt2, file has {}", file.name(), kind));
+  throw Error(fmt::format("{}: tokenizer.ggml.model: want llama, gpt2 or gemma4, file has {}",
+                          file.name(), kind));
 }
 
 Tokenizer::Tokenizer(Vocabulary vocabulary) : vocabulary_(std::move(vocabulary)) {

@@ -10,7 +10,7 @@ namespace {
 constexpr std::int64_t kNoToken = 0xFFFFFFFF;  // how some files write "there is none"
 
 // Tokens that end an answer, by their well-known names, when the file holds them as control tokens.
-constexpr std::array<std::string_view, 14> kEnds = {"<|im_end|>",
+constexpr std::array<std::string_view, 15> kEnds = {"<|im_end|>",
                                                     "<|eot_id|>",
                                                     "<|eom_id|>",
                                                     "<|end_of_text|>",
@@ -23,7 +23,8 @@ constexpr std::array<std::string_view, 14> kEnds = {"<|im_end|>",
                                                     "<|EOT|>",
                                                     "<EOT>",
                                                     "<｜end▁of▁sentence｜>",
-                                                    "<|end_of_turn|>"};
+                                                    "<|end_of_turn|>",
+                                                    "<turn|>"};
 
 // Marks of a dialogue that some files hold as user-defined, which would let any text inject them,
 // or as normal, so that not even a template could write them.
@@ -32,6 +33,11 @@ bool looks_like_control(std::string_view piece, TokenKind kind) {
   if (piece.size() > 4 && piece.starts_with("<|") && piece.ends_with("|>")) {
     return kind == TokenKind::kUserDefined || piece.find_first_of("<>| ", 2) == piece.size() - 2;
   }
+  // Gemma 4 opens with <|turn> and closes with <turn|>.
+  const bool is_half = kind == TokenKind::kUserDefined && piece.size() > 3 &&
+                       piece.starts_with('<') && piece.ends_with('>') &&
+                       (piece[1] == '|') != (piece[piece.size() - 2] == '|');
+  if (is_half && piece.find_first_of("<> ", 1) == piece.size() - 1) return true;
   return piece == "<start_of_turn>" || piece == "<end_of_turn>";
 }
 
