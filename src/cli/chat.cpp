@@ -13,6 +13,7 @@
 
 #include "cli/commands.h"
 #include "cli/common_options.h"
+#include "cli/constraint_arguments.h"
 #include "cli/dialogue.h"
 #include "cli/files.h"
 #include "cli/line_reader.h"
@@ -35,6 +36,7 @@ constexpr const char* kFooter = R"(Examples:
   runnel chat model.gguf --resume talk.state --save talk.state     and go on with it
   printf 'Hello!\nAnd now in French.\n' | runnel chat model.gguf   a line a turn
   runnel chat model.gguf --one-turn <question.txt         all of it is one turn
+  runnel chat model.gguf --json-schema person.json        every answer is JSON of that form
 
 Ctrl-C stops the answer, not the dialogue; between answers it leaves, as Ctrl-D and /quit do. /help
 lists the commands; without a terminal there are none (but see --commands), because piped text may be
@@ -73,6 +75,7 @@ class Chat final : public Command {
   ModelArguments model_;
   StreamArguments stream_;
   SamplingArguments sampling_;
+  ConstraintArguments constraint_;
   std::string system_;
   std::string system_file_;
   std::string template_name_;
@@ -116,6 +119,7 @@ Chat::Chat(CLI::App& program)
   stream_.add_to(*app_);
   stream_.add_draft_to(*app_);
   sampling_.add_to(*app_);
+  constraint_.add_to(*app_, "--json,--json-object");
   for (CLI::Option* option : stream_.all()) resume->excludes(option);
   resume->excludes(system)->excludes(system_file);
 }
@@ -124,6 +128,7 @@ void Chat::run() {
   if (!save_path_.empty()) check_replaceable(save_path_);
   fetch_default_model();
   const Model model = model_.load();
+  constraint_.prepare(model);
   const std::unique_ptr<Dialogue> dialogue = open_dialogue(model);
   StopSignals stop;
   talk(*dialogue, stop);
@@ -243,6 +248,7 @@ void Chat::answer(std::string_view line, Dialogue& dialogue, const StopSignals& 
     return !stop.requested();
   });
   status.close();
+  dialogue.stream().set_constraint(constraint_.make());
   const double first_seconds = watch.seconds();
   std::int64_t n_tokens = 0;
   while (!stop.requested() && !output.is_closed() && (n_answer_ == 0 || n_tokens < n_answer_)) {

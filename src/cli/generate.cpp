@@ -7,14 +7,17 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cli/commands.h"
 #include "cli/common_options.h"
+#include "cli/constraint_arguments.h"
 #include "cli/files.h"
 #include "cli/numbers.h"
 #include "cli/signals.h"
@@ -36,6 +39,7 @@ constexpr const char* kFooter = R"(Examples:
   runnel generate model.gguf -p "Hello" -n 50 --save s     stop after 50 tokens, keep the stream,
   runnel generate model.gguf --resume s --save s           and go on with it another day
   runnel generate model.gguf -p "Hello" -n 3 --json        a line for each token, then a summary
+  runnel generate model.gguf -p "A person: " --json-schema person.json     JSON of that form, then stop
 
 Ctrl-C ends cleanly after the current token; when -n asked for more, the exit code is 130. An
 end-of-text token does not end the stream: it shows as an empty line, and the text goes on (see
@@ -63,6 +67,7 @@ class Generate final : public Command {
   ModelArguments model_;
   StreamArguments stream_;
   SamplingArguments sampling_;
+  ConstraintArguments constraint_;
   std::string prompt_;
   std::string prompt_file_;
   std::string input_;
@@ -89,7 +94,7 @@ class Generate::Run {
         status_(!options.is_quiet_) {}
 
   void ingest(TextSource& prompt);
-  void generate();
+  void generate(std::unique_ptr<TokenConstraint> constraint);
   void finish();
   // After an error, so that what was done is not lost with it. Says where it is.
   void rescue();
@@ -115,6 +120,7 @@ class Generate::Run {
   std::int64_t n_generated_ = 0;
   double generate_seconds_ = 0;
   const char* stopped_by_ = "count";
+  const TokenConstraint* constraint_ = nullptr;  // the stream's
   std::string rest_of_text_;  // of a last character that was not finished; for JSON
 };
 
@@ -129,6 +135,7 @@ Generate::Generate(CLI::App& program)
   stream_.add_pin_to(*app_);
   stream_.add_draft_to(*app_);
   sampling_.add_to(*app_);
+  constraint_.add_to(*app_, "--json-object");
   CLI::Option* resume =
       app_->add_option("--resume", resume_path_, "Go on with a stream saved by --save")
           ->type_name("FILE");
@@ -208,10 +215,11 @@ void Generate::run() {
   const Tokenizer* tokenizer = model.internals().tokenizer.get();
   if (const int n_parts = model.internals().file.n_parts(); n_parts > 1 && !is_quiet_)
     tell(dim(fmt::format("The model is split: part 1 of {} and the others beside it.", n_parts)));
+  constraint_.prepare(model);
   Run run(*this, tokenizer, open_stream(model));
   try {
     if (prompt) run.ingest(*prompt);
-    run.generate();
+    run.generate(constraint_.make());
   } catch (const Error&) {
     run.rescue();
     throw;
@@ -258,8 +266,11 @@ void Generate::Run::ingest(TextSource& prompt) {
   ingest_seconds_ = watch.seconds();
 }
 
-void Generate::Run::generate() {
+void Generate::Run::generate(std::unique_ptr<TokenConstraint> constraint) {
   const Stopwatch watch;
+  const bool stops_at_end = options_.stops_at_eos_ || constraint != nullptr;
+  constraint_ = constraint.get();
+  stream_.set_constraint(std::move(constraint));
   const auto is_wanted = [this] {
     return options_.n_tokens_ < 0 || n_generated_ < options_.n_tokens_;
   };
@@ -269,7 +280,7 @@ void Generate::Run::generate() {
     emit(step);
     save_if_due();
     if (status_.is_due()) show_status(stream_.position(), "writing");
-    if (step.end_of_generation && options_.stops_at_eos_) {
+    if (step.end_of_generation && stops_at_end) {
       stopped_by_ = "end of generation";
       break;
     }
@@ -282,7 +293,8 @@ void Generate::Run::generate() {
 void Generate::Run::emit(const Stream::Step& step) {
   if (!options_.is_json_) {
     output_.write(step.text);
-    if (step.end_of_generation && !options_.stops_at_eos_) output_.write("\n\n");
+    const bool goes_on = !options_.stops_at_eos_ && !options_.constraint_.any_given();
+    if (step.end_of_generation && goes_on) output_.write("\n\n");
     return;
   }
   Json line = {{"id", step.token},
@@ -326,6 +338,10 @@ void Generate::Run::finish() {
   if (stop_.requested() && is_short()) {
     throw Stopped(stop_, fmt::format("{} of {} tokens were written", grouped(n_generated_),
                                      grouped(options_.n_tokens_)));
+  }
+  if (constraint_ != nullptr && n_generated_ > 0 && !constraint_->is_complete()) {
+    throw Error(fmt::format("the JSON is not finished after {} tokens: want a larger -n",
+                            grouped(n_generated_)));
   }
 }
 
