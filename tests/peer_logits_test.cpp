@@ -18,7 +18,8 @@ TEST_P(PeerLogits, AreOurs) {
   // that engine takes GELU from a half-precision table, and the lengths of a delta net's keys with
   // another epsilon
   const bool is_delta_net = shape.delta_net.n_key_heads > 0;
-  const double tolerance = name == "starcoder2" ? 1e-3 : is_delta_net ? 5e-5 : 5e-6;
+  const bool has_gelu = name == "starcoder2" || name.starts_with("gemma4");
+  const double tolerance = has_gelu ? 2e-3 : is_delta_net ? 5e-5 : 5e-6;
   for (const int chunk : {1, 7, 24}) {
     KvCache cache = decoder.cache({.sinks = 0, .window = kUnbounded}, KvType::kF32, chunk);
     const std::vector<float> got = decoder.all_logits(cache, tokens, chunk);

@@ -65,6 +65,12 @@ std::vector<Variant> variants() {
   all.push_back(changed("gemma3 with scaled positions", "gemma3", [](auto& s) {
     s.scaling = {.kind = RopeScaling::Kind::kLinear, .factor = 8};
   }));
+  all.push_back(changed("gemma4 with experts", "gemma4", test::make_gemma4_experts));
+  all.push_back(changed("phi3 that is local", "phi3", [](auto& s) {
+    s.has_long_rope = false;
+    s.scaling = {};
+    s.local_window = 12;
+  }));
   return all;
 }
 

@@ -33,8 +33,9 @@ struct DeviceCounters {
 // What not every device has operations for.
 struct ModelNeeds {
   int head_dim = 0;
-  bool states = false;        // layers that keep a state instead of keys and values
-  bool output_gates = false;  // of attention
+  bool states = false;         // layers that keep a state instead of keys and values
+  bool output_gates = false;   // of attention
+  bool uneven_layers = false;  // heads, keys, values and inputs that differ by layer
 };
 
 class Device {

@@ -71,11 +71,12 @@ struct Input {
   Normalization norm;
 };
 
-// Where a branch ends: x += scale * norm(update).
+// Where a branch ends: x = (x + scale * norm(update)) * sum_scale.
 struct Residual {
   Rows x;
   Normalization norm;
   float scale = 1;
+  float sum_scale = 1;
 };
 
 struct Product {
@@ -85,7 +86,9 @@ struct Product {
 
 struct AttentionLayer {
   int layer = 0;
-  int cache_layer = 0;  // whose keys and values in the streams' caches
+  int cache_layer = 0;     // whose keys and values in the streams' caches
+  bool has_keys = true;    // false: those of cache_layer are there already, k and v are not read
+  bool has_values = true;  // false: they are the keys, before their norm
   int n_heads = 0;
   int n_kv_heads = 0;
   int head_dim = 0;
@@ -93,6 +96,7 @@ struct AttentionLayer {
   int angles = 0;                                          // which of the step's
   const NormWeights *q_norm = nullptr, *k_norm = nullptr;  // over each head (RMS); null: none
   bool normalizes_all_heads = false;                       // the norms are over all heads together
+  bool normalizes_values = false;                          // each head of them, without weights
   // Not empty: the norms follow the rotation. They have no weights then, and these [head_dim] are
   // those of q times those of k.
   std::span<const float> rotated_weights;
@@ -122,6 +126,11 @@ struct ExpertsLayer {
   std::span<const float> bias = {};     // of the choice alone: [n_experts] or empty
   const FeedForward* shared = nullptr;  // the expert that every row takes; null: none
   const Linear* shared_gate = nullptr;  // [1, dim]: its share is the sigmoid of that; null: 1
+  // A dense ffn beside the experts; null: none. The residual stream itself is then the input of the
+  // router and of the dense ffn, through their norms.
+  const DenseBeside* beside = nullptr;
+  const FeedForward* dense = nullptr;
+  float norm_epsilon = 0;  // of these
 };
 
 // The attention weights of one token's head, for study: the sinks, then the positions from
@@ -155,6 +164,7 @@ struct StepSizes {
   int n_experts_used = 0;
   int mixer_dim = 0;  // of the inputs of layers without keys and values: the most floats a row
   int mixed_dim = 0;  // and of what they give before the output product
+  int layer_inputs_dim = 0;  // of what tokens have for all layers
 };
 
 class Operations {
@@ -187,6 +197,13 @@ class Operations {
                          float norm_epsilon, const Input& input, const Residual& residual) = 0;
   virtual void short_conv(int layer, int width, const ShortConvWeights& weights, const Input& input,
                           const Residual& residual) = 0;
+  // What the rows' tokens have for each layer, [n_layers * width]: the table's row times
+  // sqrt(width), and the product with x over sqrt(dim), normalised; together over sqrt(2).
+  virtual void layer_inputs(const LayerInputWeights& weights, float norm_epsilon, Rows x,
+                            Rows inputs) = 0;
+  // One layer's part of it, from column `first` on, gated by the residual stream and added to it.
+  virtual void add_layer_input(const LayerInput& weights, int first, Rows inputs,
+                               const Residual& residual) = 0;
   virtual void feed_forward(const FfnLayer& layer, const FeedForward& weights, const Input& input,
                             const Residual& residual) = 0;
   virtual void experts(const ExpertsLayer& layer, const Input& input, const Residual& residual) = 0;

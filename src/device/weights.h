@@ -29,6 +29,28 @@ struct FeedForward {
   Linear down;
 };
 
+// What a token has for each layer beside its embedding: a row of a table of its own, joined by a
+// normalised part of a product with the embedding.
+struct LayerInputWeights {
+  Matrix table;       // [vocabulary, n_layers * width]; absent: no such inputs
+  Linear projection;  // [n_layers * width, dim]
+  NormWeights norm;   // of each layer's part: [width]
+};
+
+// What one layer makes of it: x += norm(output(gelu(gate x) * its part)).
+struct LayerInput {
+  Linear gate;    // [width, dim]; absent: nothing
+  Linear output;  // [dim, width]
+};
+
+// A dense ffn beside the experts, with norms of its own; theirs come with it.
+struct DenseBeside {
+  NormWeights router_norm;       // of what the router takes
+  NormWeights norm, post_norm;   // of the ffn
+  NormWeights expert_post_norm;  // of the experts' sum
+  Vector expert_scales;          // [n_experts]: factors of their shares, or absent
+};
+
 // One gated delta net.
 struct DeltaNetWeights {
   Linear qkv;          // [conv_dim, dim]; absent: another kind of layer

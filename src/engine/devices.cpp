@@ -75,7 +75,8 @@ void Model::Internals::choose_devices(const ModelOptions& options) {
   device = make_opencl_device(*index, options.device_memory);
   const ModelNeeds needs = {.head_dim = config.head_dim,
                             .states = config.has_state(),
-                            .output_gates = config.has_output_gate};
+                            .output_gates = config.has_output_gate,
+                            .uneven_layers = config.normalizes_values};
   if (const std::string lack = device->lacks(needs); !lack.empty()) {
     throw Error(fmt::format("{}: {} does not run {} models: {}", file.name(),
                             device->description().name, config.architecture, lack));

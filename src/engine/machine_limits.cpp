@@ -36,12 +36,15 @@ void for_each_matrix_of_a_token(const Config& config, const Weights& weights, Vi
         visit(linear->weight, share, is_last);
     };
     for (const Linear* linear : {&layer.k, &layer.v, &layer.q}) visit(linear->weight, 1.0, false);
-    for (const Linear* linear : {&layer.output, &layer.router}) visit(linear->weight, 1.0, is_last);
+    for (const Linear* linear :
+         {&layer.output, &layer.router, &layer.input.gate, &layer.input.output})
+      visit(linear->weight, 1.0, is_last);
     visit_ffn(layer.ffn, 1);
     for (const FeedForward& expert : layer.experts) {
       visit_ffn(expert, static_cast<double>(config.n_experts_used) / config.n_experts);
     }
   }
+  visit(weights.layer_inputs.projection.weight, 1.0, false);
   visit(weights.output.weight, 1.0, true);
 }
 
@@ -112,11 +115,12 @@ TokenWork token_work(const Model& model, const StreamOptions& resolved) {
                             shape.chunk));
   double& of_attention = multiply_adds_of(shape.type == KvType::kF32 ? kernels::Numbers::kFloat
                                                                      : kernels.attention_numbers);
-  for (const LayerSight& sight : shape.layers) {
+  for (int layer = 0; layer < config.n_layers; ++layer) {
+    const LayerSight& sight = shape.layers[static_cast<std::size_t>(layer)];
     const double seen =
         static_cast<double>(sight.sinks + std::min<std::int64_t>(sight.window, shape.capacity));
     work.read_bytes += bytes_of_slot * seen;
-    if (&sight != &shape.layers.back()) of_attention += 2.0 * seen * config.q_dim();
+    if (layer + 1 < config.n_layers) of_attention += 2.0 * seen * config.heads(layer).q_dim();
   }
   return work;
 }

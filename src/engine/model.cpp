@@ -8,6 +8,7 @@
 #include "engine/snapshot.h"
 #include "hf/folder.h"
 #include "model/architecture.h"
+#include "model/cache_layers.h"
 #include "sampling/sampler.h"
 
 namespace runnel {
@@ -23,16 +24,16 @@ void check_option(bool is_good, std::string_view name, std::string_view wanted,
     throw Error(fmt::format("stream option {}: want {}, found {}", name, wanted, found));
 }
 
-// The largest window for which no position inside the cache exceeds the trained context.
+// The largest window for which no position inside the cache exceeds what the model was trained to
+// see.
 std::int64_t default_window(const Config& config, int sinks) {
   const std::int64_t window =
-      std::min<std::int64_t>(config.trained_context - 1 - sinks, kLargestDefaultWindow);
+      std::min<std::int64_t>(config.trained_sight() - 1 - sinks, kLargestDefaultWindow);
   if (window < 1) {
     throw Error(
         fmt::format("{} sinks (with the pinned text) leave no window in the trained context of {} "
-                    "tokens: pin less, "
-                    "or give the window",
-                    sinks, config.trained_context));
+                    "tokens: pin less, or give the window",
+                    sinks, config.trained_sight()));
   }
   return window;
 }
@@ -82,16 +83,11 @@ CacheShape cache_shape(const Model::Internals& internals, const StreamOptions& r
   const Config& config = internals.config;
   const bool is_recomputed = resolved.policy == Policy::kRecompute;
   const CachePolicy policy = is_recomputed ? CachePolicy{0, kUnbounded} : cache_policy(resolved);
-  CacheShape shape = {.n_kv_heads = config.n_kv_heads,
-                      .head_dim = config.head_dim,
-                      .type = resolved.kv_type,
+  CacheShape shape = {.type = resolved.kv_type,
                       .chunk = resolved.chunk,
                       .capacity = is_recomputed ? resolved.sinks + *resolved.window + 1 : 1024};
   if (resolved.window) shape.context = resolved.sinks + *resolved.window + 1;
-  for (int layer = 0; layer < config.n_layers; ++layer) {
-    shape.layers.push_back(LayerSight::of(policy, config.local_window(layer)));
-    if (config.has_state()) shape.state_sizes.push_back(config.state_size(layer));
-  }
+  shape_layers(config, policy, shape);
   for (const Stage& stage : internals.stages)
     shape.sources.insert(shape.sources.end(), static_cast<std::size_t>(stage.n_layers),
                          stage.device->cache_memory());

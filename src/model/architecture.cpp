@@ -19,6 +19,7 @@ constexpr Architecture kArchitectures[] = {
     {"qwen3moe", "Qwen 3 with experts (30B-A3B, 235B-A22B)", arch::qwen3},
     {"gemma2", "Gemma 2", arch::gemma2},
     {"gemma3", "Gemma 3 (text)", arch::gemma3},
+    {"gemma4", "Gemma 4 (text)", arch::gemma4},
     {"gpt-oss", "gpt-oss 20B and 120B", arch::gpt_oss},
     {"mistral3", "Mistral Small 3.x, Ministral 3", arch::mistral3},
     {"smollm3", "SmolLM3", arch::smollm3},
@@ -52,8 +53,9 @@ int checked_count(const gguf::File& file, std::string_view key, std::int64_t val
 }
 
 // Some converters write head counts as a list by layer; equal entries are one number. Zeros are
-// layers of another kind.
-int count_or_list(const Metadata& metadata, std::string_view key, int fallback) {
+// layers of another kind. Of entries that may differ, the largest.
+int count_or_list(const Metadata& metadata, std::string_view key, int fallback,
+                  ByLayer by_layer = ByLayer::kEqual) {
   const gguf::File& file = metadata.file();
   const std::string full = fmt::format("{}.{}", file.get_string("general.architecture"), key);
   const gguf::Value* value = file.find(full);
@@ -63,7 +65,7 @@ int count_or_list(const Metadata& metadata, std::string_view key, int fallback) 
     throw Error(fmt::format("{}: metadata {}: want integers", file.name(), full));
   const std::int64_t largest = *std::max_element(counts->begin(), counts->end());
   for (const std::int64_t count : *counts) {
-    if (count != largest && count != 0) {
+    if (by_layer == ByLayer::kEqual && count != largest && count != 0) {
       throw Error(
           fmt::format("{}: metadata {}: want the same count in every layer, found {} and {}",
                       file.name(), full, largest, count));
@@ -166,6 +168,20 @@ int Metadata::count(std::string_view key) const {
 int Metadata::count(std::string_view key, int fallback) const {
   return checked_count(*file_, full(key), file_->get_int(full(key), fallback));
 }
+std::vector<int> Metadata::counts(std::string_view key, int n) const {
+  const auto n_layers = static_cast<std::size_t>(n);
+  const gguf::Value* value = file_->find(full(key));
+  if (value == nullptr || value->as_array() == nullptr) return std::vector(n_layers, count(key));
+  const auto list = value->as_array()->ints();
+  if (!list || list->size() != n_layers) {
+    throw Error(fmt::format("{}: metadata {}: want {} integers, one for each layer, found {}",
+                            file_->name(), full(key), n, list ? list->size() : 0));
+  }
+  for (const std::int64_t entry : *list) {
+    if (entry < 0 || entry > std::numeric_limits<int>::max()) fail_range(*file_, full(key), entry);
+  }
+  return {list->begin(), list->end()};
+}
 float Metadata::number(std::string_view key) const {
   return static_cast<float>(file_->get_float(full(key)));
 }
@@ -179,7 +195,7 @@ std::string_view Metadata::text(std::string_view key, std::string_view fallback)
   return file_->get_string(full(key), fallback);
 }
 
-Config read_common(const Metadata& metadata) {
+Config read_common(const Metadata& metadata, ByLayer by_layer) {
   Config c;
   c.architecture = metadata.file().get_string("general.architecture");
   c.dim = metadata.count("embedding_length");
@@ -188,7 +204,7 @@ Config read_common(const Metadata& metadata) {
               static_cast<std::size_t>(c.n_layers) <= metadata.file().tensors().size(),
               "no more layers than tensors", c.n_layers);
   c.n_heads = count_or_list(metadata, "attention.head_count", 0);
-  c.n_kv_heads = count_or_list(metadata, "attention.head_count_kv", c.n_heads);
+  c.n_kv_heads = count_or_list(metadata, "attention.head_count_kv", c.n_heads, by_layer);
   check_range(metadata, "attention.head_count_kv", c.n_heads % c.n_kv_heads == 0,
               "a divisor of the head count", c.n_kv_heads);
   c.head_dim = metadata.count("attention.key_length", std::max(1, c.dim / c.n_heads));
@@ -201,7 +217,7 @@ Config read_common(const Metadata& metadata) {
               c.n_heads);
   const std::int64_t of_expert =
       metadata.file().get_int(c.architecture + ".expert_feed_forward_length", 0);
-  c.ffn_dim = count_or_list(metadata, "feed_forward_length", static_cast<int>(of_expert));
+  c.ffn_dim = count_or_list(metadata, "feed_forward_length", static_cast<int>(of_expert), by_layer);
   c.vocabulary_size = vocabulary_size(metadata);
   c.trained_context = metadata.count("context_length");
   return c;

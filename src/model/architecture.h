@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "gguf/file.h"
 #include "model/config.h"
@@ -31,6 +32,8 @@ class Metadata {
   const gguf::File& file() const { return *file_; }
   int count(std::string_view key) const;  // required, 1 to 2^31 - 1
   int count(std::string_view key, int fallback) const;
+  // One for each of n layers, 0 to 2^31 - 1: a list, or a number for all.
+  std::vector<int> counts(std::string_view key, int n) const;
   float number(std::string_view key) const;
   float number(std::string_view key, double fallback) const;
   bool flag(std::string_view key, bool fallback) const;
@@ -43,8 +46,10 @@ class Metadata {
 };
 
 // Everything that has the same key in all architectures: sizes, head counts, vocabulary, context.
-// Heads that do not divide, or KV head counts that differ by layer, are an Error.
-Config read_common(const Metadata& metadata);
+// Heads that do not divide are an Error, and counts of KV heads or sizes of ffns that differ by
+// layer, unless they may: then the Config has the largest.
+enum class ByLayer { kEqual, kMayDiffer };
+Config read_common(const Metadata& metadata, ByLayer counts = ByLayer::kEqual);
 // Where a file has experts: their number, how many a token takes, the size of one.
 void read_experts(const Metadata& metadata, Config& config);
 // Rotary parameters (rope.dimension_count, rope.freq_base, rope.scaling.*, the tensor
@@ -63,6 +68,7 @@ Config exaone4(const gguf::File& file);
 Config falcon(const gguf::File& file);
 Config gemma2(const gguf::File& file);
 Config gemma3(const gguf::File& file);
+Config gemma4(const gguf::File& file);
 Config glm4(const gguf::File& file);
 Config gpt_oss(const gguf::File& file);
 Config gptneox(const gguf::File& file);

@@ -23,7 +23,7 @@ constexpr int kLocalAngles = 1;
 }  // namespace
 
 StepSizes step_sizes(const Config& c, int max_tokens) {
-  const int ffn_dim = std::max({c.ffn_dim, c.shared_ffn_dim, c.dense_ffn_dim});
+  const int ffn_dim = std::max({c.ffn_dim, c.shared_ffn_dim, c.dense_ffn_dim, c.layer_input_dim});
   const DeltaNet& net = c.delta_net;
   const int delta_dim = net.conv_dim() + net.value_dim() + 2 * net.n_value_heads;
   return {.max_tokens = max_tokens,
@@ -36,7 +36,8 @@ StepSizes step_sizes(const Config& c, int max_tokens) {
           .n_experts = c.n_experts,
           .n_experts_used = c.n_experts_used,
           .mixer_dim = std::max(delta_dim, c.short_conv_width > 0 ? 3 * c.dim : 0),
-          .mixed_dim = std::max(net.value_dim(), c.short_conv_width > 0 ? c.dim : 0)};
+          .mixed_dim = std::max(net.value_dim(), c.short_conv_width > 0 ? c.dim : 0),
+          .layer_inputs_dim = c.n_layers * c.layer_input_dim};
 }
 
 // Cosines and sines of the batch's rows for one Rope, at the position in the stream and at that in
@@ -74,6 +75,7 @@ Decoder::Decoder(const Config& config, const Weights& weights, ThreadPool& threa
   int end_layer = 0;
   const int parallel_dim = config.is_parallel ? config.dim : 0;
   const int gate_dim = config.has_output_gate ? config.q_dim() : 0;
+  const int local_q_dim = config.n_heads * config.local_head_dim;
   for (const Stage& stage : stages) {
     auto operations = stage.device->operations(step_sizes(config, max_tokens));
     Operations& of = *operations;
@@ -85,8 +87,10 @@ Decoder::Decoder(const Config& config, const Weights& weights, ThreadPool& threa
                       .q = of.rows(config.q_dim()),
                       .q_and_gate = of.rows(2 * gate_dim),
                       .gate = of.rows(gate_dim),
+                      .local_q = of.rows(local_q_dim),
                       .k = of.rows(config.kv_dim()),
-                      .v = of.rows(config.kv_dim())});
+                      .v = of.rows(config.kv_dim()),
+                      .inputs = of.rows(config.n_layers * config.layer_input_dim)});
   }
   if (parts_.size() > 1) handed_over_.resize(size(config.dim) * size(max_tokens));
   rows_.reserve(size(max_tokens));
@@ -170,6 +174,9 @@ float Decoder::query_scale(std::int64_t cache_position) const {
 
 void Decoder::embed() {
   operations().embed(weights_.embeddings, config_.embedding_scale, part_->x);
+  if (config_.layer_input_dim > 0) {
+    operations().layer_inputs(weights_.layer_inputs, config_.norm_epsilon, part_->x, part_->inputs);
+  }
 }
 
 // The next stage goes on with the residual stream.
@@ -184,6 +191,7 @@ void Decoder::layer(int index) {
   const LayerWeights& w = weights_.layers[size(index)];
   attention(index, {part_->x, norm(w.attention_norm)});
   feed_forward(index, {part_->x, norm(w.ffn_norm)});
+  if (w.input.gate.weight) add_layer_input(index);
 }
 
 // Both branches leave the residual stream where the layer begins.
@@ -204,26 +212,40 @@ void Decoder::attention(int index, const Input& input) {
   if (config_.mixer(index) == Mixer::kShortConv)
     return operations().short_conv(index, config_.short_conv_width, w.short_conv, input, out);
   const AttentionLayer layer = attention_layer(index);
-  const Rows q = config_.has_output_gate ? part_->q_and_gate : part_->q;
-  operations().multiply(
-      input, std::array{Product{&w.q, q}, Product{&w.k, part_->k}, Product{&w.v, part_->v}});
-  if (config_.has_output_gate) operations().split_gates(layer, q, part_->q);
-  operations().rotate_and_store(layer, part_->q, part_->k, part_->v);
+  const Heads heads = config_.heads(index);
+  const Rows q = heads.head_dim == config_.head_dim ? part_->q : part_->local_q;
+  const Rows projected = config_.has_output_gate ? part_->q_and_gate : q;
+  const Rows k = {part_->k.id, heads.kv_dim()};
+  const Rows v = {part_->v.id, heads.kv_dim()};
+  const std::array products = {Product{&w.q, projected}, Product{&w.k, k}, Product{&w.v, v}};
+  const std::size_t n_products = !layer.has_keys ? 1 : layer.has_values ? 3 : 2;
+  operations().multiply(input, std::span(products).first(n_products));
+  if (config_.has_output_gate) operations().split_gates(layer, projected, q);
+  operations().rotate_and_store(layer, q, k, v);
   if (index + 1 == config_.n_layers && !is_observed_) keep_wanted_rows();
-  if (!rows_.empty()) operations().attend(layer, part_->q, out);
+  if (!rows_.empty()) operations().attend(layer, q, out);
 }
 
 void Decoder::feed_forward(int index, const Input& input) {
   if (rows_.empty()) return;
   const LayerWeights& w = weights_.layers[size(index)];
   const FfnLayer layer = {config_.activation, config_.is_gated};
-  const Residual out = residual(w.ffn_post_norm);
+  const Residual out = residual(w.ffn_post_norm, w.input.gate.weight ? 1 : w.output_scale);
   if (w.experts.empty()) return operations().feed_forward(layer, w.ffn, input, out);
   operations().experts(
       {&w.router, w.experts, config_.n_experts_used, layer, config_.has_sigmoid_router,
        w.router_bias, w.shared.up.weight ? &w.shared : nullptr,
-       w.shared_gate.weight ? &w.shared_gate : nullptr},
+       w.shared_gate.weight ? &w.shared_gate : nullptr,
+       config_.has_dense_beside ? &w.beside : nullptr, config_.has_dense_beside ? &w.ffn : nullptr,
+       config_.norm_epsilon},
       input, out);
+}
+
+void Decoder::add_layer_input(int index) {
+  if (rows_.empty()) return;
+  const LayerWeights& w = weights_.layers[size(index)];
+  operations().add_layer_input(w.input, index * config_.layer_input_dim, part_->inputs,
+                               residual(w.input_post_norm, w.output_scale));
 }
 
 // The step without the rows whose logits nobody wants: after the last layer's keys and values are
@@ -251,29 +273,34 @@ Normalization Decoder::norm(const NormWeights& weights) const {
   return {weights ? &weights : nullptr, config_.norm, config_.norm_epsilon};
 }
 
-Residual Decoder::residual(const NormWeights& post_norm) const {
-  return {part_->x, norm(post_norm), config_.residual_scale};
+Residual Decoder::residual(const NormWeights& post_norm, float sum_scale) const {
+  return {part_->x, norm(post_norm), config_.residual_scale, sum_scale};
 }
 
 AttentionLayer Decoder::attention_layer(int index) const {
   const Config& c = config_;
   const LayerWeights& w = weights_.layers[size(index)];
   const bool is_local = c.local_window(index) > 0;
+  const Heads heads = c.heads(index);
   return {.layer = index,
-          .cache_layer = index,
-          .n_heads = c.n_heads,
-          .n_kv_heads = c.n_kv_heads,
-          .head_dim = c.head_dim,
+          .cache_layer = c.key_layer(index),
+          .has_keys = c.has_keys(index),
+          .has_values = static_cast<bool>(w.v.weight),
+          .n_heads = heads.n_heads,
+          .n_kv_heads = heads.n_kv_heads,
+          .head_dim = heads.head_dim,
           .rope = c.is_rotated(index) ? c.rope.style : RopeStyle::kNone,
-          .angles = is_local ? kLocalAngles : kAllAngles,
+          // with LongRoPE all layers have one rotation
+          .angles = is_local && c.short_context == 0 ? kLocalAngles : kAllAngles,
           .q_norm = w.q_norm ? &w.q_norm : nullptr,
           .k_norm = w.k_norm ? &w.k_norm : nullptr,
           .normalizes_all_heads = c.normalizes_all_heads,
+          .normalizes_values = c.normalizes_values,
           .rotated_weights = w.rotated_weights,
           .norm_epsilon = c.norm_epsilon,
           .clamp = c.qkv_clamp,
           .scale = c.attention_scale > 0 ? c.attention_scale
-                                         : 1.0f / std::sqrt(static_cast<float>(c.head_dim)),
+                                         : 1.0f / std::sqrt(static_cast<float>(heads.head_dim)),
           .softcap = c.attention_softcap,
           .alibi_slopes = alibi_slopes_,
           .gate = c.has_output_gate ? part_->gate : Rows{},

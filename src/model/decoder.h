@@ -70,7 +70,9 @@ class Decoder {
     Rows x;                    // the residual stream
     Rows h, ffn_h;             // normalised, where two branches leave from one place
     Rows q, q_and_gate, gate;  // the others where attention has an output gate
-    Rows k, v;
+    Rows local_q;              // of layers with smaller heads; else q
+    Rows k, v;                 // of the layer with the most
+    Rows inputs;               // of all layers, beside the embeddings
   };
 
   Operations& operations() { return *part_->operations; }
@@ -81,12 +83,13 @@ class Decoder {
   void parallel_layer(int index);
   void attention(int index, const Input& input);
   void feed_forward(int index, const Input& input);
+  void add_layer_input(int index);
   void check_numbers(int layer) const;
   void keep_wanted_rows();
   void logits(const LogitsVisitor& on_logits);
 
   float query_scale(std::int64_t cache_position) const;
-  Residual residual(const NormWeights& post_norm) const;
+  Residual residual(const NormWeights& post_norm, float sum_scale = 1) const;
   Normalization norm(const NormWeights& weights) const;
   AttentionLayer attention_layer(int index) const;
 

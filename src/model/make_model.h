@@ -58,7 +58,15 @@ struct ModelShape {
   int attention_period = 0;
   DeltaNet delta_net = {};
   int short_conv_width = 0;
-  int n_dense_layers = 0;  // lfm2moe: the first ones, without experts
+  // gemma4
+  int local_head_dim = 0;        // of local layers; 0: as head_dim
+  int local_kv_heads = 0;        // of local layers; 0: as n_kv_heads
+  int local_period = 0;          // every local_period-th layer is not local
+  bool values_are_keys = false;  // in layers that are not local
+  int layer_input_dim = 0;       // of what tokens have for each layer; 0: nothing
+  int n_shared_layers = 0;       // the last ones, without keys and values of their own
+  bool widens_shared = false;    // their ffns are twice as wide
+  int n_dense_layers = 0;        // lfm2moe: the first ones, without experts
   int dense_ffn_dim = 0;
 };
 

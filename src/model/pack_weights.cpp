@@ -16,17 +16,35 @@ struct Layers {
 };
 
 // Calls visit for every matrix that products are taken with in these layers, but experts', and for
-// the output's where the last layer is one of them.
+// those before the first layer and behind the last where these are among them.
 template <typename Visit>
 void for_each_dense_matrix(Weights& weights, Layers layers, Visit visit) {
+  if (layers.first == 0 && weights.layer_inputs.projection.weight)
+    visit(weights.layer_inputs.projection.weight);
   for (std::size_t i = layers.first; i < layers.end; ++i) {
     LayerWeights& layer = weights.layers[i];
     DeltaNetWeights& net = layer.delta_net;
-    for (Linear* linear :
-         {&layer.q, &layer.k, &layer.v, &layer.output, &layer.router, &layer.shared_gate, &net.qkv,
-          &net.gate, &net.beta, &net.alpha, &net.output, &layer.short_conv.input,
-          &layer.short_conv.output, &layer.ffn.gate, &layer.ffn.up, &layer.ffn.down,
-          &layer.shared.gate, &layer.shared.up, &layer.shared.down}) {
+    for (Linear* linear : {&layer.q,
+                           &layer.k,
+                           &layer.v,
+                           &layer.output,
+                           &layer.router,
+                           &layer.shared_gate,
+                           &net.qkv,
+                           &net.gate,
+                           &net.beta,
+                           &net.alpha,
+                           &net.output,
+                           &layer.short_conv.input,
+                           &layer.short_conv.output,
+                           &layer.ffn.gate,
+                           &layer.ffn.up,
+                           &layer.ffn.down,
+                           &layer.shared.gate,
+                           &layer.shared.up,
+                           &layer.shared.down,
+                           &layer.input.gate,
+                           &layer.input.output}) {
       if (linear->weight) visit(linear->weight);
     }
   }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -29,6 +30,7 @@ struct Family {
   bool is_gate_up_fused = false;
   bool has_learned_sinks = false;
   bool has_output_gate = false;
+  bool has_uneven_layers = false;          // Gemma 4: heads by layer, experts beside a dense ffn
   std::string_view ffn_norm = "ffn_norm";  // empty: none
   std::string_view output_norm = "output_norm";
 };
@@ -54,6 +56,10 @@ constexpr Family kFamilies[] = {
     {.architecture = "qwen3moe", .has_head_norms = true},
     {.architecture = "gemma2", .has_post_norms = true},
     {.architecture = "gemma3", .has_head_norms = true, .has_post_norms = true},
+    {.architecture = "gemma4",
+     .has_head_norms = true,
+     .has_post_norms = true,
+     .has_uneven_layers = true},
     {.architecture = "gpt-oss",
      .has_qkv_biases = true,
      .has_other_biases = true,
@@ -134,6 +140,47 @@ void add_rope(gguf::Header& header, const std::string& prefix, const ModelShape&
   }
 }
 
+// Of Gemma 4.
+bool is_local(const ModelShape& s, int layer) {
+  return s.local_period > 0 && (layer + 1) % s.local_period != 0;
+}
+bool is_shared(const ModelShape& s, int layer) { return layer >= s.n_layers - s.n_shared_layers; }
+int head_dim(const ModelShape& s, int layer) {
+  return is_local(s, layer) && s.local_head_dim > 0 ? s.local_head_dim : s.head_dim;
+}
+int n_kv_heads(const ModelShape& s, int layer) {
+  return is_local(s, layer) && s.local_kv_heads > 0 ? s.local_kv_heads : s.n_kv_heads;
+}
+int dense_ffn_dim(const ModelShape& s, int layer) {
+  const int dim = s.dense_ffn_dim > 0 ? s.dense_ffn_dim : s.ffn_dim;
+  return s.widens_shared && is_shared(s, layer) ? 2 * dim : dim;
+}
+
+void add_uneven_layers(gguf::Header& header, const std::string& prefix, const ModelShape& s) {
+  std::vector<bool> local;
+  std::vector<std::int32_t> ffn_dims, kv_heads;
+  for (int layer = 0; layer < s.n_layers; ++layer) {
+    local.push_back(is_local(s, layer));
+    ffn_dims.push_back(dense_ffn_dim(s, layer));
+    kv_heads.push_back(n_kv_heads(s, layer));
+  }
+  const auto add_count = [&](const char* key, int n) {
+    header.add(prefix + key, static_cast<std::uint32_t>(n));
+  };
+  header.add(prefix + "feed_forward_length", ffn_dims);
+  header.add(prefix + "attention.head_count_kv", kv_heads);
+  header.add(prefix + "attention.sliding_window_pattern", local);
+  add_count("attention.key_length", s.head_dim);
+  add_count("attention.value_length", s.head_dim);
+  add_count("attention.key_length_swa", s.local_head_dim);
+  add_count("attention.value_length_swa", s.local_head_dim);
+  add_count("attention.shared_kv_layers", s.n_shared_layers);
+  add_count("embedding_length_per_layer_input", s.layer_input_dim);
+  add_count("rope.dimension_count_swa", s.local_head_dim);
+  header.add(prefix + "rope.freq_base_swa", 10000.0f);
+  header.add(prefix + "final_logit_softcapping", 30.0f);
+}
+
 bool is_attention(const ModelShape& s, int layer) {
   return s.attention_period == 0 || (layer + 1) % s.attention_period == 0;
 }
@@ -169,10 +216,10 @@ void add_attention(gguf::Header& header, const std::string& prefix, const ModelS
     for (int layer = 0; layer < s.n_layers; ++layer)
       counts.push_back(is_attention(s, layer) ? s.n_kv_heads : 0);
     header.add(prefix + "attention.head_count_kv", counts);
-  } else {
+  } else if (!family.has_uneven_layers) {
     add_count("attention.head_count_kv", s.n_kv_heads);
   }
-  if (s.head_dim * s.n_heads != s.dim) {
+  if (s.head_dim * s.n_heads != s.dim && !family.has_uneven_layers) {
     add_count("attention.key_length", s.head_dim);
     add_count("attention.value_length", s.head_dim);
   }
@@ -209,7 +256,11 @@ void add_metadata(gguf::Header& header, const ModelShape& s, const Family& famil
   add_count("context_length", s.trained_context);
   add_count("embedding_length", s.dim);
   add_count("block_count", s.n_layers);
-  add_count("feed_forward_length", s.dense_ffn_dim > 0 ? s.dense_ffn_dim : s.ffn_dim);
+  if (family.has_uneven_layers) {
+    add_uneven_layers(header, prefix, s);
+  } else {
+    add_count("feed_forward_length", s.dense_ffn_dim > 0 ? s.dense_ffn_dim : s.ffn_dim);
+  }
   add_count("vocab_size", s.vocabulary_size);
   if (s.n_experts > 0) {
     add_count("expert_count", s.n_experts);
@@ -241,19 +292,24 @@ class Planner {
     // Tied embeddings are a matrix of the output.
     const float deviation = shape_.is_tied ? 1 / std::sqrt(static_cast<float>(shape_.dim)) : 1.0f;
     matrix(Role::kEmbeddings, "token_embd.weight", {shape_.dim, shape_.vocabulary_size}, deviation);
+    if (shape_.layer_input_dim > 0) layer_inputs();
     for (layer_ = 0; layer_ < shape_.n_layers; ++layer_) {
       block_ = fmt::format("blk.{}.", layer_);
       mixer();
       if (shape_.n_experts > 0 && layer_ >= shape_.n_dense_layers) {
         experts();
         if (shape_.shared_ffn_dim > 0) ffn("_shexp", shape_.shared_ffn_dim);
+        if (family_.has_uneven_layers) dense_beside();
       } else {
-        ffn("", shape_.dense_ffn_dim > 0 ? shape_.dense_ffn_dim : shape_.ffn_dim);
+        ffn("", dense_ffn_dim(shape_, layer_));
       }
       if (family_.has_post_norms) norm("post_ffw_norm", shape_.dim);
+      if (shape_.layer_input_dim > 0) layer_input();
+      if (family_.has_uneven_layers) vector("layer_output_scale.weight", {1}, 0.5f, 0.1f);
     }
     block_.clear();
     norm(family_.output_norm, shape_.dim);
+    if (family_.has_uneven_layers) partial_rotation();
     if (shape_.has_long_rope) {
       const int n_pairs = (shape_.rope_dims > 0 ? shape_.rope_dims : shape_.head_dim) / 2;
       vector("rope_factors_long.weight", {n_pairs}, 4, 0.5f);
@@ -280,6 +336,37 @@ class Planner {
     if (family_.has_pre_norms && !family_.ffn_norm.empty()) norm(family_.ffn_norm, s.dim);
   }
 
+  void layer_inputs() {
+    const ModelShape& s = shape_;
+    const int width = s.n_layers * s.layer_input_dim;
+    matrix(Role::kMatrix, "per_layer_token_embd.weight", {width, s.vocabulary_size},
+           1 / std::sqrt(static_cast<float>(s.layer_input_dim)));
+    linear(Role::kMatrix, "per_layer_model_proj", s.dim, width, false);
+    norm("per_layer_proj_norm", s.layer_input_dim);
+  }
+  void layer_input() {
+    linear(Role::kMatrix, "inp_gate", shape_.dim, shape_.layer_input_dim, false);
+    linear(Role::kMatrix, "proj", shape_.layer_input_dim, shape_.dim, false);
+    norm("post_norm", shape_.dim);
+  }
+  void dense_beside() {
+    const ModelShape& s = shape_;
+    ffn("", dense_ffn_dim(s, layer_));
+    vector("ffn_gate_inp.scale", {s.dim}, 1, kNormDeviation);
+    vector("ffn_down_exps.scale", {s.n_experts}, 1, kNormDeviation);
+    norm("pre_ffw_norm_2", s.dim);
+    norm("post_ffw_norm_1", s.dim);
+    norm("post_ffw_norm_2", s.dim);
+  }
+  // Divisors of frequencies: a quarter of the pairs rotates.
+  void partial_rotation() {
+    const auto n_pairs = static_cast<std::size_t>(shape_.head_dim / 2);
+    std::vector<float> divisors(n_pairs, 1e30f);
+    std::fill_n(divisors.begin(), n_pairs / 4, 1.0f);
+    tensors_.push_back(
+        {"rope_freqs.weight", TensorType::kF32, {shape_.head_dim / 2}, 0, 0, std::move(divisors)});
+  }
+
   void delta_net() {
     const int dim = shape_.dim;
     const DeltaNet& net = shape_.delta_net;
@@ -300,8 +387,11 @@ class Planner {
 
   void attention() {
     const ModelShape& s = shape_;
-    const int q_dim = s.n_heads * s.head_dim;
-    const int kv_dim = s.n_kv_heads * s.head_dim;
+    const int of_head = head_dim(s, layer_);
+    const int q_dim = s.n_heads * of_head;
+    const int kv_dim = n_kv_heads(s, layer_) * of_head;
+    const bool has_keys = !is_shared(s, layer_);
+    const bool has_values = has_keys && (!s.values_are_keys || is_local(s, layer_));
     const bool has_biases = family_.has_qkv_biases || s.has_biases;
     if (s.has_second_norm) norm("attn_norm_2", s.dim);
     if (family_.is_qkv_fused) {
@@ -309,12 +399,14 @@ class Planner {
     } else {
       linear(Role::kMatrix, "attn_q", s.dim, family_.has_output_gate ? 2 * q_dim : q_dim,
              has_biases);
-      linear(Role::kMatrix, "attn_k", s.dim, kv_dim, has_biases);
-      linear(Role::kValue, "attn_v", s.dim, kv_dim, has_biases);
+      if (has_keys) linear(Role::kMatrix, "attn_k", s.dim, kv_dim, has_biases);
+      if (has_values) linear(Role::kValue, "attn_v", s.dim, kv_dim, has_biases);
     }
     if (family_.has_head_norms) {
-      norm("attn_q_norm", family_.normalizes_all_heads ? q_dim : s.head_dim);
-      norm("attn_k_norm", family_.normalizes_all_heads ? kv_dim : s.head_dim);
+      // where scores are not scaled, the norm's weights do it
+      const float mean = family_.has_uneven_layers ? 1 / std::sqrt(static_cast<float>(of_head)) : 1;
+      norm("attn_q_norm", family_.normalizes_all_heads ? q_dim : of_head, mean);
+      if (has_keys) norm("attn_k_norm", family_.normalizes_all_heads ? kv_dim : of_head);
     }
     linear(Role::kMatrix, "attn_output", q_dim, s.dim, family_.has_other_biases || s.has_biases);
     if (family_.has_learned_sinks) vector("attn_sinks.weight", {s.n_heads}, 0, 1);
@@ -354,8 +446,8 @@ class Planner {
     matrix(role, name + ".weight", {cols, rows}, 1 / std::sqrt(static_cast<float>(cols)));
     if (has_bias) vector(name + ".bias", {rows}, 0, kBiasDeviation);
   }
-  void norm(std::string_view name, int n) {
-    vector(fmt::format("{}.weight", name), {n}, 1, kNormDeviation);
+  void norm(std::string_view name, int n, float mean = 1) {
+    vector(fmt::format("{}.weight", name), {n}, mean, mean * kNormDeviation);
     if (family_.has_norm_biases) vector(fmt::format("{}.bias", name), {n}, 0, kBiasDeviation);
   }
 

@@ -15,9 +15,10 @@ struct PlannedTensor {
   std::string name;
   TensorType type = TensorType::kF32;
   std::vector<std::int64_t> shape;  // shape[0] is the length of a row
-  // Values are random around `mean`.
+  // Values are random around `mean`, or these (F32).
   float mean = 0;
   float deviation = 0;
+  std::vector<float> values = {};
 
   std::int64_t n_elements() const;
 };

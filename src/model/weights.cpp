@@ -116,17 +116,26 @@ Linear rows_of(const Linear& whole, std::int64_t first, std::int64_t n) {
   return part;
 }
 
-void load_qkv(Loader& load, const std::string& block, const Config& c, LayerWeights& layer) {
+void load_qkv(Loader& load, const std::string& block, const Config& c, int index,
+              LayerWeights& layer) {
+  const int q_dim = c.heads(index).q_dim();
+  const int kv_dim = c.heads(index).kv_dim();
   if (load.has(block + "attn_qkv.weight")) {
-    const Linear fused = load.linear(block + "attn_qkv", c.q_dim() + 2 * c.kv_dim(), c.dim);
-    layer.q = rows_of(fused, 0, c.q_dim());
-    layer.k = rows_of(fused, c.q_dim(), c.kv_dim());
-    layer.v = rows_of(fused, c.q_dim() + c.kv_dim(), c.kv_dim());
+    const Linear fused = load.linear(block + "attn_qkv", q_dim + 2 * kv_dim, c.dim);
+    layer.q = rows_of(fused, 0, q_dim);
+    layer.k = rows_of(fused, q_dim, kv_dim);
+    layer.v = rows_of(fused, q_dim + kv_dim, kv_dim);
     return;
   }
-  layer.q = load.linear(block + "attn_q", (c.has_output_gate ? 2 : 1) * c.q_dim(), c.dim);
-  layer.k = load.linear(block + "attn_k", c.kv_dim(), c.dim);
-  layer.v = load.linear(block + "attn_v", c.kv_dim(), c.dim);
+  layer.q = load.linear(block + "attn_q", (c.has_output_gate ? 2 : 1) * q_dim, c.dim);
+  if (!c.has_keys(index)) {  // what files may have nevertheless is not read
+    load.ignore_all(block + "attn_k");
+    load.ignore_all(block + "attn_v");
+    return;
+  }
+  layer.k = load.linear(block + "attn_k", kv_dim, c.dim);
+  layer.v = c.normalizes_values ? load.optional_linear(block + "attn_v", kv_dim, c.dim)
+                                : load.linear(block + "attn_v", kv_dim, c.dim);
 }
 
 void load_experts(Loader& load, const std::string& block, const Config& c, LayerWeights& layer) {
@@ -175,11 +184,16 @@ FeedForward load_ffn(Loader& load, const std::string& block, const std::string& 
   return ffn;
 }
 
-void load_head_norms(Loader& load, const std::string& block, const Config& c, LayerWeights& layer) {
-  const bool is_required = c.normalizes_all_heads || c.normalizes_rotated;
+void load_head_norms(Loader& load, const std::string& block, const Config& c, int index,
+                     LayerWeights& layer) {
+  const bool is_required = c.normalizes_all_heads || c.normalizes_rotated || c.normalizes_values;
   if (!is_required && !load.has(block + "attn_q_norm.weight")) return;
-  layer.q_norm = load.norm(block + "attn_q_norm", c.normalizes_all_heads ? c.q_dim() : c.head_dim);
-  layer.k_norm = load.norm(block + "attn_k_norm", c.normalizes_all_heads ? c.kv_dim() : c.head_dim);
+  const Heads heads = c.heads(index);
+  layer.q_norm =
+      load.norm(block + "attn_q_norm", c.normalizes_all_heads ? heads.q_dim() : heads.head_dim);
+  if (!layer.k.weight) return;
+  layer.k_norm =
+      load.norm(block + "attn_k_norm", c.normalizes_all_heads ? heads.kv_dim() : heads.head_dim);
   if (!c.normalizes_rotated) return;
   layer.rotated_weights = layer.q_norm.weight;
   for (std::size_t i = 0; i < layer.rotated_weights.size(); ++i)
@@ -216,11 +230,40 @@ void load_short_conv(Loader& load, const std::string& block, const Config& c, Sh
   w.output = load.linear(block + "shortconv.out_proj", c.dim, c.dim);
 }
 
-void load_attention(Loader& load, const std::string& block, const Config& c, LayerWeights& layer) {
-  load_qkv(load, block, c, layer);
-  layer.output = load.linear(block + "attn_output", c.dim, c.q_dim());
-  load_head_norms(load, block, c, layer);
+void load_attention(Loader& load, const std::string& block, const Config& c, int index,
+                    LayerWeights& layer) {
+  load_qkv(load, block, c, index, layer);
+  layer.output = load.linear(block + "attn_output", c.dim, c.heads(index).q_dim());
+  load_head_norms(load, block, c, index, layer);
   layer.sink_logits = load.optional_vector(block + "attn_sinks.weight", {c.n_heads});
+}
+
+// The router's norm has its own weights over sqrt(dim).
+void load_dense_beside(Loader& load, const std::string& block, const Config& c, int index,
+                       LayerWeights& layer) {
+  DenseBeside& beside = layer.beside;
+  beside.router_norm.weight = load.vector(block + "ffn_gate_inp.scale", {c.dim});
+  for (float& weight : beside.router_norm.weight) weight /= std::sqrt(static_cast<float>(c.dim));
+  beside.norm = std::move(layer.ffn_norm);
+  beside.post_norm = load.norm(block + "post_ffw_norm_1", c.dim);
+  layer.ffn_norm = load.norm(block + "pre_ffw_norm_2", c.dim);
+  beside.expert_post_norm = load.norm(block + "post_ffw_norm_2", c.dim);
+  beside.expert_scales = load.optional_vector(block + "ffn_down_exps.scale", {c.n_experts});
+  layer.ffn = load_ffn(load, block, "", c.dense_dim(index), c);
+}
+
+void load_layer_input(Loader& load, const std::string& block, const Config& c,
+                      LayerWeights& layer) {
+  layer.input.gate = load.linear(block + "inp_gate", c.layer_input_dim, c.dim);
+  layer.input.output = load.linear(block + "proj", c.dim, c.layer_input_dim);
+  layer.input_post_norm = load.norm(block + "post_norm", c.dim);
+}
+
+void load_layer_inputs(Loader& load, const Config& c, LayerInputWeights& w) {
+  const std::int64_t width = std::int64_t{c.n_layers} * c.layer_input_dim;
+  w.table = load.matrix("per_layer_token_embd.weight", c.vocabulary_size, width);
+  w.projection = load.linear("per_layer_model_proj", width, c.dim);
+  w.norm = load.norm("per_layer_proj_norm", c.layer_input_dim);
 }
 
 LayerWeights load_layer(Loader& load, int index, const Config& c) {
@@ -229,7 +272,7 @@ LayerWeights load_layer(Loader& load, int index, const Config& c) {
   if (c.has_pre_norms) layer.attention_norm = load.norm(block + c.attention_norm_name, c.dim);
   switch (c.mixer(index)) {
     case Mixer::kAttention:
-      load_attention(load, block, c, layer);
+      load_attention(load, block, c, index, layer);
       break;
     case Mixer::kDeltaNet:
       load_delta_net(load, block, c, layer.delta_net);
@@ -252,9 +295,14 @@ LayerWeights load_layer(Loader& load, int index, const Config& c) {
     if (c.shared_ffn_dim > 0) layer.shared = load_ffn(load, block, "_shexp", c.shared_ffn_dim, c);
     if (c.has_shared_gate)
       layer.shared_gate.weight = load.matrix(block + "ffn_gate_inp_shexp.weight", 1, c.dim);
+    if (c.has_dense_beside) load_dense_beside(load, block, c, index, layer);
   } else {
-    layer.ffn = load_ffn(load, block, "", c.n_experts > 0 ? c.dense_ffn_dim : c.ffn_dim, c);
+    layer.ffn = load_ffn(load, block, "", c.dense_dim(index), c);
   }
+  if (c.layer_input_dim > 0) load_layer_input(load, block, c, layer);
+  if (const Vector scale = load.optional_vector(block + "layer_output_scale.weight", {1});
+      !scale.empty())
+    layer.output_scale = scale.front();
   // Rotary frequencies that old converters wrote beside what the metadata already says.
   load.ignore(block + "attn_rot_embd.weight");
   load.ignore(block + "attn_rot_embd");
@@ -267,6 +315,7 @@ Weights load_weights(const gguf::File& file, const Config& config) {
   Loader load(file);
   Weights weights;
   weights.embeddings = load.matrix("token_embd.weight", config.vocabulary_size, config.dim);
+  if (config.layer_input_dim > 0) load_layer_inputs(load, config, weights.layer_inputs);
   for (int i = 0; i < config.n_layers; ++i) weights.layers.push_back(load_layer(load, i, config));
   weights.output_norm = load.norm(config.output_norm_name, config.dim);
   for (float& weight : weights.output_norm.weight) weight *= config.logit_scale;

@@ -19,22 +19,26 @@ namespace runnel {
 
 struct LayerWeights {
   NormWeights attention_norm;  // absent: attention takes the residual stream itself
-  Linear q, k, v, output;
+  Linear q, k, v, output;      // v absent: values are the keys; both absent: another layer's
   NormWeights q_norm, k_norm;  // over each head: [head_dim], or over all: [q_dim] and [kv_dim]
   Vector rotated_weights;      // [head_dim]: of both, where they follow the rotation; else absent
   Vector sink_logits;          // [n_heads]: learned, one a head (gpt-oss)
   NormWeights attention_post_norm;
   // Absent in a parallel layer: the ffn takes what attention takes; else: the residual stream.
-  NormWeights ffn_norm;
-  FeedForward ffn;     // absent where there are experts
-  Linear router;       // [n_experts, dim]
-  Vector router_bias;  // [n_experts]: of the choice alone, not of the shares
+  NormWeights ffn_norm;  // of the experts, where a dense ffn stands beside them
+  FeedForward ffn;       // absent where there are experts alone
+  Linear router;         // [n_experts, dim]
+  Vector router_bias;    // [n_experts]: of the choice alone, not of the shares
   std::vector<FeedForward> experts;
   FeedForward shared;  // the expert that every token takes; absent: none
   Linear shared_gate;  // [1, dim]
   DeltaNetWeights delta_net;
   ShortConvWeights short_conv;
   NormWeights ffn_post_norm;
+  DenseBeside beside;
+  LayerInput input;
+  NormWeights input_post_norm;
+  float output_scale = 1;  // of the residual stream behind the layer
 };
 
 // What becomes of the stored weights that are read no more, but as packed.
@@ -46,6 +50,7 @@ enum class StoredPages {
 
 struct Weights {
   Matrix embeddings;  // [vocabulary, dim]
+  LayerInputWeights layer_inputs;
   std::vector<LayerWeights> layers;
   NormWeights output_norm;
   Linear output;          // [vocabulary, dim]; the embeddings where tied

@@ -40,12 +40,11 @@ struct HeadBytes {
   std::size_t elements;
   std::size_t scales;
 };
-HeadBytes head_bytes(const CacheShape& shape, std::int64_t n_tiles) {
+HeadBytes head_bytes(KvType type, int head_dim, std::int64_t n_tiles) {
   const auto n_slots = static_cast<std::size_t>(n_tiles) * kernels::kTile;
-  const auto n_blocks = static_cast<std::size_t>(shape.head_dim + 31) / 32;
-  return {round_up(n_slots * static_cast<std::size_t>(shape.head_dim) * element_bytes(shape.type),
-                   kAlignment),
-          shape.type == KvType::kQ8_0 ? round_up(n_slots * n_blocks * 2, kAlignment) : 0};
+  const auto n_blocks = static_cast<std::size_t>(head_dim + 31) / 32;
+  return {round_up(n_slots * static_cast<std::size_t>(head_dim) * element_bytes(type), kAlignment),
+          type == KvType::kQ8_0 ? round_up(n_slots * n_blocks * 2, kAlignment) : 0};
 }
 
 class HostMemory final : public KvMemory {
@@ -81,10 +80,11 @@ KvCache::Layout KvCache::lay_out(const CacheShape& shape) {
     if (layout.parts.empty() || layout.parts.back().source != source)
       layout.parts.push_back({source, 0, nullptr});
     Part& part = layout.parts.back();
+    const KvHeads& heads = shape.heads[i];
     const auto place = [&](std::int64_t n_tiles) {
-      const HeadBytes bytes = head_bytes(shape, n_tiles);
+      const HeadBytes bytes = head_bytes(shape.type, heads.dim, n_tiles);
       const Area area = {part.n_bytes, n_tiles, 2 * (bytes.elements + bytes.scales)};
-      part.n_bytes += area.head_bytes * static_cast<std::size_t>(shape.n_kv_heads);
+      part.n_bytes += area.head_bytes * static_cast<std::size_t>(heads.n);
       return area;
     };
     if (!shape.state_sizes.empty() && shape.state_sizes[i] > 0) {
@@ -125,14 +125,14 @@ std::size_t KvCache::bytes_of(const CacheShape& shape) { return lay_out(shape).n
 KvCache::LayerPlace KvCache::place(int layer) const {
   const Layer& l = layout_.layers[static_cast<std::size_t>(layer)];
   const auto of = [&](const Area& area) {
-    const HeadBytes bytes = head_bytes(shape_, area.n_tiles);
+    const HeadBytes bytes = head_bytes(shape_.type, heads(layer).dim, area.n_tiles);
     return Place{area.offset, area.head_bytes, bytes.elements, bytes.scales, area.n_tiles};
   };
   return {layout_.parts[l.part].memory.get(), of(l.sinks), of(l.ring)};
 }
 
 kernels::KvArea KvCache::view(int layer, const Area& area, int head) const {
-  const HeadBytes bytes = head_bytes(shape_, area.n_tiles);
+  const HeadBytes bytes = head_bytes(shape_.type, heads(layer).dim, area.n_tiles);
   const Layer& l = layout_.layers[static_cast<std::size_t>(layer)];
   std::byte* p = layout_.parts[l.part].memory->host() + area.offset +
                  static_cast<std::size_t>(head) * area.head_bytes;
@@ -171,7 +171,7 @@ void KvCache::store(int layer, int head, std::int64_t position, const float* key
   const bool is_sink = position < sight(layer).sinks;
   const kernels::KvArea area = is_sink ? sinks(layer, head) : ring(layer, head);
   const std::int64_t slot = is_sink ? position : position % (area.n_tiles * kernels::kTile);
-  kernels::store_kv(format(), area, shape_.head_dim, slot, key, value);
+  kernels::store_kv(format(), area, heads(layer).dim, slot, key, value);
 }
 
 void KvCache::clear() {
@@ -215,9 +215,10 @@ void KvCache::grow(std::int64_t capacity) {
     for (const auto area : {&Layer::sinks, &Layer::ring}) {
       const Area& old_area = layout_.layers[layer].*area;
       const Area& new_area = layout.layers[layer].*area;
-      const HeadBytes n_old = head_bytes(shape, old_area.n_tiles);
-      const HeadBytes n_new = head_bytes(shape, new_area.n_tiles);
-      for (int head = 0; head < shape.n_kv_heads; ++head) {
+      const KvHeads& heads = shape.heads[layer];
+      const HeadBytes n_old = head_bytes(shape.type, heads.dim, old_area.n_tiles);
+      const HeadBytes n_new = head_bytes(shape.type, heads.dim, new_area.n_tiles);
+      for (int head = 0; head < heads.n; ++head) {
         std::size_t at = old_area.offset + static_cast<std::size_t>(head) * old_area.head_bytes;
         std::size_t new_at = new_area.offset + static_cast<std::size_t>(head) * new_area.head_bytes;
         for (const auto n :

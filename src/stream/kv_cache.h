@@ -21,6 +21,11 @@
 
 namespace runnel {
 
+struct KvHeads {
+  int n = 0;    // 0: the layer stores nothing
+  int dim = 0;  // of each
+};
+
 struct CacheShape {
   std::vector<LayerSight> layers;  // one for each layer
   // Floats of constant state, by layer; a layer that has some has no keys and values. Empty: none.
@@ -28,8 +33,7 @@ struct CacheShape {
   // Whose memory each layer's part is, null: the processor's; or empty: the processor's all. Layers
   // of one source follow one another.
   std::vector<KvMemorySource*> sources;
-  int n_kv_heads = 0;
-  int head_dim = 0;
+  std::vector<KvHeads> heads;  // one for each layer
   KvType type = KvType::kF16;
   int chunk = 1;  // the most tokens stored at once
   std::int64_t capacity =
@@ -131,6 +135,7 @@ class KvCache {
     std::vector<Part> parts;  // without memory
     std::size_t n_bytes = 0;
   };
+  const KvHeads& heads(int layer) const { return shape_.heads[static_cast<std::size_t>(layer)]; }
   static Layout lay_out(const CacheShape& shape);
   static void allocate(Layout& layout);
   kernels::KvArea view(int layer, const Area& area, int head) const;

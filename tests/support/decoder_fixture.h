@@ -13,6 +13,7 @@
 #include "base/thread_pool.h"
 #include "gguf/file.h"
 #include "model/architecture.h"
+#include "model/cache_layers.h"
 #include "model/decoder.h"
 #include "model/weights.h"
 #include "stream/kv_cache.h"
@@ -56,15 +57,9 @@ class LoadedDecoder {
   Decoder& decoder() { return decoder_; }
 
   CacheShape shape(const CachePolicy& policy, KvType type, int chunk) const {
-    CacheShape shape = {.n_kv_heads = config_.n_kv_heads,
-                        .head_dim = config_.head_dim,
-                        .type = type,
-                        .chunk = chunk};
+    CacheShape shape = {.type = type, .chunk = chunk};
     if (policy.window < kUnbounded) shape.context = policy.sinks + policy.window + 1;
-    for (int layer = 0; layer < config_.n_layers; ++layer) {
-      shape.layers.push_back(LayerSight::of(policy, config_.local_window(layer)));
-      if (config_.has_state()) shape.state_sizes.push_back(config_.state_size(layer));
-    }
+    shape_layers(config_, policy, shape);
     return shape;
   }
   KvCache cache(const CachePolicy& policy, KvType type, int chunk) const {

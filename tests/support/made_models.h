@@ -41,6 +41,17 @@ inline std::vector<ModelShape> tiny_shapes() {
   return shapes;
 }
 
+// The other kind of Gemma 4: experts, no values but keys, all layers with keys, no layer inputs.
+inline void make_gemma4_experts(ModelShape& shape) {
+  shape.n_experts = 8;
+  shape.n_experts_used = 3;
+  shape.dense_ffn_dim = 96;
+  shape.ffn_dim = 48;
+  shape.values_are_keys = true;
+  shape.layer_input_dim = shape.n_shared_layers = 0;
+  shape.widens_shared = false;
+}
+
 // Names of parameterised tests: letters, digits and underscores.
 inline std::string test_name(std::string name) {
   std::replace_if(

@@ -37,13 +37,8 @@ class OpenClDecoder {
   Decoder& decoder() { return *decoder_; }
   const Config& config() const { return config_; }
   KvCache cache(const CachePolicy& policy, KvType type, int chunk) const {
-    CacheShape shape = {.n_kv_heads = config_.n_kv_heads,
-                        .head_dim = config_.head_dim,
-                        .type = type,
-                        .chunk = chunk};
-    for (int layer = 0; layer < config_.n_layers; ++layer) {
-      shape.layers.push_back(LayerSight::of(policy, config_.local_window(layer)));
-    }
+    CacheShape shape = {.type = type, .chunk = chunk};
+    shape_layers(config_, policy, shape);
     for (const Stage& stage : stages_) {
       shape.sources.insert(shape.sources.end(), static_cast<std::size_t>(stage.n_layers),
                            stage.device->cache_memory());

@@ -18,11 +18,13 @@ inline std::vector<std::pair<std::string, ModelShape>> peer_models() {
   const auto add = [&](const std::string& name, std::string_view architecture) -> ModelShape& {
     return all.emplace_back(name, find_shape("tiny", architecture)).second;
   };
-  for (const char* name : {"mistral3", "smollm3", "granite", "granitemoe", "minicpm", "phi3",
-                           "olmo2", "seed_oss", "hunyuan-dense", "ernie4_5", "glm4", "starcoder2",
-                           "internlm2", "qwen3next", "qwen35", "qwen35moe", "lfm2", "lfm2moe"})
+  for (const char* name :
+       {"mistral3", "smollm3", "granite", "granitemoe", "minicpm", "phi3", "olmo2", "seed_oss",
+        "hunyuan-dense", "ernie4_5", "glm4", "starcoder2", "internlm2", "gemma4", "qwen3next",
+        "qwen35", "qwen35moe", "lfm2", "lfm2moe"})
     add(name, name);
   add("exaone4-dense", "exaone4").local_window = 0;
+  make_gemma4_experts(add("gemma4-experts", "gemma4"));
   ModelShape& olmo3 = add("olmo3", "olmo2");
   olmo3.n_layers = 4;
   olmo3.local_window = 8;

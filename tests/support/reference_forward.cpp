@@ -7,7 +7,8 @@
 #include <numeric>
 #include <string>
 
-#include "kernels/pack/dequantize.h"
+#include "support/reference_file.h"
+#include "support/reference_gemma4.h"
 #include "support/reference_mixers.h"
 
 namespace runnel::test {
@@ -62,12 +63,6 @@ const std::map<std::string, Description> kDescriptions = {
     {"lfm2moe", {}},
 };
 
-std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
-
-double dot(const double* a, const double* b, std::size_t n) {
-  return std::inner_product(a, a + n, b, 0.0);
-}
-
 // As the ALiBi paper gives them: a geometric series, and for other numbers of heads than powers of
 // two every other slope of the next longer series.
 Doubles slopes(std::size_t n_heads, double max_bias) {
@@ -116,13 +111,12 @@ Frequencies plain(std::size_t dims, double base, double factor) {
   return f;
 }
 
-class Reference {
+class Reference : private ReferenceFile {
  public:
   Reference(const gguf::File& file, const CachePolicy& policy, Softmax softmax)
-      : file_(file),
+      : ReferenceFile(file),
         policy_(policy),
         softmax_(softmax),
-        name_(file.get_string("general.architecture")),
         is_(kDescriptions.at(name_)),
         dim_(size(count("embedding_length"))),
         n_layers_(size(count("block_count"))),
@@ -163,48 +157,7 @@ class Reference {
     Doubles value;
   };
 
-  // ---- the file
-  std::int64_t count(const std::string& key, int fallback) const {
-    return file_.get_int(name_ + "." + key, fallback);
-  }
-  std::int64_t count(const std::string& key) const { return file_.get_int(name_ + "." + key); }
-  std::int64_t largest_count(const std::string& key) const {  // of a list by layer, or a number
-    const gguf::Value* value = file_.find(name_ + "." + key);
-    if (value->as_array() == nullptr) return count(key);
-    const auto counts = value->as_array()->ints();
-    return *std::max_element(counts->begin(), counts->end());
-  }
-  double number(const std::string& key, double fallback) const {
-    return file_.get_float(name_ + "." + key, fallback);
-  }
-  bool has(const std::string& name) const { return file_.find_tensor(name) != nullptr; }
-  const Doubles& tensor(const std::string& name) {
-    Doubles& values = tensors_[name];
-    if (values.empty()) {
-      const gguf::Tensor* stored = file_.find_tensor(name);
-      std::vector<float> floats(size(stored->n_elements()));
-      kernels::dequantize_row(stored->type, stored->data.data(), floats.data(),
-                              stored->n_elements());
-      values.assign(floats.begin(), floats.end());
-    }
-    return values;
-  }
-
   // ---- pieces
-  // Matrix `expert` of a tensor that may hold several, with its bias where there is one.
-  Doubles multiply(const std::string& name, const Doubles& x, std::size_t expert = 0) {
-    const gguf::Tensor* stored = file_.find_tensor(name + ".weight");
-    const std::size_t rows = size(stored->shape[1]);
-    const Doubles& weights = tensor(name + ".weight");
-    Doubles y(rows);
-    for (std::size_t r = 0; r < rows; ++r)
-      y[r] = dot(&weights[(expert * rows + r) * x.size()], x.data(), x.size());
-    if (!has(name + ".bias")) return y;
-    const Doubles& bias = tensor(name + ".bias");
-    for (std::size_t r = 0; r < rows; ++r) y[r] += bias[expert * rows + r];
-    return y;
-  }
-
   Doubles norm(const std::string& name, Doubles x) {
     const char* key =
         is_.layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
@@ -230,6 +183,7 @@ class Reference {
   }
 
   std::int64_t local_window(std::size_t layer) const {
+    if (name_ == "phi3") return count("attention.sliding_window", 0);  // every layer
     const bool is_local = is_.local_period > 0 && (layer + 1) % size(is_.local_period) != 0;
     return is_local ? count("attention.sliding_window") : 0;
   }
@@ -491,10 +445,8 @@ class Reference {
     return multiply(block + "ffn_down" + suffix, hidden, expert);
   }
 
-  const gguf::File& file_;
   CachePolicy policy_;
   Softmax softmax_;
-  std::string name_;
   Description is_;
   std::size_t dim_;
   std::size_t n_layers_;
@@ -505,20 +457,25 @@ class Reference {
   std::vector<std::vector<Entry>> layers_;
   std::vector<ReferenceDeltaNet> delta_nets_;
   std::vector<ReferenceShortConv> short_convs_;
-  std::map<std::string, Doubles> tensors_;
 };
+
+template <typename Model>
+std::vector<float> run(Model model, std::span<const Token> tokens) {
+  std::vector<float> all;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const Doubles logits = model.logits(tokens[i], static_cast<std::int64_t>(i));
+    all.insert(all.end(), logits.begin(), logits.end());
+  }
+  return all;
+}
 
 }  // namespace
 
 std::vector<float> reference_logits(const gguf::File& file, std::span<const Token> tokens,
                                     const CachePolicy& policy, Softmax softmax) {
-  Reference reference(file, policy, softmax);
-  std::vector<float> all;
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const Doubles logits = reference.logits(tokens[i], static_cast<std::int64_t>(i));
-    all.insert(all.end(), logits.begin(), logits.end());
-  }
-  return all;
+  if (file.get_string("general.architecture") == "gemma4")
+    return run(ReferenceGemma4(file, policy, softmax), tokens);
+  return run(Reference(file, policy, softmax), tokens);
 }
 
 }  // namespace runnel::test

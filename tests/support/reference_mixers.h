@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-namespace runnel::test {
+#include "support/reference_file.h"
 
-using Doubles = std::vector<double>;
+namespace runnel::test {
 
 // How a layer reaches its weights: a product with a matrix, and a tensor's values.
 struct LayerTensors {

@@ -50,13 +50,16 @@ void CpuOperations::finish_row(const AttentionLayer& layer, int row, Rows q_rows
   const int head_dim = layer.head_dim;
   float* q = at(q_rows, row);
   float* sink_q = &sink_q_[size(row) * size(sizes_.q_dim)];
-  float* k = at(k_rows, row);
-  float* v = at(v_rows, row);
+  const bool has_keys = layer.has_keys;
+  float* k = has_keys ? at(k_rows, row) : nullptr;
+  float* v = has_keys ? at(v_rows, row) : nullptr;
+  if (has_keys && !layer.has_values) std::copy_n(k, v_rows.width, v);
   if (layer.clamp > 0) {
     const auto clamp = [&](float* x, int n) {
       for (int i = 0; i < n; ++i) x[i] = std::clamp(x[i], -layer.clamp, layer.clamp);
     };
-    clamp(q, q_rows.width), clamp(k, k_rows.width), clamp(v, v_rows.width);
+    clamp(q, q_rows.width);
+    if (has_keys) clamp(k, k_rows.width), clamp(v, v_rows.width);
   }
   const auto normalize_with = [&](const NormWeights* norm, float* x, int n) {
     if (norm == nullptr) return;
@@ -65,18 +68,21 @@ void CpuOperations::finish_row(const AttentionLayer& layer, int row, Rows q_rows
   };
   if (layer.normalizes_all_heads) {
     normalize_with(layer.q_norm, q, q_rows.width);
-    normalize_with(layer.k_norm, k, k_rows.width);
+    if (has_keys) normalize_with(layer.k_norm, k, k_rows.width);
   }
   for (int head = 0; head < layer.n_heads; ++head) {
     if (!layer.normalizes_all_heads) normalize_with(layer.q_norm, q + head * head_dim, head_dim);
     finish_query(layer, row, q + head * head_dim, sink_q + head * head_dim);
   }
-  for (int head = 0; head < layer.n_kv_heads; ++head) {
+  for (int head = 0; has_keys && head < layer.n_kv_heads; ++head) {
     float* key = k + head * head_dim;
+    float* value = v + head * head_dim;
     if (!layer.normalizes_all_heads) normalize_with(layer.k_norm, key, head_dim);
     if (layer.rope != RopeStyle::kNone)
       rotate(layer.rope, angles.n_pairs, angles.cosines + angle, angles.sines + angle, key);
-    token.cache->store(layer.cache_layer, head, token.position, key, v + head * head_dim);
+    if (layer.normalizes_values)
+      kernels_.rms_norm(value, nullptr, layer.norm_epsilon, value, head_dim);
+    token.cache->store(layer.cache_layer, head, token.position, key, value);
   }
 }
 

@@ -29,6 +29,7 @@ CpuOperations::CpuOperations(const StepSizes& s, ThreadPool& threads, const kern
   segment_begins_.reserve(n + 1);
   mixer_in_.resize(n * size(s.mixer_dim));
   mixed_.resize(n * size(s.mixed_dim));
+  table_rows_.resize(size(threads.size()) * size(s.layer_inputs_dim));
   if (s.n_experts == 0) return;
   router_.resize(n * size(s.n_experts));
   chosen_.resize(n * size(s.n_experts_used));
@@ -115,8 +116,11 @@ void CpuOperations::normalize(const Normalization& norm, const float* x, float* 
 }
 
 const float* CpuOperations::input_of(const Input& input) {
-  if (input.norm.weights == nullptr) return at(input.x);
-  normalize(input.norm, at(input.x), normalised_.data(), input.x.width);
+  return input.norm.weights == nullptr ? at(input.x) : normalised(input.norm, input.x);
+}
+
+const float* CpuOperations::normalised(const Normalization& norm, Rows x) {
+  normalize(norm, at(x), normalised_.data(), x.width);
   return normalised_.data();
 }
 
@@ -127,7 +131,10 @@ void CpuOperations::add(const Residual& residual, float* update) {
     float* of_row = update + size(row) * size(width);
     if (residual.scale != 1)
       for (int d = 0; d < width; ++d) of_row[d] *= residual.scale;
-    kernels_.add(of_row, at(residual.x, row), width);
+    float* x = at(residual.x, row);
+    kernels_.add(of_row, x, width);
+    if (residual.sum_scale != 1)
+      for (int d = 0; d < width; ++d) x[d] *= residual.sum_scale;
   });
   done(StepPart::kResidual);
 }

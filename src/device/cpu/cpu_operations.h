@@ -39,6 +39,10 @@ class CpuOperations final : public Operations {
                  const Input& input, const Residual& residual) override;
   void short_conv(int layer, int width, const ShortConvWeights& weights, const Input& input,
                   const Residual& residual) override;
+  void layer_inputs(const LayerInputWeights& weights, float norm_epsilon, Rows x,
+                    Rows inputs) override;
+  void add_layer_input(const LayerInput& weights, int first, Rows inputs,
+                       const Residual& residual) override;
   void feed_forward(const FfnLayer& layer, const FeedForward& weights, const Input& input,
                     const Residual& residual) override;
   void experts(const ExpertsLayer& layer, const Input& input, const Residual& residual) override;
@@ -76,6 +80,7 @@ class CpuOperations final : public Operations {
     if (times_ != nullptr) times_->lap(part);
   }
   const float* input_of(const Input& input);
+  const float* normalised(const Normalization& norm, Rows x);
   void normalize(const Normalization& norm, const float* x, float* out, int width);
   void add(const Residual& residual, float* update);
 
@@ -96,6 +101,7 @@ class CpuOperations final : public Operations {
   void cut_segments();
 
   void add_shared_expert(const ExpertsLayer& layer, const float* input);
+  void add_dense_beside(const ExpertsLayer& layer, Rows x);
   void choose_experts(const ExpertsLayer& layer, const float* input);
 
   template <typename Run>
@@ -146,6 +152,7 @@ class CpuOperations final : public Operations {
   std::vector<int> segment_begins_;  // of the rows of each segment; the number of rows last
   Vector mixer_in_;                  // [n, mixer_dim]
   Vector mixed_;                     // [n, mixed_dim]
+  Vector table_rows_;                // [threads, layer_inputs_dim]
 };
 
 // The product of `n` rows of inputs [n, linear.weight.cols] with a linear map.

@@ -67,10 +67,16 @@ void CpuOperations::gate_and_activate(const FfnLayer& layer, const FeedForward& 
 // whatever the batch.
 void CpuOperations::experts(const ExpertsLayer& layer, const Input& input,
                             const Residual& residual) {
-  const float* x = input_of(input);
+  const float* x = layer.beside == nullptr ? input_of(input) : nullptr;
   const std::size_t dim = size(input.x.width);
   const std::size_t n_used = size(layer.n_used);
-  choose_experts(layer, x);
+  if (layer.beside == nullptr) {
+    choose_experts(layer, x);
+  } else {
+    const Normalization of_router = {&layer.beside->router_norm, Norm::kRms, layer.norm_epsilon};
+    choose_experts(layer, normalised(of_router, input.x));
+    x = input_of(input);
+  }
   std::fill_n(update_.data(), size(n_rows()) * dim, 0.0f);
   for (std::size_t expert = 0; expert < layer.experts.size(); ++expert) {
     choices_.clear();
@@ -91,6 +97,7 @@ void CpuOperations::experts(const ExpertsLayer& layer, const Input& input,
   }
   done(StepPart::kExperts);
   if (layer.shared != nullptr) add_shared_expert(layer, x);
+  if (layer.beside != nullptr) add_dense_beside(layer, input.x);
   add(residual, update_.data());
 }
 
@@ -105,6 +112,22 @@ void CpuOperations::add_shared_expert(const ExpertsLayer& layer, const float* in
       for (std::size_t d = 0; d < dim; ++d) expert_out_[size(row) * dim + d] *= share;
     }
     kernels_.add(&expert_out_[size(row) * dim], &update_[size(row) * dim], static_cast<int>(dim));
+  });
+}
+
+// Both branches are normalised before they meet.
+void CpuOperations::add_dense_beside(const ExpertsLayer& layer, Rows x) {
+  const DenseBeside& beside = *layer.beside;
+  const auto norm = [&](const NormWeights& weights) {
+    return Normalization{&weights, Norm::kRms, layer.norm_epsilon};
+  };
+  normalize(norm(beside.expert_post_norm), update_.data(), update_.data(), x.width);
+  dense_ffn(layer.ffn, *layer.dense, normalised(norm(beside.norm), x), n_rows(),
+            expert_out_.data());
+  normalize(norm(beside.post_norm), expert_out_.data(), expert_out_.data(), x.width);
+  threads_.run(n_rows(), [&](int row, int) {
+    const std::size_t begin = size(row) * size(x.width);
+    kernels_.add(&expert_out_[begin], &update_[begin], x.width);
   });
 }
 
@@ -136,6 +159,8 @@ void CpuOperations::choose_experts(const ExpertsLayer& layer, const float* input
       sum += weight[i] = layer.is_sigmoid ? s : std::exp(s - scores[chosen[0]]);
     }
     for (int i = 0; i < n_used; ++i) weight[i] /= sum;
+    if (layer.beside == nullptr || layer.beside->expert_scales.empty()) continue;
+    for (int i = 0; i < n_used; ++i) weight[i] *= layer.beside->expert_scales[size(chosen[i])];
   }
 }
 

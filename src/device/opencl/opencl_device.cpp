@@ -31,7 +31,8 @@ class OpenClDevice final : public Device, private KvMemorySource {
     if (needs.head_dim > kLargestHead)
       return fmt::format("heads of {} numbers (at most {})", needs.head_dim, kLargestHead);
     if (needs.states) return "layers that keep a state instead of keys and values";
-    return needs.output_gates ? "attention with output gates" : "";
+    if (needs.output_gates) return "attention with output gates";
+    return needs.uneven_layers ? "heads, keys, values and inputs that differ by layer" : "";
   }
   KvMemorySource* cache_memory() override { return this; }
   DeviceDescription description() const override { return context_.description(); }

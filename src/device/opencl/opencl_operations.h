@@ -44,6 +44,8 @@ class OpenClOperations final : public Operations {
   void short_conv(int, int, const ShortConvWeights&, const Input&, const Residual&) override {
     std::abort();
   }
+  void layer_inputs(const LayerInputWeights&, float, Rows, Rows) override { std::abort(); }
+  void add_layer_input(const LayerInput&, int, Rows, const Residual&) override { std::abort(); }
   void feed_forward(const FfnLayer& layer, const FeedForward& weights, const Input& input,
                     const Residual& residual) override;
   void experts(const ExpertsLayer& layer, const Input& input, const Residual& residual) override;
