@@ -20,6 +20,7 @@ namespace {
 constexpr const char* kFooter = R"(Examples:
   runnel streameval model.gguf --lines 1000 -o results
   runnel streameval model.gguf --lines 1000 --distance 10,20,50,100 --window 1020
+  runnel streameval instruct-model.gguf --chat --lines 1000
   runnel streameval model.gguf --questions arc.jsonl -o results
 
 A file of questions has a JSON object a line: {"question": "...", "answer": "..."}, or with
@@ -45,6 +46,7 @@ class StreamEval final : public Command {
   std::string questions_;
   std::string folder_;
   int most_tokens_ = 24;
+  bool is_chat_ = false;
   bool is_json_ = false;
 };
 
@@ -68,6 +70,7 @@ StreamEval::StreamEval(CLI::App& program)
   app_->add_option("--answer-tokens", most_tokens_, "The longest answer")
       ->type_name("N")
       ->check(whole_within(1, 1 << 16));
+  app_->add_flag("--chat", is_chat_, "As a dialogue, by the model's own chat template");
   app_->add_option("-o,--output", folder_, "Folder for the results")->type_name("FOLDER");
   app_->add_flag("--json", is_json_, "The result as one JSON object");
   stream_.add_to(*app_);
@@ -88,7 +91,8 @@ void StreamEval::check_usage() {
 
 void StreamEval::run() {
   const Model model = model_.load();
-  const auto answerer = eval::make_answerer(model, stream_.options(), most_tokens_);
+  const auto answerer = is_chat_ ? eval::make_chat_answerer(model, stream_.options(), most_tokens_)
+                                 : eval::make_answerer(model, stream_.options(), most_tokens_);
   if (questions_.empty()) {
     run_lines(model, *answerer);
   } else {

@@ -8,6 +8,7 @@
 #include <random>
 #include <sstream>
 
+#include "base/json_depth.h"
 #include "engine/internals.h"
 
 namespace runnel::eval {
@@ -87,6 +88,8 @@ std::string normalized(std::string_view text) {
 std::string label_of(std::size_t index) { return std::string(1, static_cast<char>('A' + index)); }
 
 Question parse_question(const std::string& line, const std::string& where) {
+  if (is_nested_deeper(line))
+    throw Error(fmt::format("{}: want JSON of at most {} levels", where, kDeepestJson));
   const auto json = nlohmann::json::parse(line, nullptr, false);
   const bool has_question = json.is_object() && json.contains("question") &&
                             json["question"].is_string() && json.contains("answer");
@@ -128,6 +131,10 @@ std::string question_text(const Question& question) {
 }
 
 }  // namespace
+
+std::string Answerer::query(int line) const {
+  return fmt::format("Query: The REGISTER_CONTENT in line {} is", line);
+}
 
 std::unique_ptr<Answerer> make_answerer(const Model& model, const StreamOptions& options,
                                         int most_tokens) {
@@ -180,7 +187,7 @@ std::vector<StreamEvalQuery> run_streameval(Answerer& answerer, const StreamEval
     const int asked = line - options.distances[turn % options.distances.size()];
     if (asked < 0) continue;
     ++turn;
-    answerer.read(fmt::format("Query: The REGISTER_CONTENT in line {} is", asked));
+    answerer.read(answerer.query(asked));
     const Place& place = places[static_cast<std::size_t>(asked)];
     StreamEvalQuery query = {
         .line = line,

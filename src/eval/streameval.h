@@ -23,6 +23,8 @@ class Answerer {
  public:
   virtual ~Answerer() = default;
   virtual void read(std::string_view text) = 0;
+  // How it is asked for a line's number; read like any other text.
+  virtual std::string query(int line) const;
   // What it says next, up to the end of a line; it is read back as part of the stream.
   virtual std::string answer() = 0;
   // The index of the likeliest label; that label is read back. Labels are short: "A", "B".
@@ -34,6 +36,10 @@ class Answerer {
 // A model's stream; answers are greedy. Borrows the model.
 std::unique_ptr<Answerer> make_answerer(const Model& model, const StreamOptions& options,
                                         int most_tokens = 24);
+// The same as a dialogue by the model's own template: what was read since the last answer is one
+// turn. Nothing is pinned, so that policies see the same tokens. Error: the model has no template.
+std::unique_ptr<Answerer> make_chat_answerer(const Model& model, const StreamOptions& options,
+                                             int most_tokens = 24);
 
 struct StreamEvalOptions {
   int lines = 200;

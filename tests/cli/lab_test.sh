@@ -85,6 +85,13 @@ for distance in 100 2,30; do
 done
 expect_exit 0 "$RUNNEL" streameval "$MODEL" --lines 30 --distance 29 --json
 expect_same "$(jq .rows[0].queries "$WORK/out")" 1
+expect_exit 1 "$RUNNEL" streameval "$MODEL" --chat
+expect_text "$WORK/err" "no chat template"
+if model=$(pulled smollm2); then # a dialogue: a turn for each question, and the turns' own tokens count too
+  expect_exit 0 "$RUNNEL" streameval "$model" --chat --lines 30 --distance 1,12 --window 250 --answer-tokens 4 -o "$WORK/dialogue"
+  expect_same "$(cut -d, -f1,2,5 "$WORK/dialogue/streameval-queries.csv" | tail -n +2 | tr '\n' ' ')" "9,8,1 19,7,0 29,28,1 "
+  [[ $(tail -1 "$WORK/dialogue/streameval-queries.csv" | cut -d, -f3) -gt 500 ]] || fail "turns take no tokens"
+fi
 echo '{"question": "Which?", "choices": ["this", "that"], "answer": 0}' >"$WORK/questions.jsonl"
 expect_exit 0 "$RUNNEL" streameval "$MODEL" --questions "$WORK/questions.jsonl"
 expect_text "$WORK/out" "of 1 right"
@@ -93,6 +100,10 @@ for answer in '""' '" \n"' '"..."'; do
   expect_exit 1 "$RUNNEL" streameval "$MODEL" --questions "$WORK/questions.jsonl"
   expect_text "$WORK/err" "questions.jsonl:2: want an answer"
 done
+{ printf '{"question": "Which?", "answer": '; head -c 99999 /dev/zero | tr '\0' '['
+  head -c 99999 /dev/zero | tr '\0' ']'; echo '}'; } >"$WORK/questions.jsonl"
+expect_exit 1 "$RUNNEL" streameval "$MODEL" --questions "$WORK/questions.jsonl"
+expect_text "$WORK/err" "questions.jsonl:1: want JSON of at most"
 echo 'no json' >"$WORK/questions.jsonl"
 expect_exit 1 "$RUNNEL" streameval "$MODEL" --questions "$WORK/questions.jsonl"
 expect_text "$WORK/err" "questions.jsonl:1"
