@@ -95,6 +95,12 @@ TEST_F(DamagedFolder, IsRefusedWithWhatIsWrong) {
   EXPECT_NE(error().find("config.json: cannot open"), std::string::npos) << error();
 }
 
+TEST_F(DamagedFolder, WhoseSettingsAreNestedDeeplyEndsInAnError) {
+  const std::string deep = std::string(100000, '[') + std::string(100000, ']');
+  std::ofstream(folder_ / "config.json") << "{\"model_type\": " << deep << "}";
+  EXPECT_NE(error().find("config.json: want JSON of at most"), std::string::npos) << error();
+}
+
 TEST_F(DamagedFolder, OfAnyByteEndsInAnErrorOrAModel) {
   std::string bytes;
   {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/json_depth.h"
 #include "engine/internals.h"
 #include "grammar/constraint.h"
 #include "grammar/json_schema.h"
@@ -29,6 +30,7 @@ TokenOrder tokens_of(const Model& model) {
 // The schema of a call: its name is a constant, its arguments are as the tool says.
 std::string call_schema(std::string_view tools, std::string_view name, const char* arguments) {
   using Json = nlohmann::ordered_json;
+  if (is_nested_deeper(tools)) throw Error("tools: nested too deeply");
   const Json list = Json::parse(tools, nullptr, false);
   if (!list.is_array() || list.empty()) throw Error("tools: want a JSON list of at least one");
   Json ways = Json::array();

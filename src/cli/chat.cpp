@@ -70,6 +70,7 @@ class Chat final : public Command {
   void answer(std::string_view line, Dialogue& dialogue, const StopSignals& stop);
   void tell_eviction(const Dialogue& dialogue);
   void save(const Dialogue& dialogue, const std::string& path) const;
+  void rescue(const Dialogue& dialogue) const;  // before an error ends the dialogue
 
   CLI::App* app_;
   ModelArguments model_;
@@ -131,7 +132,12 @@ void Chat::run() {
   constraint_.prepare(model);
   const std::unique_ptr<Dialogue> dialogue = open_dialogue(model);
   StopSignals stop;
-  talk(*dialogue, stop);
+  try {
+    talk(*dialogue, stop);
+  } catch (const Error&) {
+    rescue(*dialogue);
+    throw;
+  }
   if (!save_path_.empty()) save(*dialogue, save_path_);
 }
 
@@ -287,6 +293,15 @@ void Chat::tell_eviction(const Dialogue& dialogue) {
 void Chat::save(const Dialogue& dialogue, const std::string& path) const {
   dialogue.stream().save(path);
   tell(dim("Saved to " + path));
+}
+
+void Chat::rescue(const Dialogue& dialogue) const {
+  if (save_path_.empty()) return;
+  try {
+    save(dialogue, save_path_);
+  } catch (const Error& error) {  // the first error is the one to report
+    complain(error.what());
+  }
 }
 
 }  // namespace

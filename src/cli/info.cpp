@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 
 #include "cli/commands.h"
@@ -20,6 +21,7 @@
 #include "gguf/file.h"
 #include "model/architecture.h"
 #include "runnel/chat.h"
+#include "tokenizer/chat_format.h"
 
 namespace runnel::cli {
 namespace {
@@ -79,8 +81,12 @@ std::string_view shortened(std::string_view text) {
 
 std::string value_text(const Json& value) {
   if (value.is_object()) {
-    return fmt::format("{} elements: {}...", grouped(value["length"].get<std::int64_t>()),
-                       one_line(shortened(dump(value["first"]))));
+    const auto n = value["length"].get<std::int64_t>();
+    const std::string first = dump(value["first"]);
+    const std::string_view shown = shortened(first);
+    const bool is_whole = std::cmp_equal(value["first"].size(), n) && shown.size() == first.size();
+    return fmt::format("{} element{}: {}{}", grouped(n), n == 1 ? "" : "s", one_line(shown),
+                       is_whole ? "" : "...");
   }
   if (!value.is_string()) return dump(value);
   const std::string text = dump(value);  // escapes newlines
@@ -189,12 +195,21 @@ class Info final : public Command {
   bool is_json_ = false;
 };
 
+// ", marks as in chatml": the known format that a template looks like, if any.
+std::string family_text(const Model& model) try {
+  const std::string_view source = model.internals().file.get_string("tokenizer.chat_template", "");
+  return fmt::format(", marks as in {}", ChatFormat::detect(source).name());
+} catch (const Error&) {
+  return "";
+}
+
 // How `chat` would write turns, or why it cannot.
 std::string chat_text(const std::string& path) {
   try {
     const Model model = Model::load(path, {.vocabulary_only = true});
     const ChatTemplate chat = ChatTemplate::of(model);
-    return chat.name() + (chat.warning().empty() ? "" : fmt::format(" ({})", chat.warning()));
+    return chat.name() + (chat.is_interpreted() ? family_text(model) : "") +
+           (chat.warning().empty() ? "" : fmt::format(" ({})", chat.warning()));
   } catch (const Error& error) {
     return fmt::format("none: {}", error.what());
   }
@@ -286,8 +301,8 @@ std::string memory_text(const Memory& memory) {
 std::string Info::text(const gguf::File& file) const {
   const std::string parts =
       file.n_parts() > 1 ? fmt::format(", in {} parts", file.n_parts()) : std::string();
-  std::string text = fmt::format("{}: GGUF version {}, {}{}\n\n", file.name(), file.version(),
-                                 bytes_text(file.size_bytes()), parts);
+  std::string text = fmt::format("{}: GGUF version {}, {}{}\n\n", one_line(file.name()),
+                                 file.version(), bytes_text(file.size_bytes()), parts);
   text += metadata_text(file) + tensors_text(file, shows_tensors_);
   text += fmt::format("\n{}\n  {}\n", bold("Chat"), without_controls(chat_text(model_.path())));
   const auto found = memory();

@@ -48,7 +48,8 @@ std::string usage_message(const CLI::App* app, const CLI::Error& error) {
     const std::string hint = runnel::cli::hint_for(unknown, asked);
     if (!hint.empty()) hints += fmt::format("{}: {}\n", unknown, hint);
   }
-  return fmt::format("runnel: {}\n{}Try '{} --help'.\n", error.what(), hints, name);
+  return runnel::cli::without_controls(
+      fmt::format("runnel: {}\n{}Try '{} --help'.\n", error.what(), hints, name));
 }
 
 void run_chosen(const std::vector<std::unique_ptr<runnel::cli::Command>>& commands) {

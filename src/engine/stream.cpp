@@ -125,10 +125,9 @@ float Stream::State::nll(std::span<const float> scores, Token token) const {
       kernels::best_table().log_sum_exp(scores.data(), static_cast<int>(scores.size()));
   if (!std::isfinite(total)) {
     throw Error(
-        fmt::format("logits after position {}: want finite numbers, found infinity or none: the "
-                    "model's weights "
-                    "are damaged",
-                    options.start_position + history.position() - 1));
+        fmt::format("logits at position {}: want finite numbers, found infinity or none: the "
+                    "model's weights are damaged",
+                    options.start_position + history.position()));
   }
   return total - scores[static_cast<std::size_t>(token)];
 }

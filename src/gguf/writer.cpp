@@ -154,6 +154,12 @@ void Writer::Discard::operator()(std::FILE* file) const {
 
 Writer::Writer(std::filesystem::path path, const Header& header)
     : path_(std::move(path)), tensors_(header.tensors()) {
+  std::error_code ignored;
+  const auto status = std::filesystem::status(path_, ignored);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    throw Error(fmt::format("{}: want a regular file or a new one to write, found another thing",
+                            path_.string()));  // which the file would replace
+  }
   std::filesystem::path partial_path = path_;
   partial_path += ".partial";
   file_ = {std::fopen(partial_path.c_str(), "wb"), Discard{partial_path}};

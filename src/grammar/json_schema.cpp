@@ -10,6 +10,7 @@
 #include <set>
 #include <string>
 
+#include "base/json_depth.h"
 #include "grammar/json_texts.h"
 #include "runnel/error.h"
 
@@ -442,30 +443,13 @@ Part Compiler::compile_object(const Json& schema, const std::string& at) {
   return g.rule(g.choice({{g.byte('{'), first_tail}}));
 }
 
-// How deep brackets lie in each other, outside of strings: the parser calls itself for each.
-void check_depth(std::string_view text) {
-  int depth = 0;
-  bool is_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (is_string && text[i] == '\\')
-      ++i;
-    else if (text[i] == '"')
-      is_string = !is_string;
-    else if (!is_string && (text[i] == '{' || text[i] == '['))
-      ++depth;
-    else if (!is_string && (text[i] == '}' || text[i] == ']'))
-      --depth;
-    if (depth > 4 * kLargestDepth) throw Error("JSON schema: nested too deeply");
-  }
-}
-
 }  // namespace
 
 Grammar::Rule json_schema_rule(Grammar& grammar, std::string_view schema) {
   if (schema.size() > kLargestSchema) {
     throw Error(fmt::format("JSON schema: want at most {} bytes", kLargestSchema));
   }
-  check_depth(schema);
+  if (is_nested_deeper(schema, 4 * kLargestDepth)) throw Error("JSON schema: nested too deeply");
   Json root;
   try {
     root = Json::parse(schema);

@@ -8,11 +8,15 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "base/json_depth.h"
 #include "runnel/error.h"
 
 namespace runnel::hf {
 
 nlohmann::json parse_object(std::string_view text, const std::string& name) {
+  if (is_nested_deeper(text)) {
+    throw Error(fmt::format("{}: want JSON of at most {} levels, found more", name, kDeepestJson));
+  }
   nlohmann::json value = nlohmann::json::parse(text, nullptr, false);
   if (!value.is_object()) throw Error(fmt::format("{}: want a JSON object, found none", name));
   return value;

@@ -22,3 +22,7 @@ expect_text "$WORK/out" "default llama"
 expect_exit 2 "$RUNNEL" make-model --shape gpt-9 "$WORK/none.gguf"
 expect_exit 2 "$RUNNEL" make-model --arch llama --type q9 "$WORK/none.gguf"
 expect_exit 1 "$RUNNEL" make-model --arch llama "$WORK/no/such/folder.gguf"
+mkfifo "$WORK/pipe" # or a device: it would be replaced by the file
+expect_exit 1 "$RUNNEL" make-model --arch llama "$WORK/pipe"
+expect_text "$WORK/err" "want a regular file"
+[[ -p $WORK/pipe ]] || fail "the pipe is gone"

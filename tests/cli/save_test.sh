@@ -50,3 +50,12 @@ before=$(cksum <"$WORK/modes/state")
 expect_text "$WORK/err" "^runnel: $WORK/modes/state: cannot write"
 expect_same "$(cksum <"$WORK/modes/state")" "$before"
 only "$WORK/modes" "state state.tmp"
+
+# Output that fails costs nobody the dialogue.
+if [[ -c /dev/full ]]; then
+  printf 'Hello\nAnd you?\n' | "$RUNNEL" chat "$MODEL" --chat-template zephyr -n 3 --save "$WORK/modes/talk" >/dev/full 2>"$WORK/err" &&
+    fail "a full disk is no failure"
+  expect_text "$WORK/err" "cannot write"
+  printf 'Go on.\n' | "$RUNNEL" chat "$MODEL" --chat-template zephyr -n 3 --resume "$WORK/modes/talk" >"$WORK/out" ||
+    fail "the dialogue was not saved"
+fi

@@ -106,3 +106,14 @@ expect_text "$WORK/err" "absent.txt"
 expect_exit 1 "$RUNNEL" generate "$MODEL" -n 1 --resume "$MODEL"
 expect_exit 1 "$RUNNEL" generate "$MODEL" -n 1 -p a --save "$WORK/no/such/folder"
 expect_text "$WORK/err" "folder"
+
+# Names of files reach messages too: none of them drives the terminal.
+evil=$(printf 'a\033]0;title\007.gguf')
+cp "$MODEL" "$WORK/$evil"
+for arguments in "generate $MODEL $evil" "generate $MODEL --policy $evil" "pull $evil" "make-model --shape $evil $WORK/x" \
+  "info $WORK/$evil" "generate $evil"; do
+  # shellcheck disable=SC2086
+  "$RUNNEL" $arguments >"$WORK/both" 2>&1 </dev/null || true
+  ! grep -q "$(printf '\033')" "$WORK/both" || fail "an escape sequence in what '$arguments' says"
+  expect_text "$WORK/both" "title"
+done
