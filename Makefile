@@ -9,6 +9,7 @@
 #   make experiments TEXT=BOOK   the paper's experiments on the pulled models (OUT=build/experiments, LIMIT=6000, CACHE=256)
 #   make bench      speed of the bundled model on this machine
 #   make bench-kernels   each kernel of each instruction set beside its limit (FILTER=avx512/product/Q4_0)
+#   make bench-compare BASE=REF   every speed of docs/performance.md beside another commit's, in turn (MODELS=, SHAPES=, ROUNDS=3)
 #   make million    a stream of a million tokens: speed, likelihood and memory of each tenth (MODEL=, TEXT=)
 #   make t3         the paper's table 3 from three trained models (T3=FOLDER TEXT=FILE; docs/training.md)
 #   make deb        Debian packages (in build-deb/debs);  make test-debs: and try them in Debian 12 and 13 (root)
@@ -22,7 +23,7 @@ DEMO_MODEL := models/novella-7m-q8_0.gguf
 DEMO_PROMPT := It was a dark and stormy night, and the old man sat by the fire, listening to the wind.
 FORMATTED = $(shell git ls-files '*.cpp' '*.h' '*.inl' | grep -v '^build')
 
-.PHONY: all packages test-packages venv configure configure-native configure-tests demo chat pull test test-portable test-aarch64 bench bench-kernels million t3 deb test-debs wheels docs install format lint clean
+.PHONY: all packages test-packages venv configure configure-native configure-tests demo chat pull test test-portable test-aarch64 bench bench-kernels bench-compare million t3 deb test-debs wheels docs install format lint clean
 
 all: configure
 	@$(COMPILE)
@@ -101,6 +102,9 @@ experiments: pull
 bench-kernels: configure-tests
 	@$(COMPILE) --target bench_kernels
 	@$(BUILD)/bench/bench_kernels $(if $(FILTER),--benchmark_filter="$(FILTER)")
+
+bench-compare: test-packages
+	@JOBS=$(or $(JOBS),1) bench/compare.sh $(or $(BASE),$(error bench-compare: want BASE=REF, the commit to compare with))
 
 million: configure-tests
 	@$(COMPILE) --target bench_million
