@@ -76,7 +76,7 @@ std::vector<Row> plain_attention(const std::vector<Token>& tokens, int head,
     for (std::size_t i = 0; i < x.size(); ++i)
       x[i] *= scale * static_cast<double>(w.attention_norm.weight[i]);
     queries.push_back(head_of(multiply(w.q.weight, x), head));
-    keys.push_back(head_of(multiply(w.k.weight, x), head / c.group()));
+    keys.push_back(head_of(multiply(w.k.weight, x), head / (c.n_heads / c.n_kv_heads)));
   }
   std::vector<Row> attention;
   for (std::size_t q = 0; q < tokens.size(); ++q) {
