@@ -289,8 +289,7 @@ TEST_P(OpenClAttentionCase, IsThatOfThePortableKernels) {
   const CachePolicy policy = {static_cast<int>(c.sinks), c.window};
   const double tolerance = c.type == KvType::kF32 ? 2e-5 : 2e-3;
   both.compare(tolerance, [&](Device& device, Operations& operations) {
-    CacheShape shape = {
-        .n_kv_heads = c.n_kv_heads, .head_dim = c.head_dim, .type = c.type, .chunk = kChunk};
+    CacheShape shape = {.heads = {{c.n_kv_heads, c.head_dim}}, .type = c.type, .chunk = kChunk};
     shape.layers.push_back(LayerSight::of(policy, 0));
     shape.sources.push_back(device.cache_memory());
     KvCache cache(shape);
