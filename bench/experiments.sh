@@ -31,5 +31,9 @@ for model in "$@"; do
   measure "$to/sinks" ablate sinks "$model" "$text" --cache "$cache" --limit "$limit"
   measure "$to/linebreak" ablate linebreak "$model" "$text" --cache "$cache" --limit "$limit"
   measure "$to/window" ablate window "$model" "$text" --cache "$cache" --limit "$limit"
+  for policy in dense window sink; do
+    measure "$to/questions-$policy" streameval "$model" --questions "$(dirname "$0")/capitals.jsonl" --answer-tokens 8 --policy "$policy" \
+      --window "$([[ $policy == sink ]] && echo $((cache - 4)) || echo "$cache")"
+  done
   measure "$to/streameval" streameval "$model" --lines 120 --distance 5,10,20,40 --window 1020
 done
