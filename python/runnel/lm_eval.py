@@ -27,9 +27,9 @@ class Runnel(TemplateLM):
                  max_gen_toks: int = 256, **options: Any):
         super().__init__()
         # lm-eval names one of PyTorch's devices ("cuda:0") where it is given none.
-        is_ours = device is not None and (device == "gpu" or device.startswith("opencl:"))
-        self._model = Model(path, threads=threads, device=device if is_ours else "cpu",
-                            device_layers=device_layers, exact=exact, progress=False)
+        ours = device if device is not None and (device == "gpu" or device.startswith("opencl:")) else "cpu"
+        self._model = Model(path, threads=threads, device=ours, device_layers=device_layers, exact=exact,
+                            progress=False)
         self._options = {"temperature": 0, **options}
         self._most_generated = max_gen_toks
         self._stream(self._options)  # wrong options are told now
@@ -87,8 +87,9 @@ class Runnel(TemplateLM):
         stops = arguments.get("until") or []
         stops = [stops] if isinstance(stops, str) else list(stops)
         most = int(arguments.get("max_gen_toks", self._most_generated))
-        sampling = {name: arguments[name] for name in ("temperature", "top_p", "top_k")
-                    if name in arguments and arguments.get("do_sample", True)}
+        sampling: dict[str, Any] = {
+            name: arguments[name] for name in ("temperature", "top_p", "top_k")
+            if name in arguments and arguments.get("do_sample", True)}
         stream = self._stream({**self._options, **sampling})
         stream.feed(context, progress=False)
         text = ""

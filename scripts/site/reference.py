@@ -83,7 +83,7 @@ def _text(comment: list) -> str:
 def _names(code: str) -> str:
     found = NAME.search(code)
     if found and "typedef" not in code.split("{")[0]:
-        behind = code[code.index("};") + 2:] if "};" in code else ""
+        behind = re.split(r"^\}[^\n]*;|^[^{]*\{[^\n]*\};", code, flags=re.M)[-1] if "}" in code else ""
         return ", ".join(dict.fromkeys([found.group(1), *FUNCTION.findall(re.sub(r"//.*", "", behind))]))
     typedef = re.search(r"\}\s*(\w+);", code) or re.match(r"\s*typedef .*?\(?\*?(\w+)\)?(?:\(.*\))?;", code)
     if code.lstrip().startswith("typedef") and typedef:
