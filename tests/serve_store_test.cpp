@@ -55,10 +55,71 @@ TEST(Store, KeepsEverythingForTheNextProcess) {
   EXPECT_EQ(store.end_of_tokens("c"), 16);
   store.drop_tokens_before("c", 13);
   EXPECT_EQ(store.tokens("c", 0), tokens);
+  EXPECT_EQ(store.begin_of_tokens("c"), 13);
   store.drop_tokens_from("c", 13);
   EXPECT_EQ(store.end_of_tokens("c"), 0);
+  store.mark_position("c", 16);
+  EXPECT_EQ(store.begin_of_tokens("c"), 16);
+  EXPECT_EQ(store.end_of_tokens("c"), 16);
+  store.add_tokens("c", 16, tokens);
+  store.mark_position("c", 16);
+  EXPECT_EQ(store.tokens("c", 0), tokens);
   EXPECT_TRUE(store.drop_response("r"));
   EXPECT_EQ(store.n_events("r"), 0);
+}
+
+void say_much(Store& store, int n, const char* status) {
+  const std::string text(2000, 'x');
+  for (int i = 0; i < n; ++i) {
+    const std::string id = status + std::to_string(i);
+    store.put(StoredResponse{.id = id, .channel = "c", .status = status, .created = i});
+    for (int event = 0; event < 20; ++event) store.add_event(id, event, text);
+    store.add_items("c", {{id, text}});
+  }
+}
+
+void prune_all(Store& store, const Retention& retention, std::int64_t now = 0) {
+  for (int i = 0; i < 1000; ++i) store.prune(retention, now);
+}
+
+TEST(Store, ForgetsWhatIsOldestWhereItIsTooMuch) {
+  Store store({});
+  say_much(store, 200, "completed");
+  const std::int64_t all = store.bytes();
+  EXPECT_GT(all, 200 * 20 * 2000);
+  prune_all(store, {});
+  EXPECT_EQ(store.bytes(), all);
+  prune_all(store, {.bytes = all / 2});
+  EXPECT_LE(store.bytes(), all / 2);
+  EXPECT_FALSE(store.response("completed0"));
+  EXPECT_EQ(store.n_events("completed0"), 0);
+  EXPECT_TRUE(store.response("completed199"));
+  say_much(store, 400, "completed");
+  prune_all(store, {.bytes = all / 2});
+  EXPECT_LE(store.bytes(), all / 2);
+}
+
+TEST(Store, ForgetsTheFirstEventsOfResponsesThatNeverEnd) {
+  Store store({});
+  store.put(StoredResponse{.id = "r", .channel = "c", .status = "in_progress"});
+  const std::string text(400, 'x');
+  for (int i = 0; i < 20000; ++i) store.add_event("r", i, text);
+  prune_all(store, {.bytes = 2 << 20});
+  EXPECT_LE(store.bytes(), 2 << 20);
+  EXPECT_TRUE(store.response("r"));
+  EXPECT_EQ(store.n_events("r"), 20000);
+  EXPECT_EQ(store.events("r", 19000, 19001).size(), 1u);
+  EXPECT_TRUE(store.events("r", 0, 1000).empty());
+}
+
+TEST(Store, ForgetsWhatIsOlderThanWanted) {
+  Store store({});
+  say_much(store, 100, "completed");
+  say_much(store, 1, "in_progress");
+  prune_all(store, {.seconds = 50}, 120);
+  EXPECT_FALSE(store.response("completed69"));
+  EXPECT_TRUE(store.response("completed70"));
+  EXPECT_TRUE(store.response("in_progress0"));
 }
 
 }  // namespace

@@ -41,6 +41,7 @@ declare -A allowed_in_serve=(
   [protocols]="hub scheduler store guard"
   [page]="protocols hub"
   [http]="protocols"
+  [cluster]="hub store scheduler guard protocols"
 )
 for folder in src/serve/*/; do
   name=$(basename "$folder")

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -35,7 +36,9 @@ class Serve final : public Command {
   void run() override;
 
  private:
+  serve::HttpOptions http_options() const;
   serve::ServiceOptions options(const Model& model) const;
+  void take_from(const std::string& config);
   std::vector<std::string> keys() const;
 
   CLI::App* app_;
@@ -45,11 +48,16 @@ class Serve final : public Command {
   std::string host_ = "127.0.0.1";
   int port_ = 8080;
   std::string state_;
+  std::string cluster_;
+  int lease_seconds_ = 5;
   std::string model_id_;
   std::string template_name_;
   std::uint64_t memory_ = 0;  // 0: half of what is free
   int longest_wait_ms_ = 200;
   int idle_seconds_ = 300;
+  int keep_days_ = 0;
+  std::uint64_t store_size_ = 0;  // 0: with --state no limit, without 256 MiB
+  std::uint64_t parked_size_ = std::uint64_t{8} << 30;
   std::string on_loop_ = "tell";
   std::string key_file_;
   std::string certificate_, certificate_key_;
@@ -61,32 +69,60 @@ class Serve final : public Command {
 Serve::Serve(CLI::App& program)
     : app_(program.add_subcommand("serve", "Serve many endless streams over HTTP")) {
   app_->footer(kFooter);
+  app_->add_option_function<std::string>(
+          "--config", [this](const std::string& path) { take_from(path); },
+          "Options from a file, a line each: name = value (what stands here too counts)")
+      ->type_name("FILE");
   model_.add_to(*app_);
   app_->add_option("--host", host_, "Address to listen on")->type_name("ADDRESS");
   app_->add_option("--port", port_, "Port; 0: any that is free, which the first line says")
       ->type_name("N")
       ->check(whole_within(0, 65535));
   app_->add_option("--state", state_,
-                   "Folder for what outlives the server: conversations, responses, parked streams")
+                   "Folder for what outlives the server: conversations, responses, parked streams "
+                   "(default: nothing does, and streams are parked in a private folder in TMPDIR)")
       ->type_name("DIR");
+  CLI::Option* cluster =
+      app_->add_option(
+              "--cluster", cluster_,
+              "Redis or Valkey by which several servers share streams, in place of --state "
+              "(docs/cluster.md)")
+          ->type_name("redis://HOST:PORT")
+          ->excludes("--state");
+  app_->add_option("--lease", lease_seconds_,
+                   "Seconds after which a server of the cluster is taken for gone")
+      ->type_name("S")
+      ->check(whole_within(1, 3600))
+      ->needs(cluster);
   app_->add_option("--model-id", model_id_, "Name of the model for clients (default: the file's)")
       ->type_name("NAME");
   app_->add_option("--chat-template", template_name_,
                    "How turns are written, when the model does not say; plain: a line a message")
       ->type_name("NAME");
-  app_->add_option("--memory", memory_,
-                   "Memory for streams, as 8G or 500M (default: half of what is free)")
-      ->type_name("SIZE")
-      ->transform(CLI::AsSizeValue(false).description(""))
-      ->default_str("");
+  const auto add_size = [this](const char* name, std::uint64_t& size, const char* what) {
+    app_->add_option(name, size, what)
+        ->type_name("SIZE")
+        ->transform(CLI::AsSizeValue(false).description(""))
+        ->default_str("");
+  };
+  add_size("--memory", memory_,
+           "Memory for streams, as 8G or 500M (default: half of what is free)");
   app_->add_option("--longest-wait", longest_wait_ms_,
                    "Milliseconds that a stream which writes may wait for others that read")
       ->type_name("MS")
       ->check(whole_within(1, 60000));
-  app_->add_option("--idle", idle_seconds_,
-                   "Seconds after which an idle stream is parked in --state")
+  app_->add_option("--idle", idle_seconds_, "Seconds after which an idle stream is parked on disk")
       ->type_name("S")
       ->check(whole_within(1, 1 << 30));
+  app_->add_option("--keep-days", keep_days_,
+                   "Days that responses and items are kept; 0: until there is no room")
+      ->type_name("N")
+      ->check(whole_within(0, 36500));
+  add_size("--store-size", store_size_,
+           "Room for responses and items, of which the oldest go first (default: with --state as "
+           "much as there is, else 256M of memory)");
+  add_size("--parked-size", parked_size_,
+           "Disk for parked streams of stateless requests (default: 8G)");
   app_->add_option("--on-loop", on_loop_,
                    "Where a stream repeats itself: tell; stop the answer; heat: sample with a "
                    "higher temperature")
@@ -136,15 +172,39 @@ std::vector<std::string> Serve::keys() const {
   return keys;
 }
 
+// A file's values count for options that the command line does not have. It is read while the
+// command line is, before the other options are looked at.
+void Serve::take_from(const std::string& config) {
+  for (const CLI::ConfigItem& item : CLI::ConfigTOML().from_file(config)) {
+    const std::string name = item.fullname();
+    if (name == "++" || name == "--") continue;  // of a section
+    CLI::Option* option = app_->get_option_no_throw("--" + name);
+    if (option == nullptr || name == "config" || name == "help")
+      throw CLI::ValidationError(
+          fmt::format("{}: there is no option {} (see 'runnel serve --help')", config, name));
+    if (option->count() > 0) continue;
+    if (option->get_expected_max() == 0) {
+      if (item.inputs != std::vector<std::string>{"true"}) continue;
+      option->add_result(option->get_flag_value("--" + name, "true"));
+    } else {
+      for (const std::string& value : item.inputs) option->add_result(value);
+    }
+  }
+}
+
+serve::HttpOptions Serve::http_options() const {
+  serve::HttpOptions o = {.host = host_,
+                          .port = static_cast<std::uint16_t>(port_),
+                          .keys = keys(),
+                          .certificate_file = certificate_,
+                          .key_file = certificate_key_};
+  o.limits.body_bytes = static_cast<std::size_t>(largest_body_mib_) << 20;
+  o.limits.connections = static_cast<std::size_t>(connections_);
+  return o;
+}
+
 serve::ServiceOptions Serve::options(const Model& model) const {
   serve::ServiceOptions o;
-  o.http = {.host = host_,
-            .port = static_cast<std::uint16_t>(port_),
-            .keys = keys(),
-            .certificate_file = certificate_,
-            .key_file = certificate_key_};
-  o.http.limits.body_bytes = static_cast<std::size_t>(largest_body_mib_) << 20;
-  o.http.limits.connections = static_cast<std::size_t>(connections_);
   o.scheduler.longest_wait = std::chrono::milliseconds(longest_wait_ms_);
   o.hub.stream = stream_.options();
   o.hub.stream.sampling = sampling_.over({});
@@ -154,17 +214,26 @@ serve::ServiceOptions Serve::options(const Model& model) const {
                   : on_loop_ == "heat" ? serve::LoopAction::kHeat
                                        : serve::LoopAction::kTell;
   o.hub.idle = std::chrono::seconds(idle_seconds_);
+  o.hub.parked_bytes = parked_size_;
   o.state = state_;
+  o.cluster = cluster_;
+  o.lease = std::chrono::seconds(lease_seconds_);
+  constexpr std::uint64_t kInMemory = std::uint64_t{256} << 20;
+  const std::uint64_t store_size = store_size_ == 0 && state_.empty() ? kInMemory : store_size_;
+  o.retention = {.seconds = std::int64_t{keep_days_} * 86400,
+                 .bytes = static_cast<std::int64_t>(store_size)};
   o.model_id = model_id_.empty() ? model.name() : model_id_;
   return o;
 }
 
 void Serve::run() {
   serve::set_log_format(log_format_ == "json" ? serve::LogFormat::kJson : serve::LogFormat::kText);
-  const Model model = model_.load();
+  std::optional<Model> model;
+  serve::Service service(http_options());  // whoever asks meanwhile hears that it is not ready
+  model.emplace(model_.load());
   StopSignals stop;
-  serve::Service service(model, options(model));
-  serve::log_info(fmt::format("{} on {}://{}:{}", model.name(),
+  service.begin(*model, options(*model));
+  serve::log_info(fmt::format("{} on {}://{}:{}", model->name(),
                               certificate_.empty() ? "http" : "https", host_, service.port()));
   while (!stop.requested()) std::this_thread::sleep_for(std::chrono::milliseconds(100));
   serve::log_info("stopping");

@@ -1,15 +1,19 @@
 #include "serve/service.h"
 
 #include <fmt/format.h>
+#include <stdlib.h>
 
 #include <chrono>
 #include <future>
 #include <utility>
 
+#include "serve/cluster/cluster.h"
 #include "serve/http/router.h"
 #include "serve/hub/responses.h"
 #include "serve/log.h"
 #include "serve/page/page.h"
+#include "serve/protocols/errors.h"
+#include "serve/protocols/json_body.h"
 #include "serve/protocols/services.h"
 #include "serve/store/store.h"
 
@@ -21,41 +25,67 @@ constexpr std::chrono::seconds kLongestParking{60};  // when the server stops
 
 constexpr const char* kStreams = "streams";  // folder of snapshots, in that of the state
 
-std::filesystem::path made_folder(const std::filesystem::path& state) {
-  if (state.empty()) return state;
-  std::error_code error;
-  std::filesystem::create_directories(state / kStreams, error);
-  if (error)
-    throw Error(fmt::format("{}: cannot make the folder: {}", state.string(), error.message()));
-  return state;
-}
+// The folder of what outlives the process, or one for parked streams that nobody else can read and
+// that goes with the process.
+class Folder {
+ public:
+  explicit Folder(const std::filesystem::path& state) : path_(state), is_passing_(state.empty()) {
+    if (is_passing_) {
+      std::string name = (std::filesystem::temp_directory_path() / "runnel-XXXXXX").string();
+      if (::mkdtemp(name.data()) == nullptr)
+        throw Error(fmt::format("{}: cannot make the folder", name));
+      path_ = name;
+    }
+    std::error_code error;
+    std::filesystem::create_directories(path_ / kStreams, error);
+    if (error)
+      throw Error(fmt::format("{}: cannot make the folder: {}", path_.string(), error.message()));
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  ~Folder() {
+    std::error_code ignored;
+    if (is_passing_) std::filesystem::remove_all(path_, ignored);
+  }
+  std::filesystem::path of_store() const { return is_passing_ ? "" : path_; }
+  HubOptions with(HubOptions options) const {
+    options.folder = path_ / kStreams;
+    options.is_durable = !is_passing_;
+    return options;
+  }
 
-HubOptions with_folder(HubOptions options, const std::filesystem::path& state) {
-  if (!state.empty()) options.folder = state / kStreams;
-  return options;
-}
+ private:
+  std::filesystem::path path_;
+  bool is_passing_;
+};
 
 }  // namespace
 
-struct Service::Parts {
-  Router router;
-  HttpServer http;  // outlives whatever may still hold a reply
+std::unique_ptr<SharedStreams> shared_streams(const ServiceOptions& o) {
+  if (o.cluster.empty()) return nullptr;
+  return std::make_unique<SharedStreams>(RedisAddress::parse(o.cluster), random_id("server_"),
+                                         o.lease);
+}
+
+// What there is when the model is.
+struct Service::Work {
   Scheduler scheduler;
-  std::filesystem::path folder;  // of the state, made
+  Folder folder;
   Store store;
+  Retention retention;
+  std::unique_ptr<SharedStreams> shared;
+  std::unique_ptr<Cluster> cluster;
   Hub hub;
   Responses responses{kPatience};
   Services services;
-  bool is_stopped = false;
 
-  std::string http_metrics() const;
-
-  Parts(const Model& model, ServiceOptions& o)
-      : http(o.http, router),
-        scheduler(o.scheduler),
-        folder(made_folder(o.state)),
-        store(folder),
-        hub(model, scheduler, store, with_folder(o.hub, folder)),
+  Work(const Model& model, ServiceOptions& o)
+      : scheduler(o.scheduler),
+        folder(o.state),
+        store(folder.of_store()),
+        retention(o.retention),
+        shared(shared_streams(o)),
+        hub(model, scheduler, store, hub_options(o)),
         services{.model = model,
                  .scheduler = scheduler,
                  .hub = hub,
@@ -63,56 +93,122 @@ struct Service::Parts {
                  .responses = responses,
                  .model_id = o.model_id,
                  .started = std::time(nullptr)} {
-    router.add(model_routes(services));
-    router.add(chat_completion_routes(services));
-    router.add(completion_routes(services));
-    router.add(conversation_routes(services));
-    router.add(response_routes(services));
-    router.add(response_socket(services));
-    router.add(operation_routes(services));
-    router.add(stream_routes(services));
-    router.add(page_routes());
-    services.http_metrics = [this] { return http_metrics(); };
+    if (!shared) return;
+    store.set_mirror(shared.get());
+    cluster = std::make_unique<Cluster>(services, *shared, o.lease);
+    services.bring = [this](const std::vector<std::string>& ids, std::function<void(bool)> then) {
+      cluster->bring(ids, std::move(then));
+    };
   }
+
+  HubOptions hub_options(const ServiceOptions& o);
+  void add_routes(Router& router);
+  void tick();
 };
+
+struct Service::Parts {
+  Router loading;  // until there is work to do
+  Router router;
+  HttpServer http;  // outlives whatever may still hold a reply
+  std::unique_ptr<Work> work;
+  bool is_stopped = false;
+
+  explicit Parts(const HttpOptions& options) : http(options, loading) {
+    loading.add({{"GET", "/health", answer_alive, false}});
+    loading.refuse_all("the model is being loaded");
+  }
+  std::string http_metrics() const;
+};
+
+HubOptions Service::Work::hub_options(const ServiceOptions& o) {
+  HubOptions options = folder.with(o.hub);
+  if (!shared) return options;
+  options.is_durable = true;
+  options.shared = shared.get();
+  options.let_go = [this](const std::string& stream) { cluster->let_go(stream); };
+  return options;
+}
+
+void Service::Work::add_routes(Router& router) {
+  if (cluster) {
+    router.set_before(
+        [this](const Request& request, const ReplyPtr& reply, std::function<void()> go_on) {
+          cluster->bring(Cluster::ids_of(request), [reply, go_on = std::move(go_on)](bool is_here) {
+            is_here ? go_on() : send_error(reply, stream_elsewhere());
+          });
+        });
+  }
+  router.add(model_routes(services));
+  router.add(chat_completion_routes(services));
+  router.add(completion_routes(services));
+  router.add(conversation_routes(services));
+  router.add(response_routes(services));
+  router.add(response_socket(services));
+  router.add(operation_routes(services));
+  router.add(stream_routes(services));
+  router.add(page_routes());
+}
+
+void Service::Work::tick() {
+  hub.tick();
+  responses.cancel_left();
+  for (const StoredResponse& gone : store.prune(retention, std::time(nullptr)))
+    hub.forget_response(gone.id, gone.channel);
+}
 
 std::string Service::Parts::http_metrics() const {
   const HttpServer::Counters c = http.counters();
-  return fmt::format(
-      "# TYPE runnel_http_connections_total counter\nrunnel_http_connections_total {}\n"
-      "# TYPE runnel_http_connections_open gauge\nrunnel_http_connections_open {}\n"
-      "# TYPE runnel_http_requests_total counter\nrunnel_http_requests_total {}\n"
-      "# TYPE runnel_http_refused_total counter\nrunnel_http_refused_total {}\n",
-      c.connections, c.open, c.requests, c.refused);
+  std::string text;
+  const auto add = [&text](const char* name, const char* kind, const char* help, std::uint64_t n) {
+    text +=
+        fmt::format("# HELP runnel_http_{0} {2}\n# TYPE runnel_http_{0} {1}\nrunnel_http_{0} {3}\n",
+                    name, kind, help, n);
+  };
+  add("connections_total", "counter", "Connections that came.", c.connections);
+  add("connections_open", "gauge", "Connections that are open.", c.open);
+  add("requests_total", "counter", "Requests that came whole.", c.requests);
+  add("refused_total", "counter", "Connections and requests beyond a limit.", c.refused);
+  return text;
 }
 
-Service::Service(const Model& model, ServiceOptions options)
-    : parts_(std::make_unique<Parts>(model, options)) {
-  Parts& p = *parts_;
-  p.scheduler.begin([&p] {
-    p.hub.tick();
-    p.responses.cancel_left();
-  });
-  p.scheduler.post([&p] {
-    p.hub.restore();
-    resume_responses(p.services);
-  });
-  p.http.start();
+Service::Service(const HttpOptions& options) : parts_(std::make_unique<Parts>(options)) {
+  parts_->http.start();
 }
 
 Service::~Service() { stop(); }
 
+void Service::begin(const Model& model, ServiceOptions options) {
+  Parts& p = *parts_;
+  p.work = std::make_unique<Work>(model, options);
+  Work& work = *p.work;
+  work.services.http_metrics = [&p] { return p.http_metrics(); };
+  work.add_routes(p.router);
+  work.scheduler.begin([&work] { work.tick(); });
+  if (work.cluster) work.cluster->begin();
+  work.scheduler.post([&work] {
+    work.hub.restore();
+    resume_responses(work.services);
+  });
+  p.http.use(p.router);
+}
+
 std::uint16_t Service::port() const { return parts_->http.port(); }
 
+// While streams are parked, whoever asks hears that the server is going.
 void Service::stop() {
   Parts& p = *parts_;
   if (std::exchange(p.is_stopped, true)) return;
+  if (p.work) {
+    Work& work = *p.work;
+    p.router.refuse_all("the server is stopping");
+    const auto done = std::make_shared<std::promise<void>>();
+    work.scheduler.post([&work, done] { work.hub.close([done] { done->set_value(); }); });
+    if (done->get_future().wait_for(kLongestParking) != std::future_status::ready)
+      log_warning("not all streams could be parked in time");
+    if (work.cluster) work.cluster->stop();
+    work.scheduler.stop();
+  }
   p.http.stop_listening();
-  const auto done = std::make_shared<std::promise<void>>();
-  p.scheduler.post([&p, done] { p.hub.close([done] { done->set_value(); }); });
-  if (done->get_future().wait_for(kLongestParking) != std::future_status::ready)
-    log_warning("not all streams could be parked in time");
-  p.scheduler.stop();
   p.http.stop();
 }
 

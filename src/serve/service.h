@@ -1,6 +1,7 @@
 // A server, whole: the parts in the order they are made, and unmade.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -9,29 +10,35 @@
 #include "serve/http/server.h"
 #include "serve/hub/hub.h"
 #include "serve/scheduler/scheduler.h"
+#include "serve/store/store.h"
 
 namespace runnel::serve {
 
 struct ServiceOptions {
-  HttpOptions http;
   SchedulerOptions scheduler;
   HubOptions hub;
   std::filesystem::path state;  // folder of what outlives the process; empty: nothing does
-  std::string model_id;         // as clients name the model
+  Retention retention;          // of what was said
+  std::string cluster;  // address of the Redis that streams are shared by; empty: they are not
+  std::chrono::milliseconds lease{5000};  // after which a stream's owner is taken for gone
+  std::string model_id;                   // as clients name the model
 };
 
 class Service {
  public:
-  // The model must outlive the service. Listens when this returns. Error: the address, the folder
-  // or a file is no good.
-  Service(const Model& model, ServiceOptions options);
+  // Listens when this returns; requests are refused until it begins. Error: the address or a file
+  // is no good.
+  explicit Service(const HttpOptions& options);
   ~Service();
+  // The model must outlive the service. Error: the folder or a file is no good.
+  void begin(const Model& model, ServiceOptions options);
 
   std::uint16_t port() const;
   // No more requests; answers end, streams are parked, and everything stops.
   void stop();
 
  private:
+  struct Work;
   struct Parts;
   std::unique_ptr<Parts> parts_;
 };

@@ -47,6 +47,11 @@ class Server:
         with urllib.request.urlopen(self.url + path, timeout=60) as answer:
             return answer.read().decode()
 
+    def metrics(self):
+        """Of /metrics: each name, with its labels, and its value."""
+        return dict(line.rsplit(" ", 1) for line in self.get("/metrics").splitlines()
+                    if line[:1] != "#")
+
     def kill(self):
         self.process.kill()
         self.process.wait()

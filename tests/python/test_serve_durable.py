@@ -3,7 +3,7 @@ import glob
 import threading
 
 import pytest
-from serve_program import Server
+from serve_program import Server, wait_for
 
 openai = pytest.importorskip("openai")
 
@@ -72,15 +72,37 @@ def test_a_response_that_was_being_written_is_finished_after_a_kill(tmp_path):
         assert text == whole.output_text
 
 
+def test_an_answer_of_many_tokens_goes_on_after_a_kill(tmp_path):
+    """Its stream was written to disk in between, and what came before is not kept."""
+    n = 6000
+    with Server(*OPTIONS, state=tmp_path / "a") as server:
+        client = server.client()
+        whole = ask(client, conversation_of(client), n, stream=False)
+    with Server(*OPTIONS, state=tmp_path / "b") as server:
+        client = server.client()
+        stream = ask(client, conversation_of(client), n, stream=True)
+        seen = [event for _, event in zip(range(5000), stream)]
+        wait_for(lambda: glob.glob(f"{tmp_path}/b/streams/conv_*.state"))
+        seen += [event for _, event in zip(range(20), stream)]
+        server.kill()
+    with Server(*OPTIONS, state=tmp_path / "b") as server:
+        rest = list(server.client().responses.retrieve(seen[0].response.id, stream=True,
+                                                       starting_after=seen[-1].sequence_number))
+        assert [e.sequence_number for e in seen + rest] == list(range(len(seen) + len(rest)))
+        assert rest[-1].response.output_text == whole.output_text
+        assert rest[-1].response.usage == whole.usage
+
+
 def test_killed_again_and_again_under_load_nothing_that_was_told_is_lost(tmp_path):
     told = []  # ids of responses that a client has seen whole
     conversations = []
-    for round_ in range(5):
+    for _ in range(20):
         with Server(*OPTIONS, state=tmp_path) as server:
             client = server.client()
             for id_, text in told[-12:]:
                 assert client.responses.retrieve(id_).output_text == text
-            conversations.append(conversation_of(client))
+            if len(conversations) < 6:
+                conversations.append(conversation_of(client))
 
             def work(conversation):
                 try:
@@ -92,11 +114,12 @@ def test_killed_again_and_again_under_load_nothing_that_was_told_is_lost(tmp_pat
             threads = [threading.Thread(target=work, args=(c,)) for c in conversations]
             for thread in threads:
                 thread.start()
-            threading.Event().wait(1.5)
+            n = len(told)
+            wait_for(lambda: len(told) > n + 5, 20)
             server.kill()
             for thread in threads:
                 thread.join()
-    assert len(told) > 5
+    assert len(told) > 100
     with Server(*OPTIONS, state=tmp_path) as server:
         client = server.client()
         for id_, text in told:
@@ -128,7 +151,34 @@ def test_idle_streams_are_parked_and_brought_back(tmp_path):
         conversations = [conversation_of(client) for _ in range(6)]  # memory holds two
         texts = {ask(client, one).output_text for one in conversations}
         assert len(texts) == 1
-        values = dict(line.rsplit(" ", 1) for line in server.get("/metrics").splitlines()
-                      if line[:1] != "#")
+        values = server.metrics()
         assert float(values["runnel_streams_parked_total"]) >= 4
         assert float(values["runnel_stream_bytes"]) <= 3 * 2**20
+
+
+def test_without_a_folder_streams_are_parked_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with Server(*OPTIONS, "--memory", "3M") as server:
+        client = server.client()
+        conversations = [conversation_of(client) for _ in range(6)]
+        for _ in range(2):
+            assert len({ask(client, one).output_text for one in conversations}) == 1
+        assert len(list(tmp_path.glob("runnel-*/streams/*.state"))) >= 4
+        assert oct(next(tmp_path.glob("runnel-*")).stat().st_mode)[-3:] == "700"
+        assert server.stop() == 0
+    assert not list(tmp_path.glob("runnel-*"))
+
+
+def test_what_was_said_is_forgotten_where_there_is_no_room(tmp_path):
+    with Server(*OPTIONS, "--store-size", "500K", state=tmp_path) as server:
+        client = server.client()
+        conversation = conversation_of(client)
+        answers = [ask(client, conversation, 60) for _ in range(40)]
+
+        def size():
+            return float(server.metrics()["runnel_store_bytes"])
+        wait_for(lambda: size() <= 500 * 1024)
+        with pytest.raises(openai.NotFoundError):
+            client.responses.retrieve(answers[0].id)
+        assert client.responses.retrieve(answers[-1].id).output_text == answers[-1].output_text
+        assert ask(client, conversation, 5).runnel["position"] > 0

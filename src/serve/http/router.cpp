@@ -85,6 +85,7 @@ void Router::add(std::vector<Route> routes) {
 }
 
 const SocketRoute* Router::socket(std::string_view path) const {
+  if (refusal_ != nullptr) return nullptr;
   for (const SocketRoute& route : sockets_) {
     if (route.path == path) return &route;
   }
@@ -98,6 +99,17 @@ bool Router::needs_key(const Request& request) const {
 }
 
 void Router::handle(Request& request, const ReplyPtr& reply) const {
+  if (const char* const reason = refusal_; reason != nullptr && request.path != "/health") {
+    return send_error(
+        reply,
+        {.status = 503, .code = "not_ready", .message = reason, .headers = {{"Retry-After", "1"}}});
+  }
+  if (!before_) return dispatch(request, reply);
+  const auto kept = std::make_shared<Request>(std::move(request));
+  before_(*kept, reply, [this, kept, reply] { dispatch(*kept, reply); });
+}
+
+void Router::dispatch(Request& request, const ReplyPtr& reply) const {
   std::string allowed;
   for (const Route& route : routes_) {
     auto parameters = match(route.path, request.path);

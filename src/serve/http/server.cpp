@@ -39,11 +39,25 @@ using TlsStream = asio::ssl::stream<tcp::socket>;
 
 // What all connections share.
 struct Shared {
-  const Router& router;
+  std::atomic<const Router*> router;
   HttpLimits limits;
   Keys keys;
   std::atomic<std::uint64_t> n_connections{0}, n_open{0}, n_requests{0}, n_refused{0};
   std::atomic<bool> is_stopping{false};
+};
+
+// One of the connections that may be open; a WebSocket takes it over from its connection.
+class OpenPlace {
+ public:
+  explicit OpenPlace(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {
+    ++shared_->n_open;
+  }
+  OpenPlace(const OpenPlace&) = delete;
+  OpenPlace& operator=(const OpenPlace&) = delete;
+  ~OpenPlace() { --shared_->n_open; }
+
+ private:
+  std::shared_ptr<Shared> shared_;
 };
 
 const char* reason_of(int status) {
@@ -70,11 +84,9 @@ class Connection final : public std::enable_shared_from_this<Connection<Transpor
   Connection(Transport transport, std::shared_ptr<Shared> shared)
       : transport_(std::move(transport)),
         shared_(std::move(shared)),
+        place_(std::make_shared<OpenPlace>(shared_)),
         deadline_(transport_.get_executor()),
-        ping_(transport_.get_executor()) {
-    ++shared_->n_open;
-  }
-  ~Connection() { --shared_->n_open; }
+        ping_(transport_.get_executor()) {}
 
   void start();
   void read_request();
@@ -101,8 +113,18 @@ class Connection final : public std::enable_shared_from_this<Connection<Transpor
       });
     }
     void write(std::string piece) override {
+      connection_->n_waiting_ += piece.size();
       post([number = number_, piece = std::move(piece)](Connection& c) {
+        c.n_waiting_ -= piece.size();
         if (c.is_current(number)) c.send_piece(piece);
+      });
+    }
+    bool has_room() const override { return connection_->has_room(); }
+    void when_room(std::function<void()> call) override {
+      post([number = number_, call = std::move(call)](Connection& c) mutable {
+        if (!c.is_current(number)) return;
+        if (c.has_room()) return call();
+        c.when_room_ = std::move(call);
       });
     }
     void end() override {
@@ -136,6 +158,7 @@ class Connection final : public std::enable_shared_from_this<Connection<Transpor
   void dispatch();
   bool upgrade(Request& request);
   void refuse(int status, const std::string& code, const std::string& message);
+  bool has_room() const { return n_waiting_ < shared_->limits.paced_bytes; }
   bool is_current(std::uint64_t number) const {
     return number == number_ && !is_done_ && !is_closed_;
   }
@@ -155,6 +178,7 @@ class Connection final : public std::enable_shared_from_this<Connection<Transpor
 
   Transport transport_;
   std::shared_ptr<Shared> shared_;
+  std::shared_ptr<OpenPlace> place_;
   asio::steady_timer deadline_;
   asio::steady_timer ping_;
   beast::flat_buffer buffer_;
@@ -171,8 +195,10 @@ class Connection final : public std::enable_shared_from_this<Connection<Transpor
   bool has_written_ = false;  // since the last ping was due
   std::string ping_text_;
   std::function<void()> gone_;
+  std::function<void()> when_room_;
   std::deque<std::string> unsent_;
   std::size_t unsent_bytes_ = 0;
+  std::atomic<std::size_t> n_waiting_ = 0;  // bytes, those that are on their way here among them
 };
 
 template <typename Transport>
@@ -241,6 +267,7 @@ void Connection<Transport>::dispatch() {
   is_done_ = false;
   is_in_pieces_ = false;
   gone_ = nullptr;
+  when_room_ = nullptr;
   auto& message = parser_->get();
   Request request;
   request.method = std::string(message.method_string());
@@ -255,7 +282,7 @@ void Connection<Transport>::dispatch() {
   }
   const bool is_path = split_target({message.target().data(), message.target().size()}, request);
   if (!is_path) return refuse(400, "bad_request", "the path cannot be decoded");
-  if (!shared_->keys.admit(request) && shared_->router.needs_key(request)) {
+  if (!shared_->keys.admit(request) && shared_->router.load()->needs_key(request)) {
     return refuse(401, "invalid_api_key",
                   "want a key of this server: Authorization: Bearer KEY, or X-Api-Key: KEY");
   }
@@ -263,15 +290,16 @@ void Connection<Transport>::dispatch() {
   request.body = std::move(message.body());
   watch();
   const auto reply = std::make_shared<ConnectionReply>(this->shared_from_this(), number_);
-  shared_->router.handle(request, reply);
+  shared_->router.load()->handle(request, reply);
 }
 
 template <typename Transport>
 bool Connection<Transport>::upgrade(Request& request) {
-  const SocketRoute* const route = shared_->router.socket(request.path);
+  const SocketRoute* const route = shared_->router.load()->socket(request.path);
   if (route == nullptr || !is_websocket_upgrade(parser_->get())) return false;
   is_closed_ = true;  // the socket is somebody else's now
-  accept_websocket(std::move(transport_), parser_->release(), *route, request, shared_->limits);
+  accept_websocket(std::move(transport_), parser_->release(), *route, request, shared_->limits,
+                   std::move(place_));
   return true;
 }
 
@@ -323,6 +351,7 @@ void Connection<Transport>::end_pieces() {
 template <typename Transport>
 void Connection<Transport>::queue(std::string bytes) {
   unsent_bytes_ += bytes.size();
+  n_waiting_ += bytes.size();
   unsent_.push_back(std::move(bytes));
   if (is_in_pieces_ && unsent_bytes_ > shared_->limits.unsent_bytes) return close();
   if (!is_writing_) write_next();
@@ -344,7 +373,9 @@ void Connection<Transport>::wrote(error_code error) {
   deadline_.cancel();
   if (error) return close();
   unsent_bytes_ -= unsent_.front().size();
+  n_waiting_ -= unsent_.front().size();
   unsent_.pop_front();
+  if (when_room_ && has_room()) std::exchange(when_room_, nullptr)();
   if (!unsent_.empty()) return write_next();
   if (is_done_) reply_done();
 }
@@ -400,6 +431,7 @@ void Connection<Transport>::close() {
   error_code ignored;
   socket_of(transport_).shutdown(tcp::socket::shutdown_both, ignored);
   socket_of(transport_).close(ignored);
+  when_room_ = nullptr;
   if (gone_ && !is_done_) std::exchange(gone_, nullptr)();
 }
 
@@ -435,7 +467,7 @@ struct HttpServer::State {
 
   State(const HttpOptions& wanted, const Router& router)
       : options(wanted),
-        shared(new Shared{.router = router, .limits = wanted.limits, .keys = Keys(wanted.keys)}) {}
+        shared(new Shared{.router = &router, .limits = wanted.limits, .keys = Keys(wanted.keys)}) {}
 
   void use_tls();
   void listen();
@@ -504,6 +536,8 @@ HttpServer::HttpServer(const HttpOptions& options, const Router& router)
 }
 
 HttpServer::~HttpServer() { stop(); }
+
+void HttpServer::use(const Router& router) { state_->shared->router = &router; }
 
 void HttpServer::start() {
   state_->accept();

@@ -27,14 +27,15 @@ class HttpServer {
     std::uint64_t connections = 0, open = 0, requests = 0, refused = 0;
   };
 
-  // Binds and listens. The router must outlive the server. Error: the address is taken, or a file
-  // of TLS is no good.
+  // Binds and listens. Routers must outlive the server. Error: the address is taken, or a file of
+  // TLS is no good.
   HttpServer(const HttpOptions& options, const Router& router);
   ~HttpServer();
 
-  void start();           // its threads
-  void stop_listening();  // what is open goes on
-  void stop();            // ends everything
+  void use(const Router& router);  // from the next request on
+  void start();                    // its threads
+  void stop_listening();           // what is open goes on
+  void stop();                     // ends everything
   std::uint16_t port() const;
   Counters counters() const;
 

@@ -1,5 +1,6 @@
 #include "serve/http/websocket.h"
 
+#include <atomic>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/strand.hpp>
@@ -9,9 +10,11 @@
 #include <boost/beast/websocket.hpp>
 #include <boost/beast/websocket/ssl.hpp>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace runnel::serve {
 namespace {
@@ -26,8 +29,12 @@ using HttpMessage = http::request<http::string_body>;
 template <typename Transport>
 class WebSocket final : public std::enable_shared_from_this<WebSocket<Transport>> {
  public:
-  WebSocket(Transport transport, HttpMessage message, const HttpLimits& limits)
-      : socket_(std::move(transport)), message_(std::move(message)), limits_(limits) {
+  WebSocket(Transport transport, HttpMessage message, const HttpLimits& limits,
+            std::shared_ptr<void> place)
+      : socket_(std::move(transport)),
+        message_(std::move(message)),
+        limits_(limits),
+        place_(std::move(place)) {
     socket_.read_message_max(limits.body_bytes);
     auto timeouts = beast::websocket::stream_base::timeout::suggested(beast::role_type::server);
     timeouts.handshake_timeout = limits.request;
@@ -37,10 +44,7 @@ class WebSocket final : public std::enable_shared_from_this<WebSocket<Transport>
   }
 
   void start(const SocketRoute& route, const Request& request) {
-    const std::weak_ptr<WebSocket> self = this->weak_from_this();
-    talk_ = route.open(request, [self](std::string text) {
-      if (const auto socket = self.lock()) socket->send(std::move(text));
-    });
+    talk_ = route.open(request, std::make_shared<Messages>(this->weak_from_this()));
     socket_.async_accept(message_, [self = this->shared_from_this()](error_code error) {
       self->is_open_ = !error;
       if (error) return self->close();
@@ -50,13 +54,42 @@ class WebSocket final : public std::enable_shared_from_this<WebSocket<Transport>
   }
 
   void send(std::string text) {
+    n_waiting_ += text.size();
     asio::post(socket_.get_executor(),
                [self = this->shared_from_this(), text = std::move(text)]() mutable {
                  self->queue(std::move(text));
                });
   }
+  bool has_room() const { return n_waiting_ < limits_.paced_bytes; }
+  // Of each response that is told here one may wait.
+  void when_room(std::function<void()> call) {
+    asio::post(socket_.get_executor(),
+               [self = this->shared_from_this(), call = std::move(call)]() mutable {
+                 if (self->is_closed_) return;
+                 if (self->has_room()) return call();
+                 self->when_room_.push_back(std::move(call));
+               });
+  }
 
  private:
+  class Messages final : public Outlet {
+   public:
+    explicit Messages(std::weak_ptr<WebSocket> socket) : socket_(std::move(socket)) {}
+    void write(std::string text) override {
+      if (const auto socket = socket_.lock()) socket->send(std::move(text));
+    }
+    bool has_room() const override {
+      const auto socket = socket_.lock();
+      return socket == nullptr || socket->has_room();
+    }
+    void when_room(std::function<void()> call) override {
+      if (const auto socket = socket_.lock()) socket->when_room(std::move(call));
+    }
+
+   private:
+    std::weak_ptr<WebSocket> socket_;
+  };
+
   void read() {
     socket_.async_read(buffer_, [self = this->shared_from_this()](error_code error, std::size_t) {
       if (error) return self->close();
@@ -79,13 +112,19 @@ class WebSocket final : public std::enable_shared_from_this<WebSocket<Transport>
                         [self = this->shared_from_this()](error_code error, std::size_t) {
                           if (error) return self->close();
                           self->unsent_bytes_ -= self->unsent_.front().size();
+                          self->n_waiting_ -= self->unsent_.front().size();
                           self->unsent_.pop_front();
+                          if (self->has_room()) self->go_on();
                           if (!self->unsent_.empty()) self->write_next();
                         });
+  }
+  void go_on() {
+    for (const auto& call : std::exchange(when_room_, {})) call();
   }
   void close() {
     if (is_closed_) return;
     is_closed_ = true;
+    when_room_.clear();
     error_code ignored;
     beast::get_lowest_layer(socket_).close(ignored);
     if (talk_) talk_->closed();
@@ -94,10 +133,13 @@ class WebSocket final : public std::enable_shared_from_this<WebSocket<Transport>
   beast::websocket::stream<Transport> socket_;
   HttpMessage message_;
   HttpLimits limits_;
+  std::shared_ptr<void> place_;
   beast::flat_buffer buffer_;
   std::shared_ptr<SocketTalk> talk_;
   std::deque<std::string> unsent_;
+  std::vector<std::function<void()>> when_room_;
   std::size_t unsent_bytes_ = 0;
+  std::atomic<std::size_t> n_waiting_ = 0;  // bytes, those that are on their way here among them
   bool is_open_ = false;
   bool is_closed_ = false;
 };
@@ -111,15 +153,17 @@ bool is_websocket_upgrade(const Message& message) {
 
 template <typename Transport, typename Message>
 void accept_websocket(Transport transport, Message message, const SocketRoute& route,
-                      const Request& request, const HttpLimits& limits) {
-  std::make_shared<WebSocket<Transport>>(std::move(transport), std::move(message), limits)
+                      const Request& request, const HttpLimits& limits,
+                      std::shared_ptr<void> place) {
+  std::make_shared<WebSocket<Transport>>(std::move(transport), std::move(message), limits,
+                                         std::move(place))
       ->start(route, request);
 }
 
 template bool is_websocket_upgrade(const HttpMessage&);
 template void accept_websocket(tcp::socket, HttpMessage, const SocketRoute&, const Request&,
-                               const HttpLimits&);
+                               const HttpLimits&, std::shared_ptr<void>);
 template void accept_websocket(asio::ssl::stream<tcp::socket>, HttpMessage, const SocketRoute&,
-                               const Request&, const HttpLimits&);
+                               const Request&, const HttpLimits&, std::shared_ptr<void>);
 
 }  // namespace runnel::serve

@@ -1,6 +1,8 @@
 // From an HTTP request to a WebSocket. Included by the two files that know Boost, alone.
 #pragma once
 
+#include <memory>
+
 #include "serve/http/limits.h"
 #include "serve/protocols/exchange.h"
 
@@ -11,8 +13,10 @@ template <typename Message>
 bool is_websocket_upgrade(const Message& message);
 
 // Takes the connection over, and answers the request. Transport: a TCP socket, or TLS on one.
+// `place` is let go when the connection ends.
 template <typename Transport, typename Message>
 void accept_websocket(Transport transport, Message message, const SocketRoute& route,
-                      const Request& request, const HttpLimits& limits);
+                      const Request& request, const HttpLimits& limits,
+                      std::shared_ptr<void> place);
 
 }  // namespace runnel::serve

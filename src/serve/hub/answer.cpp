@@ -151,6 +151,9 @@ void Answer::wrote(const Stream::Step& step) {
   hub_.keep_text(channel_, step.text);
   show(stops_.push(step.text));
   if (stops_.found() != nullptr) return finish(Finish::kStop, *stops_.found());
+  // Where nothing that was written is held back, a copy of the stream is all that is to be kept.
+  const bool is_all_shown = step.text == hub_.model().token_text(step.token) && stops_.is_empty();
+  if (is_all_shown && !step.text.empty()) hub_.checkpoint_if_due(channel_);
   tell_eviction(false);
   if (channel_.guard.wrote(step.token, step.log_probability)) hub_.loop_began(*this);
   if (!is_finished_ && options_.most_tokens && ending_.n_written >= *options_.most_tokens)

@@ -46,8 +46,10 @@ struct Channel {
   bool is_in_file = false;     // a snapshot of it was written once
   std::int64_t kept_from = 0;  // the store has the tokens from this position on
   bool is_replaying = false;   // tokens that the store has already
-  bool is_stuck = false;       // it could not be parked
-  bool is_dropped = false;     // nobody finds it any more; it goes when its last answer has ended
+  bool is_checkpointing = false;
+  bool is_stuck = false;    // it could not be parked
+  bool is_lost = false;     // it is another process's: nothing of it is removed
+  bool is_dropped = false;  // nobody finds it any more; it goes when its last answer has ended
   Guard guard;
   Speed reading, writing;
   RecentTokens recent;

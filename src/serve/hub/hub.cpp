@@ -27,6 +27,7 @@ Hub::Hub(const Model& model, Scheduler& scheduler, Store& store, HubOptions opti
       scheduler_(scheduler),
       store_(store),
       options_(std::move(options)),
+      folder_(options_.folder),
       chat_(model, options_.template_name) {}
 
 Hub::~Hub() { side_.stop(); }
@@ -118,8 +119,7 @@ void Hub::finished(Channel& channel) {
   if (erase_if_dropped(channel)) return;
   channel.is_replaying = false;
   remember(channel);
-  if (is_kept(channel) && channel.place.position - channel.kept_from > kMostKeptTokens)
-    checkpoint(channel, {});
+  checkpoint_if_due(channel);
   begin_first(channel);
   admit();
   close_when_quiet();
@@ -210,16 +210,33 @@ bool Hub::erase_if_dropped(Channel& channel) {
 
 void Hub::erase(Channel& channel) {
   if (channel.stream) bytes_used_ -= channel.bytes;
-  std::error_code ignored;
-  if (!options_.folder.empty()) std::filesystem::remove(file_of(channel), ignored);
-  if (is_kept(channel)) store_.drop_stream(channel.id);
+  if (!channel.is_lost && channel.is_in_file) remove_snapshot(channel);
+  if (!channel.is_lost && is_kept(channel)) store_.drop_stream(channel.id);
   channels_.erase(channel.id);
   admit();
   close_when_quiet();
 }
 
-std::filesystem::path Hub::file_of(const Channel& channel) const {
-  return options_.folder / (channel.id + ".state");
+Snapshots& Hub::snapshots_of(const Channel& channel) {
+  if (options_.shared != nullptr && is_kept(channel)) return *options_.shared;
+  return folder_;
+}
+
+void Hub::remove_snapshot(const Channel& channel) {
+  side_.post([&snapshots = snapshots_of(channel), id = channel.id] {
+    try {
+      snapshots.remove(id);
+    } catch (const Error& error) {
+      log_warning(fmt::format("stream {}: {}", id, error.what()));
+    }
+  });
+}
+
+void Hub::forget_response(const std::string& response, const std::string& id) {
+  Channel* const channel = find(id);
+  const bool leads_there = channel != nullptr && channel->kind == Channel::Kind::kChain &&
+                           channel->head == response && channel->queue.empty();
+  if (leads_there) drop(*channel);
 }
 
 // Without a folder parking is forgetting, and all but conversations can be read in again.
@@ -277,17 +294,17 @@ void Hub::admit() {
 
 void Hub::bring(Channel& channel) {
   const bool is_parked = channel.is_in_file;
-  side_.post(
-      [this, id = channel.id, options = channel.options, path = file_of(channel), is_parked] {
-        const auto box = std::make_shared<std::optional<Stream>>();
-        std::string failure;
-        try {
-          box->emplace(is_parked ? model_.resume(path) : model_.open(options));
-        } catch (const std::exception& error) {
-          failure = error.what();
-        }
-        scheduler_.post([this, id, box, failure] { came(id, std::move(*box), failure); });
-      });
+  side_.post([this, id = channel.id, options = channel.options, &snapshots = snapshots_of(channel),
+              is_parked] {
+    const auto box = std::make_shared<std::optional<Stream>>();
+    std::string failure;
+    try {
+      box->emplace(is_parked ? snapshots.load(model_, id) : model_.open(options));
+    } catch (const std::exception& error) {
+      failure = error.what();
+    }
+    scheduler_.post([this, id, box, failure] { came(id, std::move(*box), failure); });
+  });
 }
 
 void Hub::came(const std::string& id, std::optional<Stream> stream, const std::string& failure) {
@@ -324,10 +341,10 @@ void Hub::park(Channel& channel) {
   bytes_leaving_ += channel.bytes;
   const auto box = std::make_shared<std::optional<Stream>>(std::move(channel.stream));
   channel.stream.reset();
-  side_.post([this, id = channel.id, path = file_of(channel), box] {
+  side_.post([this, id = channel.id, &snapshots = snapshots_of(channel), box] {
     std::string failure;
     try {
-      (*box)->save(path);
+      snapshots.save(id, **box);
       box->reset();
     } catch (const std::exception& error) {
       failure = error.what();
@@ -355,60 +372,100 @@ void Hub::parked(const std::string& id, std::optional<Stream> stream, const std:
   ++counters_.parked;
   remember(channel);
   if (is_kept(channel)) {
+    store_.mark_position(id, channel.place.position);
     store_.drop_tokens_before(id, channel.place.position);
-    store_.add_tokens(id, channel.place.position, {});  // where it stands
   }
   channel.kept_from = channel.place.position;
   if (erase_if_dropped(channel)) return;
+  if (channel.queue.empty() && options_.shared != nullptr && is_kept(channel)) {
+    channels_.erase(id);
+    options_.let_go(id);
+    admit();
+    return close_when_quiet();
+  }
   if (!channel.queue.empty()) wake(channel);
   admit();
   close_when_quiet();
 }
 
 bool Hub::is_kept(const Channel& channel) const {
-  return !options_.folder.empty() && channel.kind != Channel::Kind::kCompletion;
+  return options_.is_durable && channel.kind != Channel::Kind::kCompletion;
 }
 
 void Hub::remember(const Channel& channel) {
   if (!is_kept(channel)) return;
-  store_.put(StoredStream{.id = channel.id,
-                          .kind = static_cast<std::int64_t>(channel.kind),
-                          .created = channel.created,
-                          .sinks = channel.options.sinks,
-                          .window = channel.options.window.value_or(0),
-                          .dialogue = static_cast<std::int64_t>(channel.dialogue),
-                          .is_begun = channel.is_begun,
-                          .has_snapshot = channel.is_in_file,
-                          .head = channel.head,
-                          .system = channel.system});
+  const StoredStream stream = {.id = channel.id,
+                               .kind = static_cast<std::int64_t>(channel.kind),
+                               .created = channel.created,
+                               .sinks = channel.options.sinks,
+                               .window = channel.options.window.value_or(0),
+                               .dialogue = static_cast<std::int64_t>(channel.dialogue),
+                               .is_begun = channel.is_begun,
+                               .has_snapshot = channel.is_in_file,
+                               .head = channel.head,
+                               .system = channel.system};
+  try {
+    store_.put(stream);
+  } catch (const Error& error) {  // a full disk: the streams go on all the same
+    log_warning(fmt::format("stream {}: {}", channel.id, error.what()));
+  }
 }
 
 void Hub::restore() {
-  if (options_.folder.empty()) return;
-  for (const StoredStream& row : store_.streams()) {
-    auto channel = std::make_unique<Channel>();
-    channel->id = row.id;
-    channel->kind = static_cast<Channel::Kind>(row.kind);
-    channel->state = Channel::State::kParked;
-    StreamOptions wanted = options_.stream;
-    wanted.sinks = static_cast<int>(row.sinks);
-    wanted.window = row.window;
-    channel->options = model_.resolve(wanted);
-    channel->bytes = model_.stream_bytes(channel->options);
-    const std::int64_t position = store_.end_of_tokens(row.id);
-    channel->place = {.position = position,
-                      .evicted = std::max<std::int64_t>(0, position - row.sinks - row.window),
-                      .horizon = std::max<std::int64_t>(0, position - row.window),
-                      .pinned = row.sinks,
-                      .window = row.window};
-    channel->created = row.created;
-    channel->dialogue = static_cast<DialogueState>(row.dialogue);
-    channel->is_begun = row.is_begun;
-    channel->is_in_file = row.has_snapshot;
-    channel->head = row.head;
-    channel->system = row.system;
-    channels_[row.id] = std::move(channel);
+  if (!options_.is_durable) return;
+  for (const StoredStream& row : store_.streams()) adopt(row);
+  remove_strays();
+}
+
+// Parked streams of a process before that nobody can ask for any more.
+void Hub::remove_strays() {
+  std::error_code ignored;
+  for (const auto& file : std::filesystem::directory_iterator(options_.folder, ignored)) {
+    const std::string name = file.path().stem().string();
+    if (name.starts_with("stream_") && find(name) == nullptr)
+      std::filesystem::remove(file.path(), ignored);
   }
+}
+
+void Hub::adopt(const StoredStream& row) {
+  auto channel = std::make_unique<Channel>();
+  channel->id = row.id;
+  channel->kind = static_cast<Channel::Kind>(row.kind);
+  channel->state = Channel::State::kParked;
+  StreamOptions wanted = options_.stream;
+  wanted.sinks = static_cast<int>(row.sinks);
+  wanted.window = row.window;
+  channel->options = model_.resolve(wanted);
+  channel->bytes = model_.stream_bytes(channel->options);
+  const std::int64_t position = store_.end_of_tokens(row.id);
+  channel->place = {.position = position,
+                    .evicted = std::max<std::int64_t>(0, position - row.sinks - row.window),
+                    .horizon = std::max<std::int64_t>(0, position - row.window),
+                    .pinned = row.sinks,
+                    .window = row.window};
+  channel->created = row.created;
+  channel->dialogue = static_cast<DialogueState>(row.dialogue);
+  channel->is_begun = row.is_begun;
+  channel->is_in_file = row.has_snapshot;
+  channel->head = row.head;
+  channel->system = row.system;
+  channels_[row.id] = std::move(channel);
+}
+
+void Hub::hand_over(const std::string& id) {
+  Channel* const channel = find(id);
+  if (channel == nullptr) return options_.let_go(id);
+  if (channel->is_idle()) return park(*channel);
+  if (channel->state != Channel::State::kParked || !channel->queue.empty()) return;
+  channels_.erase(id);
+  options_.let_go(id);
+}
+
+void Hub::lose(const std::string& id) {
+  Channel* const channel = find(id);
+  if (channel == nullptr) return;
+  channel->is_lost = true;
+  drop(*channel);
 }
 
 // What the stream had read and written since its snapshot passes the model again, before anything
@@ -425,32 +482,41 @@ void Hub::replay(Channel& channel) {
        [tokens = std::move(tokens)]() -> Channel::Reading { return [tokens] { return tokens; }; }});
 }
 
+void Hub::checkpoint_if_due(Channel& channel) {
+  const bool is_due = channel.place.position - channel.kept_from > kMostKeptTokens;
+  if (is_due && is_kept(channel) && !channel.is_checkpointing && !channel.is_replaying)
+    checkpoint(channel, {});
+}
+
 // A copy of the stream goes to its file while the stream goes on.
 void Hub::checkpoint(Channel& channel, std::function<void()> done) {
   const auto copy = std::make_shared<std::optional<Stream>>(channel.stream->fork());
-  side_.post([this, id = channel.id, path = file_of(channel), copy, done = std::move(done)] {
-    std::string failure;
-    const std::int64_t position = (*copy)->position();
-    try {
-      (*copy)->save(path);
-    } catch (const std::exception& error) {
-      failure = error.what();
-    }
-    copy->reset();
-    scheduler_.post([this, id, path, failure, position, done] {
-      if (!failure.empty()) log_warning(fmt::format("stream {}: not saved: {}", id, failure));
-      Channel* const saved = find(id);
-      if (saved != nullptr && failure.empty()) {
-        saved->is_in_file = true;
-        saved->kept_from = position;
-        remember(*saved);
-        store_.drop_tokens_before(id, position);
-      }
-      std::error_code ignored;
-      if (saved == nullptr) std::filesystem::remove(path, ignored);
-      if (done) done();
-    });
-  });
+  channel.is_checkpointing = true;
+  side_.post(
+      [this, id = channel.id, &snapshots = snapshots_of(channel), copy, done = std::move(done)] {
+        std::string failure;
+        const std::int64_t position = (*copy)->position();
+        try {
+          snapshots.save(id, **copy);
+        } catch (const std::exception& error) {
+          failure = error.what();
+        }
+        copy->reset();
+        scheduler_.post([this, id, failure, position, done, &snapshots] {
+          if (!failure.empty()) log_warning(fmt::format("stream {}: not saved: {}", id, failure));
+          Channel* const saved = find(id);
+          if (saved != nullptr) saved->is_checkpointing = false;
+          if (saved != nullptr && failure.empty()) {
+            saved->is_in_file = true;
+            saved->kept_from = position;
+            remember(*saved);
+            store_.mark_position(id, position);
+            store_.drop_tokens_before(id, position);
+          }
+          if (saved == nullptr) snapshots.remove(id);
+          if (done) done();
+        });
+      });
 }
 
 void Hub::tick() {
@@ -458,6 +524,28 @@ void Hub::tick() {
   const auto now = std::chrono::steady_clock::now();
   for (const auto& [id, channel] : channels_) {
     if (channel->is_idle() && now - channel->last_used >= options_.idle) park(*channel);
+  }
+  drop_longest_parked();
+}
+
+// Nobody can ask for a stream without a name but by bringing its whole history, so those that were
+// not asked for in the longest time go.
+void Hub::drop_longest_parked() {
+  std::vector<Channel*> parked;
+  std::size_t bytes = 0;
+  for (const auto& [id, channel] : channels_) {
+    const bool is_nameless = channel->kind == Channel::Kind::kCompletion;
+    if (!is_nameless || channel->state != Channel::State::kParked || !channel->queue.empty())
+      continue;
+    bytes += channel->bytes;
+    parked.push_back(channel.get());
+  }
+  if (bytes <= options_.parked_bytes) return;
+  std::sort(parked.begin(), parked.end(),
+            [](const Channel* a, const Channel* b) { return a->last_used < b->last_used; });
+  for (std::size_t i = 0; i < parked.size() && bytes > options_.parked_bytes; ++i) {
+    bytes -= parked[i]->bytes;
+    drop(*parked[i]);
   }
 }
 
@@ -473,7 +561,7 @@ void Hub::close_when_quiet() {
   if (!closed_ || counters_.answers > 0) return;
   bool is_parking = false;
   for (const auto& [id, channel] : channels_) {
-    if (!options_.folder.empty() && channel->is_idle() && !channel->is_stuck) park(*channel);
+    if (is_kept(*channel) && channel->is_idle() && !channel->is_stuck) park(*channel);
     is_parking |= channel->state == Channel::State::kParking;
   }
   if (!is_parking) std::exchange(closed_, {})();

@@ -23,6 +23,7 @@
 #include "serve/hub/channel.h"
 #include "serve/hub/chat_text.h"
 #include "serve/hub/histogram.h"
+#include "serve/hub/snapshots.h"
 #include "serve/scheduler/scheduler.h"
 #include "serve/scheduler/side_thread.h"
 #include "serve/store/store.h"
@@ -39,11 +40,17 @@ class Busy : public Error {
 enum class LoopAction { kTell, kStop, kHeat };
 
 struct HubOptions {
-  StreamOptions stream;            // of new streams
-  std::string template_name;       // empty: the model's own
-  std::size_t memory_bytes = 0;    // of all streams in memory
-  std::filesystem::path folder;    // for parked streams; empty: nothing is parked
-  std::chrono::seconds idle{300};  // then a stream is parked, where it can be
+  StreamOptions stream;          // of new streams
+  std::string template_name;     // empty: the model's own
+  std::size_t memory_bytes = 0;  // of all streams in memory
+  std::filesystem::path folder;  // for parked streams; empty: nothing is parked
+  bool is_durable = false;       // streams in the folder are there for the next process
+  // Of streams that several processes share; null: the folder is all there is. One that is parked
+  // is let go, and has gone from here.
+  Snapshots* shared = nullptr;
+  std::function<void(const std::string& stream)> let_go;
+  std::size_t parked_bytes = std::size_t{8} << 30;  // of parked streams that have no name
+  std::chrono::seconds idle{300};                   // then a stream is parked, where it can be
   LoopAction on_loop = LoopAction::kTell;
 };
 
@@ -65,6 +72,8 @@ class Hub {
   Channel& fork(Channel& channel, Channel::Kind kind, std::string id, std::function<void()> done);
   // Its answers are cancelled.
   void drop(Channel& channel);
+  // The response is known no more; a stream that only it leads to goes with it.
+  void forget_response(const std::string& response, const std::string& channel);
 
   // Reads what `prepare` gives and writes; behind the channel's other answers. Error: Busy.
   std::shared_ptr<Answer> answer(Channel& channel, AnswerOptions options,
@@ -79,6 +88,12 @@ class Hub {
   void close(std::function<void()> done);
   // Before anything else: the streams that outlived the process before.
   void restore();
+  // One stream that outlived a process.
+  void adopt(const StoredStream& row);
+  // Somebody else wants the stream: it is let go when it is idle.
+  void hand_over(const std::string& id);
+  // Somebody else has the stream: its answers end here.
+  void lose(const std::string& id);
   // What is known of the channel goes to the store, where streams outlive the process.
   void remember(const Channel& channel);
   void tick();
@@ -96,6 +111,9 @@ class Hub {
   void keep(Channel& channel, std::span<const Token> tokens);
   void keep_text(Channel& channel, std::string_view text);  // flagged
   void finished(Channel& channel);
+  // Where much was written since the last snapshot, there is a new one. What was written until now
+  // has been shown.
+  void checkpoint_if_due(Channel& channel);
   void loop_began(Answer& answer);
   void count_token(double seconds, bool is_first) {
     (is_first ? first_token_ : next_token_).add(seconds);
@@ -115,16 +133,20 @@ class Hub {
   void erase(Channel& channel);
   bool erase_if_dropped(Channel& channel);
   void close_when_quiet();
-  std::filesystem::path file_of(const Channel& channel) const;
+  Snapshots& snapshots_of(const Channel& channel);
+  void remove_snapshot(const Channel& channel);
   bool can_park(const Channel& channel) const;
   bool is_kept(const Channel& channel) const;  // beyond the process
   void checkpoint(Channel& channel, std::function<void()> done);
   void replay(Channel& channel);
+  void drop_longest_parked();
+  void remove_strays();
 
   const Model& model_;
   Scheduler& scheduler_;
   Store& store_;
   HubOptions options_;
+  SnapshotFolder folder_;
   Dialogues chat_;
   std::map<std::string, std::unique_ptr<Channel>> channels_;
   std::deque<std::string> waiting_;  // ids of channels that wait for memory

@@ -12,9 +12,13 @@ void LiveResponse::add(const std::string& event) {
   store_.add_event(id_, next_, event);
   if (next_ >= 2 * kMostEvents && next_ % kMostEvents == 0)
     store_.drop_events(id_, next_ - kMostEvents);
+  tell(event);
+}
+
+void LiveResponse::tell(const std::string& event) {
   const std::lock_guard lock(mutex_);
+  for (const auto& [id, listener] : listeners_) listener.event(next_, event);
   ++next_;
-  for (const auto& [number, listener] : listeners_) listener.event(event);
 }
 
 void LiveResponse::end() {
@@ -27,15 +31,16 @@ void LiveResponse::end() {
   for (const auto& [number, listener] : listeners) listener.end();
 }
 
-std::uint64_t LiveResponse::listen(std::int64_t first, Listener listener) {
-  const std::lock_guard lock(mutex_);
-  for (const auto& [number, event] : store_.events(id_, first, next_)) listener.event(event);
-  if (is_ended_) {
-    listener.end();
-    return next_listener_++;
+std::uint64_t LiveResponse::listen(Listener listener) {
+  std::unique_lock lock(mutex_);
+  const std::uint64_t id = next_listener_++;
+  if (!is_ended_) {
+    listeners_[id] = std::move(listener);
+    return id;
   }
-  listeners_[next_listener_] = std::move(listener);
-  return next_listener_++;
+  lock.unlock();
+  listener.end();
+  return id;
 }
 
 void LiveResponse::stop_listening(std::uint64_t listener) {

@@ -20,7 +20,7 @@ namespace runnel::serve {
 class LiveResponse {
  public:
   struct Listener {
-    std::function<void(const std::string& event)> event;
+    std::function<void(std::int64_t number, const std::string& event)> event;
     std::function<void()> end;
   };
 
@@ -36,11 +36,12 @@ class LiveResponse {
   std::int64_t number() const { return next_; }
   // From the scheduler's thread alone.
   void add(const std::string& event);
+  void tell(const std::string& event);  // the same without the store, which cannot take it
   void end();
 
-  // All events from number `first` on, those that were and those that come, then the end. Returns
-  // what stop_listening() wants.
-  std::uint64_t listen(std::int64_t first, Listener listener);
+  // The events that come, which are in the store already, then the end. Returns what
+  // stop_listening() wants.
+  std::uint64_t listen(Listener listener);
   void stop_listening(std::uint64_t listener);
   // Nobody has listened for so long, though somebody should.
   bool is_left(std::chrono::steady_clock::duration for_so_long) const;

@@ -34,6 +34,7 @@ class StopTexts {
     held_.erase(0, shown.size());
     return shown;
   }
+  bool is_empty() const { return held_.empty(); }  // nothing is held back
   // What was held back, where no more text comes.
   std::string flush() { return std::exchange(held_, {}); }
 

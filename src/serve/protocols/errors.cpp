@@ -31,6 +31,13 @@ void refuse_missing(const std::string& kind, const std::string& id) {
       {.status = 404, .code = "not_found", .message = "no such " + kind + ": " + id});
 }
 
+Fault stream_elsewhere() {
+  return {.status = 503,
+          .code = "stream_elsewhere",
+          .message = "another server is at work on the stream",
+          .headers = {{"Retry-After", kRetrySeconds}}};
+}
+
 std::string error_body(const Fault& fault) {
   const Json body = {{"error",
                       {{"message", fault.message},

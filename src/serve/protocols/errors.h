@@ -28,6 +28,9 @@ class RequestError : public Error {
 [[noreturn]] void refuse(const std::string& param, const std::string& message);
 [[noreturn]] void refuse_missing(const std::string& kind, const std::string& id);
 
+// Where another server has the stream and does not let it go.
+Fault stream_elsewhere();
+
 // {"error": {"message": ..., "type": ..., "param": ..., "code": ...}}
 std::string error_body(const Fault& fault);
 Fault fault_of(const std::exception& error);

@@ -29,19 +29,27 @@ struct Request {
   }
 };
 
-// The answer to one request: whole, or a row of pieces. From any thread; what is sent to a client
-// that is gone is dropped.
-class Reply {
+// Where pieces go, one after another; a client takes them at its own pace. From any thread; what is
+// sent to a client that is gone is dropped.
+class Outlet {
  public:
-  virtual ~Reply() = default;
+  virtual ~Outlet() = default;
+  virtual void write(std::string piece) = 0;
+  // False: much of what was written waits for the client.
+  virtual bool has_room() const { return true; }
+  // Calls back once, when there is room; never, where the client leaves before.
+  virtual void when_room(std::function<void()> call) { call(); }
+};
 
+// The answer to one request: whole, or a row of pieces.
+class Reply : public Outlet {
+ public:
   using Headers = std::vector<std::pair<std::string, std::string>>;
   virtual void send(int status, std::string_view type, std::string body, Headers headers = {}) = 0;
 
   // In pieces: begin(), write() any number of times, end(). Where nothing is written for a while,
   // the server sends `ping` (none: nothing), so that nobody on the way gives up.
   virtual void begin(std::string_view type, std::string ping) = 0;
-  virtual void write(std::string piece) = 0;
   virtual void end() = 0;
 
   // Called once, when the client leaves before the end, or reads so slowly that it is given up.
@@ -66,8 +74,8 @@ class SocketTalk {
   virtual void closed() = 0;
 };
 
-// Sends a message; from any thread.
-using SocketSend = std::function<void(std::string)>;
+// Each piece is a message.
+using SocketSend = std::shared_ptr<Outlet>;
 
 struct SocketRoute {
   std::string path;

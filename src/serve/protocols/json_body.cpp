@@ -13,6 +13,8 @@
 namespace runnel::serve {
 namespace {
 
+constexpr std::size_t kKeyDigits = 16;  // of an id
+
 constexpr int kDeepest = 64;
 
 const Json* find(const Json& object, const char* name) {
@@ -161,11 +163,21 @@ Json place_json(const Place& place) {
           {"window", place.window}};
 }
 
-std::string random_id(const char* prefix) {
+std::string random_id(const char* prefix, const std::string& key) {
   static std::mutex mutex;
   static std::random_device device;
   const std::lock_guard lock(mutex);
-  return fmt::format("{}{:08x}{:08x}{:08x}{:08x}", prefix, device(), device(), device(), device());
+  const auto half = [] { return fmt::format("{:08x}{:08x}", device(), device()); };
+  return prefix + (key.empty() ? half() : key) + half();
+}
+
+std::string key_of(const Request& request, const std::string& id) {
+  const std::size_t begin = id.find('_');
+  const std::string key = begin == std::string::npos ? request.header("x-runnel-key")
+                                                     : id.substr(begin + 1, kKeyDigits);
+  const bool is_key =
+      key.size() == kKeyDigits && key.find_first_not_of("0123456789abcdef") == std::string::npos;
+  return is_key ? key : "";
 }
 
 std::int64_t unix_seconds() { return std::time(nullptr); }

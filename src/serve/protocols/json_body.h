@@ -39,7 +39,11 @@ std::string dump(const Json& json);
 std::string server_event(const std::string& name, const Json& data);
 Json place_json(const Place& place);
 
-std::string random_id(const char* prefix);  // "resp_" and 32 hexadecimal digits
+// "resp_" and 32 hexadecimal digits, of which the first 16 are the key: where several servers share
+// streams, all ids of a conversation have one key, by which a request finds its server.
+std::string random_id(const char* prefix, const std::string& key = "");
+// That of an id; where there is none, the one that the request was given on its way here.
+std::string key_of(const Request& request, const std::string& id);
 std::int64_t unix_seconds();
 
 }  // namespace runnel::serve

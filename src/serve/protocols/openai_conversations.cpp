@@ -106,8 +106,9 @@ void create(const Services& services, const Request& request, const ReplyPtr& re
   std::vector<Token> pinned;
   if (!system.empty())
     pinned = services.hub.chat().encode(services.hub.chat().opening(system), true);
-  const StoredConversation stored_one = {
-      .id = random_id("conv_"), .created = unix_seconds(), .metadata = metadata_text(body)};
+  const StoredConversation stored_one = {.id = random_id("conv_", key_of(request, "")),
+                                         .created = unix_seconds(),
+                                         .metadata = metadata_text(body)};
   on_streams(services, reply, [=, &services] {
     Channel& channel = services.hub.open(Channel::Kind::kConversation, stored_one.id, pinned);
     services.store.put(stored_one);
@@ -207,8 +208,9 @@ void fork(const Services& services, const Request& request, const ReplyPtr& repl
   on_streams(services, reply, [=, &services] {
     const std::string id = request.parameter("id");
     found(services, id);
-    const StoredConversation copy = {
-        .id = random_id("conv_"), .created = unix_seconds(), .metadata = metadata};
+    const StoredConversation copy = {.id = random_id("conv_", key_of(request, id)),
+                                     .created = unix_seconds(),
+                                     .metadata = metadata};
     services.hub.answer(channel_of(services, id), {.most_tokens = 0},
                         std::make_shared<ForkListener>(services, reply, id, copy), {});
   });

@@ -8,6 +8,7 @@
 
 #include "serve/hub/responses.h"
 #include "serve/protocols/errors.h"
+#include "serve/protocols/follower.h"
 #include "serve/protocols/items.h"
 #include "serve/protocols/response_creation.h"
 
@@ -31,19 +32,21 @@ void attach(const Services& services, const ReplyPtr& reply, const std::string& 
     if (!row) return send_error(reply, {.status = 404, .message = "no such response: " + id});
     reply->send(200, "application/json", row->body);
   };
-  if (live == nullptr) {
-    if (is_streamed) {
-      for (const auto& [number, event] : services.store.events(id, first, INT64_MAX))
-        reply->write(event);
-    }
+  std::uint64_t listener = 0;
+  if (is_streamed) {
+    listener = std::make_shared<Follower>(
+                   services.store, reply,
+                   Follower::Options{.response = id,
+                                     .first = first,
+                                     .piece = [](const std::string& event) { return event; },
+                                     .end = end})
+                   ->begin(live.get());
+  } else if (live != nullptr) {
+    listener = live->listen({.event = [](std::int64_t, const std::string&) {}, .end = end});
+  } else {
     return end();
   }
-  const std::uint64_t listener = live->listen(first, {.event =
-                                                          [reply, is_streamed](const auto& event) {
-                                                            if (is_streamed) reply->write(event);
-                                                          },
-                                                      .end = end});
-  reply->on_gone([live, listener] { live->stop_listening(listener); });
+  if (live != nullptr) reply->on_gone([live, listener] { live->stop_listening(listener); });
 }
 
 void create(const Services& services, const Request& request, const ReplyPtr& reply) {

@@ -1,6 +1,8 @@
 // For whoever runs the server: /health, /ready, and /metrics in Prometheus' text format.
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "serve/hub/histogram.h"
@@ -33,6 +35,13 @@ class MetricsText {
   std::string text_;
 };
 
+std::size_t resident_bytes() {
+  std::ifstream in("/proc/self/statm");
+  std::size_t size = 0, resident = 0;
+  in >> size >> resident;
+  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
 std::string metrics_text(const Services& services) {
   const Hub& hub = services.hub;
   const Hub::Counters c = hub.counters();
@@ -41,9 +50,13 @@ std::string metrics_text(const Services& services) {
   MetricsText m;
   m.value("streams", "gauge", "Streams that are kept.", number(c.streams));
   m.value("streams_awake", "gauge", "Of them, in memory.", number(c.awake));
+  m.value("streams_parked", "gauge", "Of them, on disk.", number(c.streams - c.awake));
   m.value("stream_bytes", "gauge", "Memory of streams.", number(c.bytes));
   m.value("stream_bytes_limit", "gauge", "Memory that streams may take.",
           number(hub.options().memory_bytes));
+  m.value("store_bytes", "gauge", "Of what was said, in the store.",
+          number(services.store.bytes()));
+  m.value("resident_memory_bytes", "gauge", "Memory of the process.", number(resident_bytes()));
   m.value("answers", "gauge", "Answers under way or waiting.", number(c.answers));
   m.value("steps_total", "counter", "Steps of the model.", number(s.steps));
   m.value("tokens_read_total", "counter", "Tokens read.", number(s.tokens_read));
@@ -61,12 +74,14 @@ std::string metrics_text(const Services& services) {
             number(device.launches));
     m.value("device_seconds_total", "counter", "Time in steps of the device.", device.seconds);
   }
-  double log_probability = 0, entropy = 0;
-  std::size_t n = 0;
+  double log_probability = 0, entropy = 0, sink_share = 0;
+  std::size_t n = 0, n_looping = 0;
   for (const auto& [id, channel] : hub.channels()) {
     if (!channel->stream) continue;
     log_probability += channel->guard.measures().written_log_probability;
     entropy += channel->guard.measures().entropy;
+    sink_share += channel->guard.measures().sink_share;
+    n_looping += channel->guard.measures().loop > 0 ? 1 : 0;
     ++n;
   }
   const double divisor = n > 0 ? number(n) : 1;
@@ -74,6 +89,9 @@ std::string metrics_text(const Services& services) {
           log_probability / divisor);
   m.value("guard_entropy", "gauge", "Of the next token, in nats, mean of the streams in memory.",
           entropy / divisor);
+  m.value("guard_sink_share", "gauge", "Of the attention, mean of the streams in memory.",
+          sink_share / divisor);
+  m.value("guard_streams_in_loop", "gauge", "Streams that repeat themselves.", number(n_looping));
   m.value("longest_step_seconds", "gauge", "The longest step in which a stream wrote.",
           s.longest_step_seconds);
   m.histogram("first_token_seconds", "From a request to its first token.", hub.first_token());
@@ -83,13 +101,14 @@ std::string metrics_text(const Services& services) {
 
 }  // namespace
 
+void answer_alive(const Request&, const ReplyPtr& reply) {
+  reply->send(200, "application/json", dump({{"status", "ok"}}));
+}
+
 std::vector<Route> operation_routes(const Services& services) {
-  const auto ok = [](const Request&, const ReplyPtr& reply) {
-    reply->send(200, "application/json", dump({{"status", "ok"}}));
-  };
   // Streams can be worked on: what was there before is restored, and nothing is stopping.
-  const auto ready = [&services, ok](const Request& request, const ReplyPtr& reply) {
-    on_streams(services, reply, [ok, request, reply] { ok(request, reply); });
+  const auto ready = [&services](const Request& request, const ReplyPtr& reply) {
+    on_streams(services, reply, [request, reply] { answer_alive(request, reply); });
   };
   const auto metrics = [&services](const Request&, const ReplyPtr& reply) {
     on_streams(services, reply, [&services, reply] {
@@ -97,7 +116,7 @@ std::vector<Route> operation_routes(const Services& services) {
                   metrics_text(services) + (services.http_metrics ? services.http_metrics() : ""));
     });
   };
-  return {{"GET", "/health", ok, false}, {"GET", "/ready", ready}, {"GET", "/metrics", metrics}};
+  return {{"GET", "/health", answer_alive, false}, {"GET", "/ready", ready}, {"GET", "/metrics", metrics}};
 }
 
 }  // namespace runnel::serve

@@ -30,6 +30,7 @@ struct Asked {
   bool is_stored = true;
   bool may_evict = true;  // truncation: "auto"
   bool is_retry = false;
+  std::string key;  // of the ids that are made for it
   std::string digest;
   std::string text;  // the request's body
   AnswerOptions options;
@@ -131,6 +132,8 @@ Asked read_asked(const Services& services, const Request& request) {
     asked.options.n_top = static_cast<int>(*n_top);
   }
   asked.response = response_object(services, body, asked);
+  asked.key = key_of(request, asked.conversation.empty() ? asked.previous : asked.conversation);
+  asked.response["id"] = random_id("resp_", asked.key);
   return asked;
 }
 
@@ -167,14 +170,14 @@ std::vector<Message> said_until(const Services& services, const std::string& res
   return messages;
 }
 
-Ground new_ground(const Services& services, std::vector<Message> messages) {
+Ground new_ground(const Services& services, const Asked& asked, std::vector<Message> messages) {
   Ground ground = {.messages = std::move(messages)};
   const std::string system = take_system(ground.messages);
   const Dialogues& chat = services.hub.chat();
   std::vector<Token> pinned;
   if (!system.empty()) pinned = chat.encode(chat.opening(system), true);
   ground.channel =
-      &services.hub.open(Channel::Kind::kChain, random_id("stream_"), std::move(pinned));
+      &services.hub.open(Channel::Kind::kChain, random_id("stream_", asked.key), std::move(pinned));
   ground.channel->system = system;
   return ground;
 }
@@ -191,7 +194,7 @@ Ground ground_of(const Services& services, const Asked& asked) {
     if (channel == nullptr) refuse_missing("conversation", asked.conversation);
     return {channel, with_instructions(channel->system), true};
   }
-  if (asked.previous.empty()) return new_ground(services, with_instructions(""));
+  if (asked.previous.empty()) return new_ground(services, asked, with_instructions(""));
   const auto row = services.store.response(asked.previous);
   if (!row) refuse_missing("response", asked.previous);
   Channel* const channel = services.hub.find(row->channel);
@@ -201,7 +204,7 @@ Ground ground_of(const Services& services, const Asked& asked) {
   std::vector<Message> all = said_until(services, asked.previous);
   const std::vector<Message> more = with_instructions(all.empty() ? "" : all.front().text);
   all.insert(all.end(), more.begin(), more.end());
-  return new_ground(services, std::move(all));
+  return new_ground(services, asked, std::move(all));
 }
 
 // The response to the same request, where this one repeats it.
@@ -275,7 +278,10 @@ void resume(const Services& services, StoredResponse row) {
                                                    services.store.n_events(row.id));
   const auto writer = std::make_shared<ResponseWriter>(services, live, row, Json::parse(row.body),
                                                        asked.conversation, row.begin > 0);
-  const std::string shown = writer->go_on(services.store.events(row.id, 0, INT64_MAX));
+  // Of what was written, all before the first token that is still known was shown.
+  const std::int64_t known_from =
+      std::max(row.read_until, services.store.begin_of_tokens(row.channel));
+  const std::string shown = writer->go_on(services.store.events(row.id, 0, INT64_MAX), known_from);
   const std::int64_t end = services.store.end_of_tokens(row.channel);
   if (channel == nullptr || row.read_until < 0 || end < row.read_until) {
     if (channel != nullptr && row.read_until >= 0) {
@@ -288,16 +294,16 @@ void resume(const Services& services, StoredResponse row) {
     return writer->fail("the server was stopped before it had read the request");
   }
   AnswerOptions options = asked.options;
-  const std::vector<Token> written = services.store.tokens(row.channel, row.read_until);
+  const std::vector<Token> written = services.store.tokens(row.channel, known_from);
+  const std::int64_t n_written = end - row.read_until;
   const std::string text = services.model.detokenize(written);
-  Resumed resumed = {.n_cached = row.begin,
-                     .n_read = row.read_until - row.begin,
-                     .n_written = std::ssize(written)};
+  Resumed resumed = {
+      .n_cached = row.begin, .n_read = row.read_until - row.begin, .n_written = n_written};
   if (text.starts_with(shown)) resumed.unshown = text.substr(shown.size());
   resumed.is_over = options.ends_with_model && !written.empty() &&
                     services.model.is_end_of_generation(written.back());
   const bool draws = options.sampling.temperature > 0;
-  options.seed = row.seed + (draws ? static_cast<std::uint64_t>(written.size()) * kDraw : 0);
+  options.seed = row.seed + (draws ? static_cast<std::uint64_t>(n_written) * kDraw : 0);
   options.resumed = std::move(resumed);
   services.responses.add(live);
   live->answer = services.hub.answer(*channel, std::move(options), writer, {});
@@ -311,6 +317,12 @@ std::shared_ptr<const Asked> asked_of(const Services& services, const Request& r
 
 bool is_streamed(const Asked& asked) { return asked.is_streamed; }
 bool is_background(const Asked& asked) { return asked.is_background; }
+std::vector<std::string> streams_asked(const Asked& asked) {
+  std::vector<std::string> ids;
+  if (!asked.conversation.empty()) ids.push_back(asked.conversation);
+  if (!asked.previous.empty()) ids.push_back(asked.previous);
+  return ids;
+}
 
 std::string respond(const Services& services, const Asked& asked) {
   if (const auto row = answered_before(services, asked)) return row->id;
@@ -341,8 +353,9 @@ std::string steer(const Services& services, const std::string& response, const R
   return next->id();
 }
 
-void resume_responses(const Services& services) {
+void resume_responses(const Services& services, const std::string& stream) {
   for (const StoredResponse& row : services.store.responses_with_status("in_progress")) {
+    if (!stream.empty() && row.channel != stream) continue;
     try {
       resume(services, row);
     } catch (const std::exception& error) {

@@ -15,6 +15,8 @@ struct Asked;  // a request, read
 std::shared_ptr<const Asked> asked_of(const Services& services, const Request& request);
 bool is_streamed(const Asked& asked);
 bool is_background(const Asked& asked);
+// The conversation, or the response, that the answer is to go on from.
+std::vector<std::string> streams_asked(const Asked& asked);
 
 // On the scheduler's thread. The id of the response: a new one, under way, or that to the same
 // request before. Its events are those of Services::responses and of the store. RequestError; Busy.

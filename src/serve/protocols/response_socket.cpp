@@ -7,6 +7,7 @@
 
 #include "serve/hub/responses.h"
 #include "serve/protocols/errors.h"
+#include "serve/protocols/follower.h"
 #include "serve/protocols/items.h"
 #include "serve/protocols/response_creation.h"
 
@@ -66,13 +67,19 @@ void ResponseSocket::create(const Json& message) {
   body["stream"] = true;
   lane.request = {.headers = opened_.headers, .body = dump(body)};
   const std::shared_ptr<const Asked> asked = asked_of(services_, lane.request);
-  services_.scheduler.post([self = shared_from_this(), asked, lane = std::move(lane)] {
-    try {
-      self->follow(respond(self->services_, *asked), lane);
-    } catch (const std::exception& error) {
-      self->fail(lane.stream_id, error);
-    }
-  });
+  const auto respond_now = [self = shared_from_this(), asked,
+                            lane = std::move(lane)](bool is_here) {
+    self->services_.scheduler.post([self, asked, lane, is_here] {
+      try {
+        if (!is_here) throw RequestError(stream_elsewhere());
+        self->follow(respond(self->services_, *asked), lane);
+      } catch (const std::exception& error) {
+        self->fail(lane.stream_id, error);
+      }
+    });
+  };
+  if (!services_.bring) return respond_now(true);
+  services_.bring(streams_asked(*asked), respond_now);
 }
 
 void ResponseSocket::steer(const Json& message) {
@@ -112,27 +119,25 @@ void ResponseSocket::steer(const Json& message) {
 void ResponseSocket::follow(const std::string& id, Lane lane) {
   const std::string stream_id = lane.stream_id;
   lane.live = services_.responses.find(id);
-  if (lane.live == nullptr) {
-    for (const auto& [number, event] : services_.store.events(id, 0, INT64_MAX))
-      send_(data_of(event, stream_id));
-    return;
-  }
   const std::weak_ptr<ResponseSocket> weak = weak_from_this();
-  {
+  if (lane.live != nullptr) {
     const std::lock_guard lock(mutex_);
     if (is_closed_) return;
     lanes_[id] = lane;
   }
-  const std::uint64_t listener = lane.live->listen(
-      0,
-      {.event = [send = send_, stream_id](const auto& event) { send(data_of(event, stream_id)); },
-       .end =
-           [weak, id] {
-             const auto self = weak.lock();
-             if (self == nullptr) return;
-             const std::lock_guard lock(self->mutex_);
-             self->lanes_.erase(id);
-           }});
+  const auto forget = [weak, id] {
+    const auto self = weak.lock();
+    if (self == nullptr) return;
+    const std::lock_guard lock(self->mutex_);
+    self->lanes_.erase(id);
+  };
+  const auto follower = std::make_shared<Follower>(
+      services_.store, send_,
+      Follower::Options{
+          .response = id,
+          .piece = [stream_id](const std::string& event) { return data_of(event, stream_id); },
+          .end = forget});
+  const std::uint64_t listener = follower->begin(lane.live.get());
   const std::lock_guard lock(mutex_);
   if (const auto at = lanes_.find(id); at != lanes_.end()) at->second.listener = listener;
 }
@@ -149,7 +154,7 @@ void ResponseSocket::closed() {
 
 void ResponseSocket::send(const std::string& stream_id, Json event) {
   if (!stream_id.empty()) event["stream_id"] = stream_id;
-  send_(dump(event));
+  send_->write(dump(event));
 }
 
 void ResponseSocket::fail(const std::string& stream_id, const std::exception& error) {

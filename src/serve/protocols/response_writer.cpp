@@ -43,6 +43,15 @@ Outcome outcome_of(const Ending& ending) {
   return {"completed", "response.completed", nullptr};
 }
 
+// An endless answer's text, as the response that has ended holds it, is its last part.
+void forget_beginning(std::string& text) {
+  constexpr std::size_t kMostText = 2 << 20;
+  if (text.size() <= kMostText) return;
+  std::size_t begin = text.size() - kMostText / 2;
+  while ((text[begin] & 0xC0) == 0x80) ++begin;  // not within a character
+  text.erase(0, begin);
+}
+
 }  // namespace
 
 struct ResponseWriter::State {
@@ -73,17 +82,23 @@ void ResponseWriter::start() {
   event("response.created", {{"response", state_->response}}, nullptr);
 }
 
-std::string ResponseWriter::go_on(const std::vector<std::pair<std::int64_t, std::string>>& events) {
+std::string ResponseWriter::go_on(const std::vector<std::pair<std::int64_t, std::string>>& events,
+                                  std::int64_t from) {
+  std::string shown;
   for (const auto& [number, event] : events) {
     const std::size_t data = event.find("data: ");
     const Json fields = Json::parse(event.substr(data + 6), nullptr, false);
     const std::string type = fields.is_object() ? fields.value("type", "") : "";
-    if (type == "response.output_text.delta") text_ += fields.value("delta", "");
+    if (type == "response.output_text.delta") {
+      const std::string delta = fields.value("delta", "");
+      text_ += delta;
+      if (fields.at("runnel").value("position", std::int64_t{0}) > from) shown += delta;
+    }
     if (type != "response.content_part.added") continue;
     message_id_ = fields.value("item_id", message_id_);
     is_open_ = true;
   }
-  return text_;
+  return shown;
 }
 
 void ResponseWriter::fail(const std::string& why) {
@@ -125,6 +140,7 @@ void ResponseWriter::open_message(const Place& place) {
 void ResponseWriter::wrote(const Written& written, const Place& place) {
   open_message(place);
   text_ += written.text;
+  forget_beginning(text_);
   event("response.output_text.delta",
         {{"output_index", 0},
          {"content_index", 0},
@@ -163,11 +179,11 @@ void ResponseWriter::ended(const Ending& ending, const Place& place) {
   try {
     finish(ending, place);
   } catch (const Error& error) {  // the disk; the client hears at least that it is over
-    live_->add(server_event("error", {{"type", "error"},
-                                      {"sequence_number", live_->number()},
-                                      {"message", error.what()},
-                                      {"code", "server_error"},
-                                      {"param", nullptr}}));
+    live_->tell(server_event("error", {{"type", "error"},
+                                       {"sequence_number", live_->number()},
+                                       {"message", error.what()},
+                                       {"code", "server_error"},
+                                       {"param", nullptr}}));
   }
   services_.responses.remove(row_.id);
   live_->end();

@@ -24,8 +24,9 @@ class ResponseWriter final : public AnswerListener {
 
   void start();  // response.created; before the answer is asked for
   // In place of that: goes on behind the events of the process before. Returns the text that they
-  // have shown.
-  std::string go_on(const std::vector<std::pair<std::int64_t, std::string>>& events);
+  // have shown of what was written from this position on.
+  std::string go_on(const std::vector<std::pair<std::int64_t, std::string>>& events,
+                    std::int64_t from);
   // Ends what cannot be gone on with.
   void fail(const std::string& why);
 

@@ -23,14 +23,18 @@ struct Services {
   std::string model_id;  // as clients name it
   std::int64_t started = 0;
   std::function<std::string()> http_metrics;  // what the protocols cannot know, for /metrics
+  // Where several servers share streams: calls back when the streams of these conversations and
+  // responses are here; with false where they cannot be had now. Empty: all that there is is here.
+  std::function<void(const std::vector<std::string>& ids, std::function<void(bool)>)> bring;
 };
 
 // Does the work on the scheduler's thread, where streams may be touched; what it throws becomes the
 // reply, as OpenAI's API words it.
 void on_streams(const Services& services, const ReplyPtr& reply, std::function<void()> work);
 
-// On the scheduler's thread, once: goes on with the responses that the process before was writing.
-void resume_responses(const Services& services);
+// On the scheduler's thread: goes on with the responses that the process before was writing, those
+// on one stream where it is named.
+void resume_responses(const Services& services, const std::string& stream = "");
 
 // Each protocol is a list of routes.
 std::vector<Route> model_routes(const Services& services);
@@ -40,6 +44,7 @@ std::vector<Route> conversation_routes(const Services& services);
 std::vector<Route> response_routes(const Services& services);
 SocketRoute response_socket(const Services& services);
 std::vector<Route> stream_routes(const Services& services);     // what streams there are
-std::vector<Route> operation_routes(const Services& services);  // health, readiness, metrics
+std::vector<Route> operation_routes(const Services& services);     // health, readiness, metrics
+void answer_alive(const Request& request, const ReplyPtr& reply);  // /health
 
 }  // namespace runnel::serve

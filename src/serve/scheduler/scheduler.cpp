@@ -12,6 +12,14 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kTick{1};
 constexpr std::int64_t kMostReadInAStep = 512;  // tokens: the decoder's buffers grow with them
 
+void try_to(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const std::exception& error) {
+    log_warning(std::string("work for the streams failed: ") + error.what());
+  }
+}
+
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options)
@@ -54,7 +62,7 @@ void Scheduler::loop() {
   Clock::time_point next_tick = Clock::now() + kTick;
   while (do_posted()) {
     if (tick_ && Clock::now() >= next_tick) {
-      tick_();
+      try_to(tick_);
       next_tick = Clock::now() + kTick;
     }
     drop_ended();
@@ -75,13 +83,7 @@ bool Scheduler::do_posted() {
     goes_on = !stopping_;
     counters_.running = runs_.size();
   }
-  for (const auto& work : posted) {
-    try {
-      work();
-    } catch (const std::exception& error) {
-      log_warning(std::string("work for the streams failed: ") + error.what());
-    }
-  }
+  for (const auto& work : posted) try_to(work);
   return goes_on;
 }
 
@@ -171,20 +173,23 @@ void Scheduler::step_alone(const Part& part) {
 
 // A step of its own: it asks the output matrix for every token, not the last alone.
 void Scheduler::score(const Part& part) {
-  std::vector<float> values;
   try {
-    values = part.run->stream().score(part.wish.tokens);
+    std::vector<float> values = part.run->stream().score(part.wish.tokens);
+    for (float& value : values) value = -value;
+    part.run->scored(values);
+    part.run->read(part.wish.tokens.size());
   } catch (const Error& error) {
-    return fail(part.run, error.what());
+    fail(part.run, error.what());
   }
-  for (float& value : values) value = -value;
-  part.run->scored(values);
-  part.run->read(part.wish.tokens.size());
 }
 
 void Scheduler::report(const Part& part, const Stream::Step& step) {
-  if (part.wish.kind == Wish::Kind::kRead) return part.run->read(part.wish.tokens.size());
-  part.run->wrote(step);
+  try {
+    if (part.wish.kind == Wish::Kind::kRead) return part.run->read(part.wish.tokens.size());
+    part.run->wrote(step);
+  } catch (const Error& error) {  // what it reports to: a full disk, for one
+    fail(part.run, error.what());
+  }
 }
 
 void Scheduler::fail(Run* run, const std::string& why) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <mutex>
 
 #include "runnel/error.h"
@@ -10,7 +11,7 @@
 namespace runnel::serve {
 namespace {
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 
 constexpr const char* kSchema = R"(
 create table if not exists conversations(
@@ -18,7 +19,7 @@ create table if not exists conversations(
   metadata text not null);
 create table if not exists items(
   number integer primary key autoincrement, conversation text not null, id text not null,
-  json text not null);
+  json text not null, created integer not null default 0);
 create unique index if not exists items_by_id on items(conversation, id);
 create index if not exists items_by_conversation on items(conversation, number);
 create table if not exists responses(
@@ -39,6 +40,10 @@ create table if not exists tokens(
   stream text not null, position integer not null, n integer not null, tokens blob not null,
   primary key(stream, position)) without rowid;
 )";
+
+// What version 1 did not have.
+constexpr const char* kFromVersion1 =
+    "alter table items add column created integer not null default 0;";
 
 constexpr const char* kResponse =
     "select id, channel, previous, request, status, created, input, body, asked, begin, "
@@ -61,6 +66,11 @@ StoredResponse response_of(const Query& row) {
           .seed = static_cast<std::uint64_t>(row.number(11))};
 }
 
+std::int64_t microseconds_now() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::microseconds>(now).count();
+}
+
 std::string path_of(const std::filesystem::path& folder) {
   if (folder.empty()) return ":memory:";
   return (folder / "runnel.sqlite").string();
@@ -78,15 +88,16 @@ Store::Store(const std::filesystem::path& folder) {
     Query version = db.query("pragma user_version");
     if (version.step()) found = version.number(0);
   }
-  if (found != 0 && found != kVersion)
+  if (found > kVersion)
     throw Error(fmt::format("{}: want a store of version {}, found {}", path, kVersion, found));
+  if (found == 1) db.execute(kFromVersion1);
   db.execute(kSchema);
   db.execute(fmt::format("pragma user_version = {}", kVersion));
 }
 
 Store::~Store() = default;
 
-void Store::put(const StoredConversation& c) {
+void Store::write(const StoredConversation& c) {
   const std::lock_guard lock(database_->mutex);
   database_->sqlite
       .query(
@@ -119,36 +130,54 @@ std::vector<StoredConversation> Store::conversations(const Page& page) {
 }
 
 bool Store::drop_conversation(const std::string& id) {
-  const std::lock_guard lock(database_->mutex);
-  Sqlite& db = database_->sqlite;
-  db.query("delete from items where conversation = ?").bind(id).run();
-  db.query("delete from conversations where id = ?").bind(id).run();
-  return db.n_changed() > 0;
+  bool was_there = false;
+  {
+    const std::lock_guard lock(database_->mutex);
+    Sqlite& db = database_->sqlite;
+    db.query("delete from items where conversation = ?").bind(id).run();
+    db.query("delete from conversations where id = ?").bind(id).run();
+    was_there = db.n_changed() > 0;
+  }
+  if (mirror_ != nullptr) mirror_->drop_all(id);
+  return was_there;
 }
 
 void Store::add_items(const std::string& conversation, const std::vector<StoredItem>& items) {
-  const std::lock_guard lock(database_->mutex);
-  Sqlite& db = database_->sqlite;
-  db.execute("begin");
-  for (const StoredItem& item : items) {
-    db.query("insert or replace into items(conversation, id, json) values(?, ?, ?)")
-        .bind(conversation)
-        .bind(item.id)
-        .bind(item.json)
-        .run();
+  {
+    const std::lock_guard lock(database_->mutex);
+    database_->sqlite.execute("begin");
+    std::int64_t now = microseconds_now();
+    for (const StoredItem& item : items) write_item(conversation, item, now++);
+    database_->sqlite.execute("commit");
   }
-  db.execute("commit");
+  for (const StoredItem& item : items) tell_item(conversation, item.id);
+}
+
+// With the lock held.
+void Store::write_item(const std::string& conversation, const StoredItem& item,
+                       std::int64_t created) {
+  database_->sqlite
+      .query("insert or replace into items(conversation, id, json, created) values(?, ?, ?, ?)")
+      .bind(conversation)
+      .bind(item.id)
+      .bind(item.json)
+      .bind(created)
+      .run();
 }
 
 void Store::copy_items(const std::string& from, const std::string& to) {
-  const std::lock_guard lock(database_->mutex);
+  std::unique_lock lock(database_->mutex);
   database_->sqlite
       .query(
-          "insert into items(conversation, id, json) select ?2, id, json from items where "
-          "conversation = ?1 order by number")
+          "insert into items(conversation, id, json, created) select ?2, id, json, created from "
+          "items "
+          "where conversation = ?1 order by number")
       .bind(from)
       .bind(to)
       .run();
+  lock.unlock();
+  if (mirror_ == nullptr) return;
+  for (const StoredItem& item : items(to, {.limit = -1})) tell_item(to, item.id);
 }
 
 std::vector<StoredItem> Store::items(const std::string& conversation, const Page& page) {
@@ -172,22 +201,28 @@ std::optional<StoredItem> Store::item(const std::string& conversation, const std
 }
 
 void Store::update_item(const std::string& conversation, const StoredItem& item) {
-  const std::lock_guard lock(database_->mutex);
-  database_->sqlite.query("update items set json = ? where conversation = ? and id = ?")
-      .bind(item.json)
-      .bind(conversation)
-      .bind(item.id)
-      .run();
+  {
+    const std::lock_guard lock(database_->mutex);
+    database_->sqlite.query("update items set json = ? where conversation = ? and id = ?")
+        .bind(item.json)
+        .bind(conversation)
+        .bind(item.id)
+        .run();
+  }
+  tell_item(conversation, item.id);
 }
 
 bool Store::drop_item(const std::string& conversation, const std::string& id) {
-  const std::lock_guard lock(database_->mutex);
+  std::unique_lock lock(database_->mutex);
   Sqlite& db = database_->sqlite;
   db.query("delete from items where conversation = ? and id = ?").bind(conversation).bind(id).run();
-  return db.n_changed() > 0;
+  const bool was_there = db.n_changed() > 0;
+  lock.unlock();
+  tell_dropped(conversation, {"item " + id});
+  return was_there;
 }
 
-void Store::put(const StoredResponse& r) {
+void Store::write(const StoredResponse& r) {
   const std::lock_guard lock(database_->mutex);
   database_->sqlite
       .query(
@@ -240,14 +275,21 @@ std::vector<StoredResponse> Store::responses_with_status(const std::string& stat
 }
 
 bool Store::drop_response(const std::string& id) {
-  const std::lock_guard lock(database_->mutex);
-  Sqlite& db = database_->sqlite;
-  db.query("delete from events where response = ?").bind(id).run();
-  db.query("delete from responses where id = ?").bind(id).run();
-  return db.n_changed() > 0;
+  const std::string channel = channel_of(id);
+  std::vector<std::string> rows = event_rows(id, INT64_MAX);
+  rows.push_back("response " + id);
+  {
+    const std::lock_guard lock(database_->mutex);
+    Sqlite& db = database_->sqlite;
+    db.query("delete from events where response = ?").bind(id).run();
+    db.query("delete from responses where id = ?").bind(id).run();
+  }
+  tell_dropped(channel, rows);
+  return !channel.empty();
 }
 
-void Store::add_event(const std::string& response, std::int64_t number, const std::string& event) {
+void Store::write_event(const std::string& response, std::int64_t number,
+                        const std::string& event) {
   const std::lock_guard lock(database_->mutex);
   database_->sqlite.query("insert or replace into events values(?, ?, ?)")
       .bind(response)
@@ -257,11 +299,15 @@ void Store::add_event(const std::string& response, std::int64_t number, const st
 }
 
 void Store::drop_events(const std::string& response, std::int64_t end) {
-  const std::lock_guard lock(database_->mutex);
-  database_->sqlite.query("delete from events where response = ? and number < ?")
-      .bind(response)
-      .bind(end)
-      .run();
+  const std::vector<std::string> rows = event_rows(response, end);
+  {
+    const std::lock_guard lock(database_->mutex);
+    database_->sqlite.query("delete from events where response = ? and number < ?")
+        .bind(response)
+        .bind(end)
+        .run();
+  }
+  if (!rows.empty()) tell_dropped(channel_of(response), rows);
 }
 
 std::int64_t Store::n_events(const std::string& response) {
@@ -273,12 +319,13 @@ std::int64_t Store::n_events(const std::string& response) {
 
 std::vector<std::pair<std::int64_t, std::string>> Store::events(const std::string& response,
                                                                 std::int64_t first,
-                                                                std::int64_t end) {
+                                                                std::int64_t end,
+                                                                std::int64_t most) {
   const std::lock_guard lock(database_->mutex);
   Query row = database_->sqlite.query(
       "select number, event from events where response = ? and number >= ? and number < ? "
-      "order by number");
-  row.bind(response).bind(first).bind(end);
+      "order by number limit ?");
+  row.bind(response).bind(first).bind(end).bind(most);
   std::vector<std::pair<std::int64_t, std::string>> found;
   while (row.step()) found.emplace_back(row.number(0), row.text(1));
   return found;

@@ -3,7 +3,7 @@
 //
 // From any thread. Each call is one transaction, written before it returns: what a client was told
 // survives the process. (Of a power cut the last moments may be lost; the database stays whole.)
-// JSON is kept as text and not looked into. Error: the disk, or a database of another version.
+// JSON is kept as text and not looked into. Error: the disk, or a database of a later version.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "runnel/options.h"
+#include "serve/store/store_mirror.h"
 
 namespace runnel::serve {
 
@@ -44,6 +45,12 @@ struct StoredResponse {
   std::int64_t dialogue = 0;     // and where the dialogue stood
   std::int64_t read_until = -1;  // position where the answer begins; -1: not known yet
   std::uint64_t seed = 0;        // of the answer's random numbers
+};
+
+// How much of what was said is kept; what is oldest goes first.
+struct Retention {
+  std::int64_t seconds = 0;  // 0: however old
+  std::int64_t bytes = 0;    // 0: however much
 };
 
 // Where a stream stands, beside its snapshot and the tokens since.
@@ -101,21 +108,56 @@ class Store {
   // The tokens of a stream since its snapshot; `position` is that of the first.
   void add_tokens(const std::string& stream, std::int64_t position, std::span<const Token> tokens);
   std::vector<Token> tokens(const std::string& stream, std::int64_t from);
-  std::int64_t end_of_tokens(
-      const std::string& stream);  // position behind the last; 0: there are none
+  std::int64_t begin_of_tokens(const std::string& stream);  // position of the first; 0: none
+  std::int64_t end_of_tokens(const std::string& stream);    // position behind the last; 0: none
+  // The stream has come to this position, though no token behind it may be known.
+  void mark_position(const std::string& stream, std::int64_t position);
   void drop_tokens_before(const std::string& stream, std::int64_t position);
   void drop_tokens_from(const std::string& stream, std::int64_t position);
 
   void add_event(const std::string& response, std::int64_t number, const std::string& event);
   void drop_events(const std::string& response, std::int64_t end);  // those before `end`
   std::int64_t n_events(const std::string& response);  // one more than the last one's number
-  // Those numbered first <= number < end, in order.
+  // Those numbered first <= number < end, in order, at most so many; -1: all.
   std::vector<std::pair<std::int64_t, std::string>> events(const std::string& response,
-                                                           std::int64_t first, std::int64_t end);
+                                                           std::int64_t first, std::int64_t end,
+                                                           std::int64_t most = -1);
+
+  // Drops some of what is more than that: responses that have ended, with their events, and items
+  // of conversations; at last the first events of responses that go on. Called again and again it
+  // comes to the end. What a stream stands on stays. The responses that went, without their bodies.
+  std::vector<StoredResponse> prune(const Retention& retention, std::int64_t now);
+  std::int64_t bytes();  // that hold something
+
+  // Who hears of every row of a stream that is written or dropped; null: nobody. Before other
+  // threads use the store.
+  void set_mirror(StoreMirror* mirror) { mirror_ = mirror; }
+  // The rows of a stream that a mirror was told of, in place of all that is known of it here. The
+  // mirror is not told.
+  void take(const std::string& stream, const StreamRows& rows);
+  // All that is known of a stream goes, and the mirror is not told.
+  void forget(const std::string& stream);
+  std::optional<StoredStream> stream(const std::string& id);
 
  private:
   struct Database;
+  void write(const StoredConversation& conversation);
+  void write(const StoredResponse& response);
+  void write(const StoredStream& stream);
+  void write_item(const std::string& conversation, const StoredItem& item, std::int64_t created);
+  void write_event(const std::string& response, std::int64_t number, const std::string& event);
+  void write_tokens(const std::string& stream, std::int64_t position, const std::string& bytes);
+  void tell_item(const std::string& conversation, const std::string& id);
+  void tell_dropped(const std::string& stream, const std::vector<std::string>& rows);
+  std::string channel_of(const std::string& response);
+  std::size_t drop_old_responses(std::int64_t end, std::vector<StoredResponse>& dropped);
+  bool drop_old_items(std::int64_t end);
+  bool drop_first_events();
+  std::vector<std::string> event_rows(const std::string& response, std::int64_t end);
+  void drop_tokens(const std::string& stream, const char* condition, std::int64_t position);
+
   std::unique_ptr<Database> database_;
+  StoreMirror* mirror_ = nullptr;
 };
 
 }  // namespace runnel::serve

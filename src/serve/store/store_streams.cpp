@@ -18,9 +18,28 @@ std::vector<Token> tokens_of(const std::string& bytes) {
   return tokens;
 }
 
+constexpr const char* kStream =
+    "select id, kind, created, sinks, window, dialogue, is_begun, has_snapshot, head, system from "
+    "streams";
+
+StoredStream stream_of(const Query& row) {
+  return {.id = row.text(0),
+          .kind = row.number(1),
+          .created = row.number(2),
+          .sinks = row.number(3),
+          .window = row.number(4),
+          .dialogue = row.number(5),
+          .is_begun = row.number(6) != 0,
+          .has_snapshot = row.number(7) != 0,
+          .head = row.text(8),
+          .system = row.text(9)};
+}
+
+std::string token_row(std::int64_t position) { return "tokens " + std::to_string(position); }
+
 }  // namespace
 
-void Store::put(const StoredStream& s) {
+void Store::write(const StoredStream& s) {
   const std::lock_guard lock(database_->mutex);
   database_->sqlite.query("insert or replace into streams values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
       .bind(s.id)
@@ -38,39 +57,43 @@ void Store::put(const StoredStream& s) {
 
 std::vector<StoredStream> Store::streams() {
   const std::lock_guard lock(database_->mutex);
-  Query row = database_->sqlite.query(
-      "select id, kind, created, sinks, window, dialogue, is_begun, has_snapshot, head, system "
-      "from streams");
+  Query row = database_->sqlite.query(kStream);
   std::vector<StoredStream> found;
-  while (row.step()) {
-    found.push_back({.id = row.text(0),
-                     .kind = row.number(1),
-                     .created = row.number(2),
-                     .sinks = row.number(3),
-                     .window = row.number(4),
-                     .dialogue = row.number(5),
-                     .is_begun = row.number(6) != 0,
-                     .has_snapshot = row.number(7) != 0,
-                     .head = row.text(8),
-                     .system = row.text(9)});
-  }
+  while (row.step()) found.push_back(stream_of(row));
   return found;
 }
 
-void Store::drop_stream(const std::string& id) {
+std::optional<StoredStream> Store::stream(const std::string& id) {
   const std::lock_guard lock(database_->mutex);
-  database_->sqlite.query("delete from tokens where stream = ?").bind(id).run();
-  database_->sqlite.query("delete from streams where id = ?").bind(id).run();
+  Query row = database_->sqlite.query(std::string(kStream) + " where id = ?");
+  if (!row.bind(id).step()) return std::nullopt;
+  return stream_of(row);
+}
+
+void Store::drop_stream(const std::string& id) {
+  {
+    const std::lock_guard lock(database_->mutex);
+    database_->sqlite.query("delete from tokens where stream = ?").bind(id).run();
+    database_->sqlite.query("delete from streams where id = ?").bind(id).run();
+  }
+  if (mirror_ != nullptr) mirror_->drop_all(id);
 }
 
 void Store::add_tokens(const std::string& stream, std::int64_t position,
                        std::span<const Token> tokens) {
+  const std::string bytes(bytes_of(tokens));
+  write_tokens(stream, position, bytes);
+  if (mirror_ != nullptr) mirror_->put(stream, token_row(position), bytes);
+}
+
+void Store::write_tokens(const std::string& stream, std::int64_t position,
+                         const std::string& bytes) {
   const std::lock_guard lock(database_->mutex);
   database_->sqlite.query("insert or replace into tokens values(?, ?, ?, ?)")
       .bind(stream)
       .bind(position)
-      .bind(static_cast<std::int64_t>(tokens.size()))
-      .bind_blob(bytes_of(tokens))
+      .bind(static_cast<std::int64_t>(bytes.size() / sizeof(Token)))
+      .bind_blob(bytes)
       .run();
 }
 
@@ -90,6 +113,13 @@ std::vector<Token> Store::tokens(const std::string& stream, std::int64_t from) {
   return all;
 }
 
+std::int64_t Store::begin_of_tokens(const std::string& stream) {
+  const std::lock_guard lock(database_->mutex);
+  Query row =
+      database_->sqlite.query("select coalesce(min(position), 0) from tokens where stream = ?");
+  return row.bind(stream).step() ? row.number(0) : 0;
+}
+
 std::int64_t Store::end_of_tokens(const std::string& stream) {
   const std::lock_guard lock(database_->mutex);
   Query row =
@@ -98,19 +128,42 @@ std::int64_t Store::end_of_tokens(const std::string& stream) {
 }
 
 void Store::drop_tokens_before(const std::string& stream, std::int64_t position) {
-  const std::lock_guard lock(database_->mutex);
-  database_->sqlite.query("delete from tokens where stream = ? and position + n <= ?")
-      .bind(stream)
-      .bind(position)
-      .run();
+  drop_tokens(stream, "stream = ?1 and position < ?2 and position + n <= ?2", position);
+}
+
+void Store::mark_position(const std::string& stream, std::int64_t position) {
+  bool is_new = false;
+  {
+    const std::lock_guard lock(database_->mutex);
+    database_->sqlite.query("insert or ignore into tokens values(?, ?, 0, x'')")
+        .bind(stream)
+        .bind(position)
+        .run();
+    is_new = database_->sqlite.n_changed() > 0;
+  }
+  if (is_new && mirror_ != nullptr) mirror_->put(stream, token_row(position), "");
 }
 
 void Store::drop_tokens_from(const std::string& stream, std::int64_t position) {
-  const std::lock_guard lock(database_->mutex);
-  database_->sqlite.query("delete from tokens where stream = ? and position >= ?")
-      .bind(stream)
-      .bind(position)
-      .run();
+  drop_tokens(stream, "stream = ?1 and position >= ?2", position);
+}
+
+void Store::drop_tokens(const std::string& stream, const char* condition, std::int64_t position) {
+  std::vector<std::string> rows;
+  {
+    const std::lock_guard lock(database_->mutex);
+    Sqlite& db = database_->sqlite;
+    if (mirror_ != nullptr) {
+      Query row = db.query(std::string("select position from tokens where ") + condition);
+      row.bind(stream).bind(position);
+      while (row.step()) rows.push_back(token_row(row.number(0)));
+    }
+    db.query(std::string("delete from tokens where ") + condition)
+        .bind(stream)
+        .bind(position)
+        .run();
+  }
+  tell_dropped(stream, rows);
 }
 
 }  // namespace runnel::serve
