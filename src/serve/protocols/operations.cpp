@@ -116,7 +116,9 @@ std::vector<Route> operation_routes(const Services& services) {
                   metrics_text(services) + (services.http_metrics ? services.http_metrics() : ""));
     });
   };
-  return {{"GET", "/health", answer_alive, false}, {"GET", "/ready", ready}, {"GET", "/metrics", metrics}};
+  return {{"GET", "/health", answer_alive, false},
+          {"GET", "/ready", ready},
+          {"GET", "/metrics", metrics}};
 }
 
 }  // namespace runnel::serve

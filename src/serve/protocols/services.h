@@ -43,7 +43,7 @@ std::vector<Route> completion_routes(const Services& services);
 std::vector<Route> conversation_routes(const Services& services);
 std::vector<Route> response_routes(const Services& services);
 SocketRoute response_socket(const Services& services);
-std::vector<Route> stream_routes(const Services& services);     // what streams there are
+std::vector<Route> stream_routes(const Services& services);        // what streams there are
 std::vector<Route> operation_routes(const Services& services);     // health, readiness, metrics
 void answer_alive(const Request& request, const ReplyPtr& reply);  // /health
 
