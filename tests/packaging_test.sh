@@ -60,7 +60,7 @@ if command -v jq >/dev/null; then
 fi
 # Every library that the program is linked with is installed.
 if command -v ldd >/dev/null && command -v dpkg >/dev/null && ldd "$RUNNEL" >"$WORK/libraries" 2>/dev/null; then
-  mapfile -t runtime < <(sed -n '/^FROM debian.*slim$/,$p' "$container" | tr ' \\' '\n\n' | grep -E '^lib[a-z0-9.-]+$')
+  mapfile -t runtime < <(sed -n '/^FROM debian.*slim$/,$p' "$container" | tr ' \\' '\n\n' | grep -E '^lib[a-z0-9.+-]+$')
   while read -r file; do
     package=$(dpkg -S "$(realpath "$file")" 2>/dev/null | cut -d: -f1 | head -1) || continue
     case $package in libc6 | libgcc-s1 | libtinfo6 | libbsd0 | libmd0 | "") continue ;; esac  # of every Debian, or of libedit2
