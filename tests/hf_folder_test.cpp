@@ -43,7 +43,8 @@ TEST_P(HfFolder, GivesTheLogitsOfTransformers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryKind, HfFolder,
-                         testing::Values("llama", "qwen2", "gemma2", "gptneox", "falcon", "mpt"));
+                         testing::Values("llama", "qwen2", "qwen3", "gemma2", "gemma3", "gptneox",
+                                         "falcon", "mpt"));
 
 TEST(HfTokenizer, GivesTheTokensOfTokenizers) {
   for (const char* name : {"llama", "qwen2"}) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -62,6 +63,13 @@ class Settings {
   }
   std::string text(const char* key, const char* fallback) const {
     return has(key) && json_[key].is_string() ? json_[key].get<std::string>() : fallback;
+  }
+  std::vector<std::string> texts(const char* key) const {
+    std::vector<std::string> found;
+    if (!has(key) || !json_[key].is_array()) return found;
+    for (const Json& text : json_[key])
+      found.push_back(text.is_string() ? text.get<std::string>() : text.dump());
+    return found;
   }
   Settings part(const char* key) const {
     const bool is_there = has(key) && json_[key].is_object();
@@ -134,7 +142,8 @@ std::vector<float> llama3_factors(const Settings& scaling, double base, int n_pa
 }
 
 void add_rope(Keys& keys, const Settings& s, ModelConfig& config) {
-  const Settings parameters = s.part("rope_parameters");  // of newer files
+  Settings parameters = s.part("rope_parameters");  // of newer files
+  if (parameters.has("full_attention")) parameters = parameters.part("full_attention");
   const double base = parameters.number(
       "rope_theta",
       s.number(config.architecture == "gptneox" ? "rotary_emb_base" : "rope_theta", 10000));
@@ -158,6 +167,21 @@ void add_rope(Keys& keys, const Settings& s, ModelConfig& config) {
   }
 }
 
+// Every how many layers one sees all of the window: as newer files say it of each layer, or as
+// older ones do.
+int full_attention_period(const Settings& s) {
+  const std::vector<std::string> types = s.texts("layer_types");
+  if (types.empty()) return s.count("sliding_window_pattern", 6);
+  const auto first = std::find(types.begin(), types.end(), "full_attention");
+  const auto period = static_cast<int>(first - types.begin()) + 1;
+  for (std::size_t i = 0; i < types.size(); ++i) {
+    const bool is_full = (i + 1) % static_cast<std::size_t>(period) == 0;
+    s.want(types[i] == (is_full ? "full_attention" : "sliding_attention"),
+           fmt::format("layer_types with full_attention in every layer of {}", period));
+  }
+  return period;
+}
+
 void add_gemma(Keys& keys, const Settings& s, const ModelConfig& config) {
   const double scalar = s.number("query_pre_attn_scalar", config.head_dim);
   s.want(scalar == config.head_dim || config.n_layers == 46 || config.n_layers == 62,
@@ -168,8 +192,10 @@ void add_gemma(Keys& keys, const Settings& s, const ModelConfig& config) {
     keys.number("final_logit_softcapping", s.number("final_logit_softcapping", 30));
   keys.count("attention.sliding_window", s.count("sliding_window", 4096));
   if (config.architecture == "gemma3") {
-    keys.number("rope.freq_base_swa", s.number("rope_local_base_freq", 10000));
-    keys.count("attention.sliding_window_pattern", s.count("sliding_window_pattern", 6));
+    const Settings local = s.part("rope_parameters").part("sliding_attention");
+    keys.number("rope.freq_base_swa",
+                local.number("rope_theta", s.number("rope_local_base_freq", 10000)));
+    keys.count("attention.sliding_window_pattern", full_attention_period(s));
   }
 }
 

@@ -23,7 +23,11 @@ def configs():
         "llama": t.LlamaConfig(**LLAMA, rope_theta=500000.0, rope_scaling=scaling, tie_word_embeddings=False),
         "mistral": t.MistralConfig(**LLAMA, sliding_window=None),
         "qwen2": t.Qwen2Config(**LLAMA, tie_word_embeddings=True),
+        "qwen3": t.Qwen3Config(**LLAMA, head_dim=16, rope_theta=1e6, tie_word_embeddings=True),
         "gemma2": t.Gemma2Config(**LLAMA, head_dim=8, query_pre_attn_scalar=8, sliding_window=8),
+        "gemma3": t.Gemma3TextConfig(**dict(LLAMA, num_hidden_layers=3), head_dim=16, query_pre_attn_scalar=16,
+                                     sliding_window=8, rope_theta=1e6, rope_local_base_freq=1e4,
+                                     layer_types=["sliding_attention", "sliding_attention", "full_attention"]),
         "gptneox": t.GPTNeoXConfig(**SIZES, intermediate_size=64, rotary_pct=0.25, max_position_embeddings=128),
         "falcon": t.FalconConfig(**SIZES, num_kv_heads=2, new_decoder_architecture=True, alibi=False, bias=False),
         "falcon7b": t.FalconConfig(**SIZES, multi_query=True, parallel_attn=True, new_decoder_architecture=False,
@@ -92,6 +96,8 @@ if __name__ == "__main__":
     save(target / "llama", "llama", torch.bfloat16, byte_level_tokenizer())
     save(target / "qwen2", "qwen2", torch.float16, sentencepiece_like_tokenizer())
     save(target / "gemma2", "gemma2", torch.bfloat16)
+    save(target / "qwen3", "qwen3", torch.bfloat16)
+    save(target / "gemma3", "gemma3", torch.bfloat16)
     save(target / "gptneox", "gptneox", torch.float16)
     save(target / "falcon", "falcon", torch.float16)
     save(target / "mpt", "mpt", torch.float16)

@@ -63,7 +63,7 @@ def test_a_saved_stream_asks_for_its_own_folder(tmp_path):
         runnel.Model(FIXTURES / "falcon").resume(saved.save())
 
 
-@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2", "gemma2", "gptneox", "falcon", "falcon7b", "mpt"])
+@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "gptneox", "falcon", "falcon7b", "mpt"])
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-4), ("float16", 0.02), ("bfloat16", 0.02)])
 def test_logits_agree_with_transformers(kind, dtype, tolerance, tmp_path):
     pytest.importorskip("transformers", reason="transformers is not installed")
