@@ -2,7 +2,7 @@
 import { $, number, setText, wait } from "/page/dom.js";
 import { ApiError, Unreachable, call, configure, follow } from "/page/api.js";
 import { CacheView } from "/page/cache.js";
-import { Transcript, messageOf } from "/page/messages.js";
+import { Transcript, isThought, messageOf } from "/page/messages.js";
 import { StreamList, titleOf } from "/page/streams.js";
 import { settings, startControls } from "/page/controls.js";
 
@@ -84,7 +84,7 @@ function updateControls() {
 
 async function look() {
   const id = current?.id;
-  if (id === undefined) return;
+  if (id === undefined || current.isGone) return;
   const seen = await call("GET", `/v1/streams/${id}/cache`);
   if (current?.id !== id) return;
   cache.contents(seen);
@@ -114,8 +114,12 @@ async function lookForEver() {
         await lookAtAll();
       }
     } catch (error) {
-      if (error.status === 404) toast("The stream of this conversation is gone.");
-      else tell(error);
+      if (error.status === 404 && current) {
+        current.isGone = true;
+        toast("The stream of this conversation is gone.");
+      } else {
+        tell(error);
+      }
     }
   }
 }
@@ -268,6 +272,9 @@ const kEndings = {
   max_output_tokens: "its number of tokens is written",
   steered: "steered",
   loop: "stopped by the guard: it repeated itself",
+  likelihood: "stopped by the guard: what it wrote had become unlikely",
+  entropy: "stopped by the guard: its entropy had left its bounds",
+  sinks: "stopped by the guard: the sinks got too little attention",
 };
 
 // Where a question and its answer stand.
@@ -282,7 +289,9 @@ function addRanges(entry, { from, to }) {
 function hear(event, entry) {
   if (event.runnel) cache.place(event.runnel);
   if (event.type === "response.output_text.delta") transcript.write(entry, event.delta);
+  if (isThought(event)) transcript.think(entry, event.delta);
   if (event.type === "runnel.evicted") transcript.forget(event.runnel.horizon);
+  if (event.type === "runnel.guard") cache.guard(event.guard, true);
   if (event.type === "runnel.notice") {
     transcript.notice(`Guard: ${event.message}`, "guard");
     say(`Guard: ${event.message}`);
@@ -309,7 +318,7 @@ async function showAnswer(request, asked) {
   const mine = { id: request.id ?? null, entry, abort: new AbortController() };
   answer = mine;
   updateControls();
-  $("messages").setAttribute("aria-busy", "true");
+  $("log").setAttribute("aria-busy", "true");
   try {
     await follow(request, {
       event: (event) => {
@@ -320,7 +329,7 @@ async function showAnswer(request, asked) {
     }, mine.abort.signal);
     say(`The model has answered: ${entry.message.text.slice(-300)}`);
   } finally {
-    $("messages").setAttribute("aria-busy", "false");
+    $("log").setAttribute("aria-busy", "false");
     entry.element.classList.remove("lost");
     transcript.end(entry, entry.hint);
     if (entry.message.text === "") transcript.remove(entry);

@@ -108,6 +108,10 @@ export class CacheView {
     if (runnel.reads_per_second > 0) speeds.push(`reads ${runnel.reads_per_second.toFixed(0)}`);
     this.stat("speed", speeds.length > 0 ? `${speeds.join(" · ")} tokens/s` : "at rest");
     $("ribbon").classList.toggle("flows", runnel.state === "working");
+    this.guard(guard, runnel.state === "working");
+  }
+
+  guard(guard, isWorking) {
     const nats = (value) => (value === 0 ? "–" : `${(-value).toFixed(2)} nats`);
     this.stat("written", nats(guard.log_probability));
     this.stat("read", nats(guard.read_log_probability));
@@ -116,7 +120,7 @@ export class CacheView {
     $("sinks-meter").value = guard.sink_share;
     this.stat("loop", guard.loop > 0 ? `repeats ${count(guard.loop, "token", "tokens")}`
       : guard.loops > 0 ? `no; ${count(guard.loops, "time", "times")} before` : "no");
-    if (runnel.state === "working" && guard.log_probability !== 0) this.likelihood.add(guard.log_probability);
+    if (isWorking && guard.log_probability !== 0) this.likelihood.add(guard.log_probability);
   }
 
   // Of GET /v1/streams/{id}/cache.
@@ -125,6 +129,7 @@ export class CacheView {
     const show = (id, run, otherwise) => {
       const text = run.tokens.join("");
       setText($(id), text || otherwise);
+      if (id !== "oldest-text" && id !== "pinned-text") $(id).scrollTop = $(id).scrollHeight;
       $(id).classList.toggle("nothing", !text);
     };
     const isParked = cache.runnel.state === "parked";

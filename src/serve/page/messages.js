@@ -2,7 +2,10 @@
 import { $, count, el, setText } from "/page/dom.js";
 import { GrowingText, blocks } from "/page/markdown.js";
 
-const kNames = { user: "You", assistant: "Model", system: "System prompt", fed: "Fed" };
+const kThoughts = new Set(["response.reasoning_text.delta", "response.reasoning_summary_text.delta"]);
+export const isThought = (event) => kThoughts.has(event.type);
+
+const kNames = { user: "You", assistant: "Model", system: "System prompt", fed: "Fed", thinking: "Thoughts" };
 
 function textOf(content) {
   if (typeof content === "string") return content;
@@ -11,6 +14,9 @@ function textOf(content) {
 
 // An item of the interface as a message of the page.
 export function messageOf(item) {
+  if (item.type === "reasoning") {
+    return { id: item.id, kind: "thinking", text: textOf(item.content) || textOf(item.summary) };
+  }
   if (item.type !== "message") {
     return { id: item.id, kind: "other", name: (item.type ?? "item").replaceAll("_", " "), text: JSON.stringify(item, null, 2) };
   }
@@ -49,7 +55,10 @@ export class Transcript {
     const note = el("span", { class: "note" });
     const body = el("div", { class: "text" });
     if (message.kind === "assistant") body.append(...blocks(message.text));
-    else if (message.kind === "other") body.append(el("pre", { tabindex: "0" }, message.text));
+    else if (message.kind === "thinking") {
+      body.append(el("details", { class: "thinking" }, el("summary", {}, "Thoughts"),
+        el("p", { class: "thoughts" }, message.text)));
+    } else if (message.kind === "other") body.append(el("pre", { tabindex: "0" }, message.text));
     else body.textContent = message.text;
     const element = el("li", { class: `message ${message.kind}`, "data-item": message.id },
       el("div", { class: "head" }, el("span", { class: "name" }, name), note), body);
@@ -84,6 +93,16 @@ export class Transcript {
     entry.element.classList.add("writing");
     entry.waiting = "";
     return entry;
+  }
+
+  // What a model says to itself stands before the answer, folded.
+  think(entry, text) {
+    if (!entry.thoughts) {
+      entry.thoughts = el("p", { class: "thoughts" });
+      entry.body.before(el("details", { class: "thinking" }, el("summary", {}, "Thoughts"), entry.thoughts));
+    }
+    entry.thoughts.append(text);
+    this.toEnd();
   }
 
   write(entry, text) {
@@ -136,7 +155,7 @@ export class Transcript {
     this.line?.remove();
     this.border = last;
     if (last === null) return;
-    this.line = el("li", { class: "horizon", role: "separator" }, "forgotten above this line");
+    this.line = el("li", { class: "horizon" }, "forgotten above this line");
     last.after(this.line);
   }
 
