@@ -59,8 +59,16 @@ class Served {
     });
     done.get_future().get();
   }
+  // A stream whose answer has just ended holds its memory for a moment.
   void open(Kind kind, const std::string& id) {
-    on_streams([&] { hub_.open(kind, id, {}); });
+    wait_until([&] {
+      try {
+        hub_.open(kind, id, {});
+        return true;
+      } catch (const Error&) {
+        return false;
+      }
+    });
   }
   // What the stream writes once it has read the text.
   std::string answer(const std::string& id, const std::vector<Token>& text, std::int64_t n_tokens) {
