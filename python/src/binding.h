@@ -65,8 +65,8 @@ class Reporter {
 };
 
 // Text for Python: what is no UTF-8 becomes U+FFFD.
-inline nb::object text_of(std::string_view bytes) {
-  return nb::steal(
+inline nb::str text_of(std::string_view bytes) {
+  return nb::steal<nb::str>(
       PyUnicode_DecodeUTF8(bytes.data(), static_cast<Py_ssize_t>(bytes.size()), "replace"));
 }
 
