@@ -29,6 +29,7 @@ void LiveResponse::end() {
     listeners.swap(listeners_);
   }
   for (const auto& [number, listener] : listeners) listener.end();
+  answer.reset();  // which tells this object, and would keep it for ever
 }
 
 std::uint64_t LiveResponse::listen(Listener listener) {
