@@ -5,7 +5,7 @@ constexpr std::int64_t kInputColumns = kSpan;
 // Of a span whose blocks of 32 columns have such largest numbers: what 127 stands for. The largest
 // of the steps of 64 columns; but of those that stand out, some times the mean, it is left to a
 // second digit.
-constexpr float kStandsOut = 1.7f;
+constexpr float kStandsOut = 1.4f;
 RUNNEL_INLINE float span_range(const float* largest, int n_blocks) {
   float most = 0;
   float squares = 0;
