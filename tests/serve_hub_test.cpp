@@ -162,8 +162,10 @@ TEST(Hub, ParksStreamsWhereMemoryIsWantedAndTheyGoOnAsIfNothingHadBeen) {
 TEST(Hub, RefusesAStreamWhoseMemoryCannotBeHad) {
   const test::TempDir folder;
   Served served(folder.path(), {.memory_bytes = bytes_of_one() - 1});
-  EXPECT_THROW(served.open(Kind::kConversation, "a"), Busy);
-  served.on_streams([&] { EXPECT_EQ(served.hub().find("a"), nullptr); });
+  served.on_streams([&] {
+    EXPECT_THROW(served.hub().open(Kind::kConversation, "a", {}), Busy);
+    EXPECT_EQ(served.hub().find("a"), nullptr);
+  });
 }
 
 TEST(Hub, AForkGoesOnAsTheOtherWould) {
