@@ -37,6 +37,7 @@ class Serve final : public Command {
 
  private:
   serve::HttpOptions http_options() const;
+  void add_guard_options();
   serve::ServiceOptions options(const Model& model) const;
   void take_from(const std::string& config);
   std::vector<std::string> keys() const;
@@ -58,7 +59,8 @@ class Serve final : public Command {
   int keep_days_ = 0;
   std::uint64_t store_size_ = 0;  // 0: with --state no limit, without 256 MiB
   std::uint64_t parked_size_ = std::uint64_t{8} << 30;
-  std::string on_loop_ = "tell";
+  std::string on_loop_ = "tell", on_drift_ = "tell";
+  serve::GuardOptions guard_;
   std::string key_file_;
   std::string certificate_, certificate_key_;
   int largest_body_mib_ = 16;
@@ -123,11 +125,7 @@ Serve::Serve(CLI::App& program)
            "much as there is, else 256M of memory)");
   add_size("--parked-size", parked_size_,
            "Disk for parked streams of stateless requests (default: 8G)");
-  app_->add_option("--on-loop", on_loop_,
-                   "Where a stream repeats itself: tell; stop the answer; heat: sample with a "
-                   "higher temperature")
-      ->type_name("tell|stop|heat")
-      ->check(CLI::IsMember({"tell", "stop", "heat"}).description(""));
+  add_guard_options();
   app_->add_option("--key-file", key_file_, "API keys, one a line; without it nobody needs one")
       ->type_name("FILE");
   CLI::Option* certificate =
@@ -148,6 +146,27 @@ Serve::Serve(CLI::App& program)
       ->check(CLI::IsMember({"text", "json"}).description(""));
   stream_.add_to(*app_);
   sampling_.add_to(*app_);
+}
+
+void Serve::add_guard_options() {
+  const auto add_action = [&](const char* name, std::string& value, const char* help) {
+    app_->add_option(name, value, help)
+        ->type_name("tell|stop|heat|rebuild")
+        ->check(CLI::IsMember({"tell", "stop", "heat", "rebuild"}).description(""));
+  };
+  const auto add_bound = [&](const char* name, std::optional<double>& value, const char* help) {
+    app_->add_option(name, value, help)->type_name("X")->default_str("");
+  };
+  add_action("--on-loop", on_loop_,
+             "Where a stream repeats itself: tell; stop the answer; heat: sample with a higher "
+             "temperature; rebuild: make its cache anew");
+  add_action("--on-drift", on_drift_, "Where a measure leaves the bounds below: the same");
+  add_bound("--least-likelihood", guard_.least_log_probability,
+            "Bound of the mean log probability of what is written, as -6");
+  add_bound("--least-entropy", guard_.least_entropy, "Bound of the entropy, in nats");
+  add_bound("--most-entropy", guard_.most_entropy, "The other one");
+  add_bound("--least-sink-share", guard_.least_sink_share,
+            "Bound of the share of the attention that the sinks get, 0 to 1");
 }
 
 // Half of what the system could give without swapping.
@@ -210,9 +229,9 @@ serve::ServiceOptions Serve::options(const Model& model) const {
   o.hub.stream.sampling = sampling_.over({});
   o.hub.template_name = template_name_;
   o.hub.memory_bytes = memory_ > 0 ? memory_ : half_of_free_memory();
-  o.hub.on_loop = on_loop_ == "stop"   ? serve::LoopAction::kStop
-                  : on_loop_ == "heat" ? serve::LoopAction::kHeat
-                                       : serve::LoopAction::kTell;
+  o.hub.guard = guard_;
+  o.hub.guard.on_loop = *serve::action_named(on_loop_);
+  o.hub.guard.on_drift = *serve::action_named(on_drift_);
   o.hub.idle = std::chrono::seconds(idle_seconds_);
   o.hub.parked_bytes = parked_size_;
   o.state = state_;

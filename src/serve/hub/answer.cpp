@@ -13,7 +13,22 @@ namespace {
 
 constexpr std::int64_t kTellEvictionEvery = 64;  // tokens
 
-constexpr std::int64_t kLookAtAttentionEvery = 128;  // tokens
+constexpr std::int64_t kTellMeasuresEvery = 64;  // tokens
+
+std::string text_of(Trouble trouble, const Guard::Measures& measures) {
+  switch (trouble) {
+    case Trouble::kLoop:
+      return fmt::format("the last tokens repeat a run of {}", measures.loop);
+    case Trouble::kLikelihood:
+      return fmt::format("what it writes has become unlikely, {:.2f} nats a token",
+                         -measures.written_log_probability);
+    case Trouble::kEntropy:
+      return fmt::format("the next token's entropy is {:.2f} nats", measures.entropy);
+    case Trouble::kSinks:
+      break;
+  }
+  return fmt::format("the sinks get {:.0f} % of the attention", 100 * measures.sink_share);
+}
 
 }  // namespace
 
@@ -41,9 +56,10 @@ void Answer::begin(std::vector<Token> tokens) {
   to_read_ = std::move(tokens);
   is_begun_ = true;
   ending_.n_cached = stream.position();
-  told_evicted_ = stream.evicted();
+  told_evicted_ = Place::of(stream).evicted;
   SamplingOptions sampling = options_.sampling;
   const std::uint64_t seed = options_.seed.value_or(hub_.random_seed());
+  seed_ = seed;
   // The sampler begins its random numbers anew where the seed is another than before.
   sampling.seed = seed + 1;
   stream.set_sampling(sampling);
@@ -59,6 +75,7 @@ void Answer::go_on(const Resumed& resumed) {
   ending_.n_cached = resumed.n_cached;
   ending_.n_read = resumed.n_read;
   ending_.n_written = resumed.n_written;
+  n_written_before_ = ending_.n_written;
   show(stops_.push(resumed.unshown));
   if (stops_.found() != nullptr) return finish(Finish::kStop, *stops_.found());
   if (resumed.is_over) finish(Finish::kStop, "");
@@ -74,6 +91,8 @@ void Answer::fail_unbegun(const std::string& why) {
 Stream& Answer::stream() { return *channel_.stream; }
 
 Wish Answer::wish() {
+  if (is_rebuilding())  // to its end, whatever happens: else the stream would not be whole
+    return {Wish::Kind::kRead, std::span<const Token>(again_).subspan(n_again_)};
   if (is_finished_ || is_cancelled_) return {};
   if (n_taken_ < to_read_.size())
     return {Wish::Kind::kRead, std::span<const Token>(to_read_).subspan(n_taken_),
@@ -83,6 +102,7 @@ Wish Answer::wish() {
 }
 
 void Answer::read(std::size_t n_tokens) {
+  if (is_rebuilding()) return rebuilt(n_tokens);
   const std::span<const Token> tokens =
       std::span<const Token>(to_read_).subspan(n_taken_, n_tokens);
   hub_.keep(channel_, tokens);
@@ -105,27 +125,14 @@ void Answer::scored(std::span<const float> log_probabilities) {
 }
 
 void Answer::will_step() {
+  if (is_rebuilding()) return;
   const std::span<const float> logits = stream().logits();
   next_ = {};
   if (logits.empty()) return;
   if (n_taken_ < to_read_.size()) return channel_.guard.will_read(logits, to_read_[n_taken_]);
   channel_.guard.look(logits);
   if (options_.n_top > 0) next_.top = stream().top_logprobs(options_.n_top);
-  if (ending_.n_written % kLookAtAttentionEvery == kLookAtAttentionEvery - 1) look_at_attention();
-}
-
-// How much of its attention the last token gave the sinks: it passes the model once more.
-void Answer::look_at_attention() {
-  if (stream().options().policy != Policy::kSink || options_.resumed) return;
-  const Stream::Attention seen = stream().attention(1);
-  const std::size_t n = seen.positions.size();
-  double on_sinks = 0, all = 0;
-  for (std::size_t i = 0; i < seen.weights.size(); ++i) {
-    const double weight = static_cast<double>(seen.weights[i]);
-    all += weight;
-    if (seen.positions[i % n] < stream().options().sinks) on_sinks += weight;
-  }
-  if (all > 0) channel_.guard.saw_sink_share(on_sinks / all);
+  look_at_attention();
 }
 
 void Answer::wrote(const Stream::Step& step) {
@@ -155,13 +162,47 @@ void Answer::wrote(const Stream::Step& step) {
   const bool is_all_shown = step.text == hub_.model().token_text(step.token) && stops_.is_empty();
   if (is_all_shown && !step.text.empty()) hub_.checkpoint_if_due(channel_);
   tell_eviction(false);
-  if (channel_.guard.wrote(step.token, step.log_probability)) hub_.loop_began(*this);
+  watch(step);
   if (!is_finished_ && options_.most_tokens && ending_.n_written >= *options_.most_tokens)
     finish(Finish::kLength, "");
 }
 
-void Answer::notice(const std::string& kind, const std::string& text) {
-  tell([&](AnswerListener& listener) { listener.noticed(kind, text, channel_.place); });
+void Answer::watch(const Stream::Step& step) {
+  channel_.guard.wrote(step.token, step.log_probability);
+  const GuardOptions& wanted = options_.guard ? *options_.guard : hub_.options().guard;
+  if (const auto trouble = channel_.guard.found(wanted))
+    act(*trouble, *trouble == Trouble::kLoop ? wanted.on_loop : wanted.on_drift);
+  // Not within a character, whose first bytes the new cache's stream would not have.
+  if (wants_rebuild_ && !step.text.empty() && !is_finished_) rebuild();
+  if (ending_.n_written % kTellMeasuresEvery != 0) return;
+  tell([&](AnswerListener& listener) {
+    listener.measured(channel_.guard.measures(), channel_.place);
+  });
+}
+
+void Answer::act(Trouble trouble, GuardAction action) {
+  hub_.count(trouble);
+  Notice notice = {.trouble = trouble,
+                   .action = possible(action),
+                   .text = text_of(trouble, channel_.guard.measures())};
+  switch (notice.action) {
+    case GuardAction::kTell:
+      break;
+    case GuardAction::kStop:
+      notice.text += "; the answer ends";
+      break;
+    case GuardAction::kHeat:
+      notice.text += heat();
+      break;
+    case GuardAction::kRebuild:
+      wants_rebuild_ = true;
+      notice.text += fmt::format("; the cache is made anew from the {} tokens that it holds",
+                                 channel_.place.pinned + channel_.place.window);
+      break;
+  }
+  tell([&](AnswerListener& listener) { listener.noticed(notice, channel_.place); });
+  if (notice.action == GuardAction::kStop) finish(Finish::kGuard, name_of(trouble));
+  if (notice.action != GuardAction::kTell) channel_.guard.begin_anew();
 }
 
 void Answer::show(std::string text) {
@@ -186,13 +227,6 @@ void Answer::tell_eviction(bool now) {
   told_evicted_ = place.evicted;
 }
 
-void Answer::heat() {
-  SamplingOptions sampling = stream().options().sampling;
-  sampling.temperature = std::min(2.0f, std::max(1.0f, 1.5f * sampling.temperature));
-  sampling.repetition_penalty = std::max(1.1f, sampling.repetition_penalty);
-  stream().set_sampling(sampling);
-}
-
 void Answer::finish(Finish how, std::string why) {
   if (is_finished_) return;
   is_finished_ = true;
@@ -202,6 +236,7 @@ void Answer::finish(Finish how, std::string why) {
 
 void Answer::ended(const std::string& failure) {
   if (!failure.empty()) {
+    channel_.is_dropped |= is_rebuilding();  // its cache holds a part of what it should
     finish(Finish::kFailed, failure);
   } else if (is_cancelled_) {
     finish(Finish::kCancelled, "");

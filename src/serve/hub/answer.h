@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "runnel/runnel.h"
+#include "serve/guard/guard.h"
 #include "serve/hub/place.h"
 #include "serve/hub/series.h"
 #include "serve/hub/stop_texts.h"
@@ -36,7 +37,8 @@ struct AnswerOptions {
   std::vector<std::string> stops;
   bool is_scored = false;  // how likely is what it reads?
   bool wants_log_probabilities = false;
-  int n_top = 0;  // likeliest tokens that are told beside each
+  int n_top = 0;                      // likeliest tokens that are told beside each
+  std::optional<GuardOptions> guard;  // none: the server's
   std::optional<Resumed> resumed;
 };
 
@@ -63,6 +65,13 @@ struct Ending {
   Series read;  // log probabilities of what was read, where they were wished
 };
 
+// The seed that goes on with the random numbers of another one, of which n were drawn. (The
+// sampler's state is one number, to which each draw adds the same.)
+inline std::uint64_t seed_after(std::uint64_t seed, std::int64_t n, float temperature) {
+  constexpr std::uint64_t kDraw = 0x9e3779b97f4a7c15u;
+  return temperature > 0 ? seed + static_cast<std::uint64_t>(n) * kDraw : seed;
+}
+
 // Hears of an answer, on the scheduler's thread.
 class AnswerListener {
  public:
@@ -77,10 +86,9 @@ class AnswerListener {
   virtual void wrote(const Written& written, const Place& place) = 0;
   // The positions [from, to) have left the window.
   virtual void evicted(std::int64_t from, std::int64_t to, const Place&) { (void)from, (void)to; }
-  // A notice of the guard.
-  virtual void noticed(const std::string& kind, const std::string& text, const Place&) {
-    (void)kind, (void)text;
-  }
+  // Of the guard: its measures, now and then, and what it finds wrong.
+  virtual void measured(const Guard::Measures& measures, const Place&) { (void)measures; }
+  virtual void noticed(const Notice& notice, const Place&) { (void)notice; }
   virtual void ended(const Ending& ending, const Place& place) = 0;
 };
 
@@ -109,12 +117,18 @@ class Answer final : public Run {
   void go_on(const Resumed& resumed);
   void fail_unbegun(const std::string& why);
   void finish(Finish how, std::string why);
-  void heat();  // a higher temperature for the rest of the answer
   // Calls the listener; what it throws (a full disk, for one) ends the answer, not the server.
   template <typename Call>
   void tell(Call call);
+  // The guard, in answer_guard.cpp.
   void look_at_attention();
-  void notice(const std::string& kind, const std::string& text);
+  void watch(const Stream::Step& step);
+  void act(Trouble trouble, GuardAction action);
+  GuardAction possible(GuardAction action) const;
+  std::string heat();  // a higher temperature for the rest of the answer; says so
+  void rebuild();
+  void rebuilt(std::size_t n_tokens);
+  bool is_rebuilding() const { return n_again_ < again_.size(); }
   void show(std::string text);
   void tell_eviction(bool now);
 
@@ -132,6 +146,12 @@ class Answer final : public Run {
   TokenInfo next_;  // the likeliest tokens at the step to come
   Written unshown_;
   std::int64_t told_evicted_ = 0;
+  std::uint64_t seed_ = 0;
+  std::int64_t n_written_before_ = 0;  // by the process before
+  bool wants_rebuild_ = false;
+  std::vector<Token> again_;  // to be read once more, into the new cache
+  std::size_t n_again_ = 0;   // of again_
+  std::int64_t rebuilt_at_ = -1;
   std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();  // last token
 };
 

@@ -47,9 +47,10 @@ struct Channel {
   std::int64_t kept_from = 0;  // the store has the tokens from this position on
   bool is_replaying = false;   // tokens that the store has already
   bool is_checkpointing = false;
-  bool is_stuck = false;    // it could not be parked
-  bool is_lost = false;     // it is another process's: nothing of it is removed
-  bool is_dropped = false;  // nobody finds it any more; it goes when its last answer has ended
+  bool wants_snapshot = false;  // as soon as there can be one
+  bool is_stuck = false;        // it could not be parked
+  bool is_lost = false;         // it is another process's: nothing of it is removed
+  bool is_dropped = false;      // nobody finds it any more; it goes when its last answer has ended
   Guard guard;
   Speed reading, writing;
   RecentTokens recent;

@@ -483,7 +483,8 @@ void Hub::replay(Channel& channel) {
 }
 
 void Hub::checkpoint_if_due(Channel& channel) {
-  const bool is_due = channel.place.position - channel.kept_from > kMostKeptTokens;
+  const bool is_due =
+      channel.wants_snapshot || channel.place.position - channel.kept_from > kMostKeptTokens;
   if (is_due && is_kept(channel) && !channel.is_checkpointing && !channel.is_replaying)
     checkpoint(channel, {});
 }
@@ -492,6 +493,7 @@ void Hub::checkpoint_if_due(Channel& channel) {
 void Hub::checkpoint(Channel& channel, std::function<void()> done) {
   const auto copy = std::make_shared<std::optional<Stream>>(channel.stream->fork());
   channel.is_checkpointing = true;
+  channel.wants_snapshot = false;
   side_.post(
       [this, id = channel.id, &snapshots = snapshots_of(channel), copy, done = std::move(done)] {
         std::string failure;
@@ -567,12 +569,10 @@ void Hub::close_when_quiet() {
   if (!is_parking) std::exchange(closed_, {})();
 }
 
-void Hub::loop_began(Answer& answer) {
-  ++counters_.loops;
-  answer.notice("loop", fmt::format("the last tokens repeat a run of {}",
-                                    answer.channel_.guard.measures().loop));
-  if (options_.on_loop == LoopAction::kStop) answer.finish(Finish::kGuard, "loop");
-  if (options_.on_loop == LoopAction::kHeat) answer.heat();
+// Reading its tokens again would not give this cache: it has to be saved.
+void Hub::rebuilt(Channel& channel) {
+  ++counters_.rebuilt;
+  channel.wants_snapshot = true;
 }
 
 Hub::Counters Hub::counters() const {

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "runnel/runnel.h"
+#include "serve/guard/guard.h"
 #include "serve/hub/answer.h"
 #include "serve/hub/channel.h"
 #include "serve/hub/chat_text.h"
@@ -36,9 +37,6 @@ class Busy : public Error {
   using Error::Error;
 };
 
-// What is done where a stream repeats itself, besides telling.
-enum class LoopAction { kTell, kStop, kHeat };
-
 struct HubOptions {
   StreamOptions stream;          // of new streams
   std::string template_name;     // empty: the model's own
@@ -51,14 +49,14 @@ struct HubOptions {
   std::function<void(const std::string& stream)> let_go;
   std::size_t parked_bytes = std::size_t{8} << 30;  // of parked streams that have no name
   std::chrono::seconds idle{300};                   // then a stream is parked, where it can be
-  LoopAction on_loop = LoopAction::kTell;
+  GuardOptions guard;
 };
 
 class Hub {
  public:
   struct Counters {
     std::size_t streams = 0, awake = 0, answers = 0, bytes = 0;
-    std::uint64_t evicted = 0, loops = 0, parked = 0, woken = 0;
+    std::uint64_t evicted = 0, loops = 0, drifts = 0, rebuilt = 0, parked = 0, woken = 0;
   };
 
   Hub(const Model& model, Scheduler& scheduler, Store& store, HubOptions options);
@@ -114,7 +112,10 @@ class Hub {
   // Where much was written since the last snapshot, there is a new one. What was written until now
   // has been shown.
   void checkpoint_if_due(Channel& channel);
-  void loop_began(Answer& answer);
+  void count(Trouble trouble) {
+    ++(trouble == Trouble::kLoop ? counters_.loops : counters_.drifts);
+  }
+  void rebuilt(Channel& channel);  // its cache was made anew
   void count_token(double seconds, bool is_first) {
     (is_first ? first_token_ : next_token_).add(seconds);
   }

@@ -14,9 +14,10 @@ struct Place {
   std::int64_t pinned = 0;    // first tokens that are never forgotten
   std::int64_t window = 0;    // most recent tokens that are visible
 
+  // A cache that was made anew begins where what it holds begins: what was before is forgotten.
   static Place of(const Stream& stream) {
     return {.position = stream.position(),
-            .evicted = stream.evicted(),
+            .evicted = stream.options().start_position + stream.evicted(),
             .horizon = stream.horizon(),
             .pinned = stream.options().sinks,
             .window = stream.options().window.value_or(0)};

@@ -350,6 +350,7 @@ function answerOptions(isEndless) {
   return {
     stream: true,
     temperature: settings.temperature(),
+    ...(settings.onLoop() && { guard: { on_loop: settings.onLoop() } }),
     ...(isEndless ? { ignore_eos: true, background: true } : { max_output_tokens: settings.longest() }),
   };
 }

@@ -12,6 +12,7 @@ const store = (name, value) => localStorage.setItem(`runnel.${name}`, value);
 export const settings = {
   mode: () => document.querySelector('input[name="mode"]:checked').value,
   temperature: () => Number($("temperature").value),
+  onLoop: () => $("on-loop").value,
   longest: () => Math.max(1, Math.round(Number($("longest").value) || 512)),
 };
 
@@ -50,6 +51,8 @@ function startSettings(changed) {
     store("temperature", $("temperature").value);
   });
   $("longest").addEventListener("change", () => store("longest", settings.longest()));
+  $("on-loop").value = stored("on-loop", "");
+  $("on-loop").addEventListener("change", () => store("on-loop", settings.onLoop()));
   for (const radio of document.querySelectorAll('input[name="mode"]')) radio.addEventListener("change", changed);
   document.addEventListener("click", (event) => {
     if (!$("settings").contains(event.target)) $("settings").open = false;

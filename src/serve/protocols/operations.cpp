@@ -66,6 +66,9 @@ std::string metrics_text(const Services& services) {
   m.value("streams_woken_total", "counter", "Streams brought back.", number(c.woken));
   m.value("guard_loops_total", "counter", "Times that a stream began to repeat itself.",
           number(c.loops));
+  m.value("guard_drifts_total", "counter", "Times that a measure of a stream left its bounds.",
+          number(c.drifts));
+  m.value("guard_rebuilt_total", "counter", "Caches made anew.", number(c.rebuilt));
   if (const Model::DeviceUse device = services.model.device(); !device.is_cpu) {
     m.value("device_layers", "gauge", "Layers of the model on the device.", device.layers);
     m.value("device_memory_bytes", "gauge", "Memory of the device that is taken.",

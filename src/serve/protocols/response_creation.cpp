@@ -8,6 +8,7 @@
 #include "serve/hub/responses.h"
 #include "serve/log.h"
 #include "serve/protocols/errors.h"
+#include "serve/protocols/guard_json.h"
 #include "serve/protocols/items.h"
 #include "serve/protocols/response_writer.h"
 
@@ -124,6 +125,7 @@ Asked read_asked(const Services& services, const Request& request) {
   read_sampling(body, asked.options);
   asked.options.most_tokens = whole_field(body, "max_output_tokens", 1, std::int64_t{1} << 40);
   asked.options.ends_with_model = !bool_field(body, "ignore_eos").value_or(false);
+  asked.options.guard = read_guard(body, services.hub.options().guard);
   asked.options.stops = texts_field(body, "stop");
   const std::vector<std::string>& stops = services.hub.chat().stops();
   asked.options.stops.insert(asked.options.stops.end(), stops.begin(), stops.end());
@@ -271,7 +273,6 @@ void begin_answer(const Services& services, const Asked& asked, const Ground& gr
 // Goes on with a response where the process before was stopped; one whose request was not read to
 // its end is taken back, so that the client may ask again.
 void resume(const Services& services, StoredResponse row) {
-  constexpr std::uint64_t kDraw = 0x9e3779b97f4a7c15u;  // what a random number adds to the state
   Channel* const channel = services.hub.find(row.channel);
   const Asked asked = read_asked(services, {.body = row.asked});
   const auto live = std::make_shared<LiveResponse>(services.store, row.id, asked.is_background,
@@ -302,8 +303,7 @@ void resume(const Services& services, StoredResponse row) {
   if (text.starts_with(shown)) resumed.unshown = text.substr(shown.size());
   resumed.is_over = options.ends_with_model && !written.empty() &&
                     services.model.is_end_of_generation(written.back());
-  const bool draws = options.sampling.temperature > 0;
-  options.seed = row.seed + (draws ? static_cast<std::uint64_t>(n_written) * kDraw : 0);
+  options.seed = seed_after(row.seed, n_written, options.sampling.temperature);
   options.resumed = std::move(resumed);
   services.responses.add(live);
   live->answer = services.hub.answer(*channel, std::move(options), writer, {});

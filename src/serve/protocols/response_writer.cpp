@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "serve/protocols/guard_json.h"
 #include "serve/protocols/items.h"
 
 namespace runnel::serve {
@@ -36,7 +37,7 @@ Outcome outcome_of(const Ending& ending) {
     case Finish::kSteered:
       return {"incomplete", "response.incomplete", "steered"};
     case Finish::kGuard:
-      return {"incomplete", "response.incomplete", "loop"};
+      return {"incomplete", "response.incomplete", ending.why.c_str()};
     case Finish::kFailed:
       return {"failed", "response.failed", nullptr};
   }
@@ -154,8 +155,16 @@ void ResponseWriter::evicted(std::int64_t from, std::int64_t to, const Place& pl
   event("runnel.evicted", {{"from", from}, {"to", to}}, &place);
 }
 
-void ResponseWriter::noticed(const std::string& kind, const std::string& text, const Place& place) {
-  event("runnel.notice", {{"kind", kind}, {"message", text}}, &place);
+void ResponseWriter::measured(const Guard::Measures& measures, const Place& place) {
+  event("runnel.guard", {{"guard", guard_json(measures)}}, &place);
+}
+
+void ResponseWriter::noticed(const Notice& notice, const Place& place) {
+  event("runnel.notice",
+        {{"kind", name_of(notice.trouble)},
+         {"action", name_of(notice.action)},
+         {"message", notice.text}},
+        &place);
 }
 
 void ResponseWriter::close_message(const char* status, const Place& place) {

@@ -34,7 +34,8 @@ class ResponseWriter final : public AnswerListener {
              const Place& place) override;
   void wrote(const Written& written, const Place& place) override;
   void evicted(std::int64_t from, std::int64_t to, const Place& place) override;
-  void noticed(const std::string& kind, const std::string& text, const Place& place) override;
+  void measured(const Guard::Measures& measures, const Place& place) override;
+  void noticed(const Notice& notice, const Place& place) override;
   void ended(const Ending& ending, const Place& place) override;
 
  private:

@@ -8,6 +8,7 @@
 
 #include "serve/hub/responses.h"
 #include "serve/protocols/errors.h"
+#include "serve/protocols/guard_json.h"
 #include "serve/protocols/items.h"
 #include "serve/protocols/stream_state.h"
 
@@ -139,13 +140,7 @@ Json stream_state(const Services& services, const Channel& channel) {
   const auto live = services.responses.find(channel.head);
   json["response"] =
       live == nullptr ? Json() : Json({{"id", live->id()}, {"n_events", live->number()}});
-  const Guard::Measures& measures = channel.guard.measures();
-  json["guard"] = {{"log_probability", measures.written_log_probability},
-                   {"read_log_probability", measures.read_log_probability},
-                   {"entropy", measures.entropy},
-                   {"sink_share", measures.sink_share},
-                   {"loop", measures.loop},
-                   {"loops", measures.loops}};
+  json["guard"] = guard_json(channel.guard.measures());
   return json;
 }
 
