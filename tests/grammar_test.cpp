@@ -239,7 +239,7 @@ TEST_F(ConstrainedStream, CallsAToolWhereItMust) {
   EXPECT_EQ(events.front().name, "f");
   EXPECT_EQ(events.back().kind, AnswerEvent::Kind::kCallEnd);
   EXPECT_THROW(forms_.tool_call(tagged, kTools, "h"), Error);
-  EXPECT_THROW(forms_.tool_call({.calls = CallStyle::kListed}, kTools), Error);
+  EXPECT_THROW(forms_.tool_call({.calls = CallStyle::kNone}, kTools), Error);
   EXPECT_THROW(forms_.tool_call(tagged, "[]"), Error);
 }
 

@@ -98,7 +98,9 @@ class Served {
   class Collector final : public AnswerListener {
    public:
     explicit Collector(std::promise<std::string>& text) : promise_(text) {}
-    void wrote(const Written& written, const Place&) override { text_ += written.text; }
+    void wrote(const Written& written, const Place&) override {
+      for (const AnswerEvent& event : written.events) text_ += event.text;
+    }
     void ended(const Ending& ending, const Place&) override {
       if (ending.finish == Finish::kFailed) text_ = "failed: " + ending.why;
       promise_.set_value(text_);

@@ -207,13 +207,17 @@ std::vector<Token> ChatTemplate::State::later_turn(std::span<const ChatMessage> 
   std::size_t at = bytes.rfind(word);
   if (at == bytes.npos) throw Error(name + ": an answer's text is not in what it writes");
   at += word.size();
-  if (!answer.tool_calls.empty()) {  // the calls are part of what the model wrote
-    const std::string close = joined(closing());
-    const std::size_t end = close.empty() ? bytes.npos : bytes.find(close, at);
-    if (end == bytes.npos) throw Error(name + ": the end of a call is not to be found");
-    at = end;
-  }
-  return encode(from(text, at), false);
+  if (answer.tool_calls.empty()) return encode(from(text, at), false);
+  // The calls are part of what the model wrote, up to its end of an answer.
+  std::vector<Token> tokens = encode(from(text, at), false);
+  const auto end = std::find_if(tokens.begin(), tokens.end(), [this](Token token) {
+    return vocabulary->is_end_of_generation(token);
+  });
+  if (end != tokens.end()) return {end, tokens.end()};
+  const std::string close = joined(closing());
+  const std::size_t begin = close.empty() ? bytes.npos : bytes.find(close, at);
+  if (begin == bytes.npos) throw Error(name + ": the end of a call is not to be found");
+  return encode(from(text, begin), false);
 }
 
 // Marks and texts that end an answer, from small dialogues.

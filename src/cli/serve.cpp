@@ -99,7 +99,8 @@ Serve::Serve(CLI::App& program)
   app_->add_option("--model-id", model_id_, "Name of the model for clients (default: the file's)")
       ->type_name("NAME");
   app_->add_option("--chat-template", template_name_,
-                   "How turns are written, when the model does not say; plain: a line a message")
+                   "How turns are written, when the model does not say: a name, a file with a "
+                   "template; plain: a line a message")
       ->type_name("NAME");
   const auto add_size = [this](const char* name, std::uint64_t& size, const char* what) {
     app_->add_option(name, size, what)

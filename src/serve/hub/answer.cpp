@@ -3,7 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
+#include <iterator>
+#include <utility>
 
+#include "engine/internals.h"
 #include "serve/hub/channel.h"
 #include "serve/hub/hub.h"
 #include "serve/log.h"
@@ -38,7 +42,14 @@ Answer::Answer(Hub& hub, Channel& channel, AnswerOptions options,
       channel_(channel),
       options_(std::move(options)),
       listener_(std::move(listener)),
-      stops_(options_.stops) {}
+      stops_(options_.stops),
+      turn_ends_(options_.turn_ends),
+      said_{.role = "assistant", .content = options_.begun} {
+  const AnswerForm& form = options_.form;
+  if (form.calls != CallStyle::kNone || !form.think_begin.empty() || !form.think_end.empty())
+    parser_.emplace(form);
+  is_thinking_ = form.begins_thinking;
+}
 
 template <typename Call>
 void Answer::tell(Call call) {
@@ -65,7 +76,10 @@ void Answer::begin(std::vector<Token> tokens) {
   stream.set_sampling(sampling);
   sampling.seed = seed;
   stream.set_sampling(sampling);
-  if (options_.resumed) return go_on(*options_.resumed);
+  if (options_.constraint) constraint_ = options_.constraint->clone();
+  if (options_.resumed) go_on(*options_.resumed);
+  constrain();
+  if (options_.resumed) return;
   tell([&](AnswerListener& listener) {
     listener.began(ending_.n_cached, std::ssize(to_read_), seed, Place::of(stream));
   });
@@ -76,9 +90,20 @@ void Answer::go_on(const Resumed& resumed) {
   ending_.n_read = resumed.n_read;
   ending_.n_written = resumed.n_written;
   n_written_before_ = ending_.n_written;
-  show(stops_.push(resumed.unshown));
-  if (stops_.found() != nullptr) return finish(Finish::kStop, *stops_.found());
-  if (resumed.is_over) finish(Finish::kStop, "");
+  Detokenizer detokenizer(hub_.vocabulary());
+  detokenizer.restore({.at_start = false});
+  for (const Token token : resumed.written) {
+    const std::string text = detokenizer.push(token);
+    if (constraint_) constraint_->accept(token);
+    if (options_.ends_with_model && hub_.model().is_end_of_generation(token)) {
+      channel_.dialogue = DialogueState::kAnswered;
+      return finish(Finish::kStop, "");
+    }
+    if (!is_finished_) take(token, text);
+  }
+  half_ = detokenizer.flush();
+  show();
+  if (!is_finished_ && has_to_end()) finish(Finish::kStop, "");
 }
 
 void Answer::fail_unbegun(const std::string& why) {
@@ -148,18 +173,24 @@ void Answer::wrote(const Stream::Step& step) {
   } else {
     unshown_.tokens.push_back({.token = step.token, .log_probability = step.log_probability});
   }
+  try {
+    if (constraint_) constraint_->accept(step.token);
+  } catch (const Error& error) {
+    return finish(Finish::kFailed, error.what());
+  }
   if (step.end_of_generation && options_.ends_with_model) {
     unshown_.tokens.pop_back();
     channel_.dialogue = DialogueState::kAnswered;
-    const TextSegment mark = {hub_.chat().closing_mark(), true};
-    hub_.keep_text(channel_, flagged({&mark, 1}));
     return finish(Finish::kStop, "");
   }
-  hub_.keep_text(channel_, step.text);
-  show(stops_.push(step.text));
-  if (stops_.found() != nullptr) return finish(Finish::kStop, *stops_.found());
+  take(step.token, step.text);
+  show();
+  if (is_finished_) return;
+  if (has_to_end()) return finish(Finish::kStop, "");
   // Where nothing that was written is held back, a copy of the stream is all that is to be kept.
-  const bool is_all_shown = step.text == hub_.model().token_text(step.token) && stops_.is_empty();
+  const bool is_all_shown = step.text == hub_.model().token_text(step.token) && !parser_ &&
+                            !constraint_ && half_.empty() && stops_.is_empty() &&
+                            turn_ends_.is_empty();
   if (is_all_shown && !step.text.empty()) hub_.checkpoint_if_due(channel_);
   tell_eviction(false);
   watch(step);
@@ -205,15 +236,96 @@ void Answer::act(Trouble trouble, GuardAction action) {
   if (notice.action != GuardAction::kTell) channel_.guard.begin_anew();
 }
 
-void Answer::show(std::string text) {
-  if (!listener_ || (text.empty() && !options_.wants_log_probabilities)) {
-    unshown_.tokens.clear();
+// A written token, taken apart.
+void Answer::take(Token token, const std::string& text) {
+  std::string more = turn_ends_.push(std::exchange(half_, {}) + text);
+  const bool is_mark = parser_ && hub_.vocabulary().is_control(token);
+  if (is_mark) more += turn_ends_.flush();
+  if (parser_) {
+    take(parser_->push(more));
+    if (is_mark) take(parser_->push_mark(hub_.vocabulary().piece(token)));
+  } else if (!more.empty()) {
+    take({{.kind = AnswerEvent::Kind::kText, .text = std::move(more)}});
+  }
+  if (is_thinking_) ++ending_.n_reasoning;
+  if (turn_ends_.found() != nullptr) finish(Finish::kStop, "");
+}
+
+void Answer::take(std::vector<AnswerEvent> events) {
+  using Kind = AnswerEvent::Kind;
+  for (AnswerEvent& event : events) {
+    if (is_cut_) return;
+    is_thinking_ = event.kind == Kind::kReasoning;
+    switch (event.kind) {
+      case Kind::kText:
+        event.text = stops_.push(event.text);
+        if (channel_.is_chat) said_.content += event.text;
+        break;
+      case Kind::kReasoning:
+        break;
+      case Kind::kCallBegin:
+        if (event.id.empty()) event.id = hub_.call_id();
+        said_.tool_calls.push_back({.id = event.id, .name = event.name});
+        ++ending_.n_calls;
+        break;
+      case Kind::kCallArguments:
+        said_.tool_calls.back().arguments += event.text;
+        break;
+      case Kind::kCallEnd:
+        is_cut_ = options_.one_call;
+        if (is_cut_) finish(Finish::kStop, "");
+        break;
+    }
+    const bool is_said = event.kind == Kind::kText || event.kind == Kind::kReasoning;
+    if (!is_said || !event.text.empty()) unshown_.events.push_back(std::move(event));
+    if (stops_.found() == nullptr) continue;
+    said_.content += *stops_.found();  // the stream holds it
+    is_cut_ = true;
+    finish(Finish::kStop, *stops_.found());
+  }
+}
+
+// What was held back, where no more comes.
+void Answer::take_rest() {
+  const std::string rest =
+      turn_ends_.found() != nullptr ? "" : turn_ends_.flush() + half_ + stream().flush_text();
+  if (parser_) {
+    take(parser_->push(rest));
+    take(parser_->finish());
+  } else {
+    take({{.kind = AnswerEvent::Kind::kText, .text = rest}});
+  }
+  if (is_cut_) return;
+  if (std::string held = stops_.flush(); !held.empty()) {
+    said_.content += held;
+    unshown_.events.push_back({.kind = AnswerEvent::Kind::kText, .text = std::move(held)});
+  }
+}
+
+void Answer::constrain() { stream().set_constraint(constraint_ ? constraint_->clone() : nullptr); }
+
+// Nothing but an end may come.
+bool Answer::has_to_end() {
+  if (!constraint_ || !constraint_->is_complete()) return false;
+  const std::span<const std::uint64_t> allowed = constraint_->allowed();
+  for (std::size_t i = 0; i < allowed.size(); ++i) {
+    for (std::uint64_t bits = allowed[i]; bits != 0; bits &= bits - 1) {
+      const auto token =
+          static_cast<Token>(64 * i + static_cast<std::size_t>(std::countr_zero(bits)));
+      if (!hub_.model().is_end_of_generation(token)) return false;
+    }
+  }
+  return true;
+}
+
+void Answer::show() {
+  if (!listener_) unshown_ = {};
+  if (unshown_.events.empty()) {  // log probabilities come with what is shown
+    if (!options_.wants_log_probabilities) unshown_.tokens.clear();
     return;
   }
-  unshown_.text = std::move(text);
-  if (unshown_.text.empty()) return;  // log probabilities come with the text
-  tell([&](AnswerListener& listener) { listener.wrote(unshown_, channel_.place); });
-  unshown_ = {};
+  const Written written = std::exchange(unshown_, {});
+  tell([&](AnswerListener& listener) { listener.wrote(written, channel_.place); });
 }
 
 void Answer::tell_eviction(bool now) {
@@ -243,9 +355,12 @@ void Answer::ended(const std::string& failure) {
   } else {
     finish(options_.most_tokens == 0 ? Finish::kStop : Finish::kLength, "");
   }
-  std::string rest = stops_.found() == nullptr ? stops_.flush() : "";
-  if (options_.most_tokens != 0) rest += stream().flush_text();
-  show(std::move(rest));
+  if (options_.most_tokens != 0) {
+    take_rest();
+    show();
+    hub_.keep_said(channel_, said_);
+  }
+  stream().set_constraint(nullptr);
   tell_eviction(true);
   tell([&](AnswerListener& listener) { listener.ended(ending_, channel_.place); });
   hub_.finished(channel_);

@@ -12,6 +12,7 @@
 
 #include "runnel/runnel.h"
 #include "serve/guard/guard.h"
+#include "serve/hub/chat_text.h"
 #include "serve/hub/place.h"
 #include "serve/hub/series.h"
 #include "serve/hub/stop_texts.h"
@@ -22,11 +23,11 @@ namespace runnel::serve {
 struct Channel;
 class Hub;
 
-// An answer that was under way when the process before ended.
+// An answer that was under way when the process before ended. Its listener hears of what
+// is known of it once more.
 struct Resumed {
   std::int64_t n_cached = 0, n_read = 0, n_written = 0;
-  std::string unshown;   // text that was written and not shown
-  bool is_over = false;  // its last token said so
+  std::vector<Token> written;  // the last of them; all before were shown, as text
 };
 
 struct AnswerOptions {
@@ -34,7 +35,12 @@ struct AnswerOptions {
   std::optional<std::uint64_t> seed;        // given: the answer is the same every time
   std::optional<std::int64_t> most_tokens;  // 0: read only; none: until something else ends it
   bool ends_with_model = true;              // false: it writes on where the model has finished
-  std::vector<std::string> stops;
+  std::vector<std::string> stops;           // texts that end it, and are not shown
+  std::vector<std::string> turn_ends;       // the template's, which end it wherever they stand
+  AnswerForm form;                          // how it is taken apart
+  std::shared_ptr<const TokenConstraint> constraint;  // what it has to be; null: anything
+  bool one_call = false;                              // it ends behind its first call
+  std::string begun;       // what an assistant's message said that it goes on with
   bool is_scored = false;  // how likely is what it reads?
   bool wants_log_probabilities = false;
   int n_top = 0;                      // likeliest tokens that are told beside each
@@ -48,9 +54,9 @@ struct TokenInfo {
   std::vector<std::pair<Token, float>> top;  // the likeliest first
 };
 
-// Text that may be shown, and the tokens that it came with.
+// What may be shown, and the tokens that it came with. Calls have an id.
 struct Written {
-  std::string text;  // may be empty
+  std::vector<AnswerEvent> events;  // at least one
   std::vector<TokenInfo> tokens;
 };
 
@@ -59,10 +65,12 @@ enum class Finish { kStop, kLength, kCancelled, kSteered, kGuard, kFailed };
 struct Ending {
   Finish finish = Finish::kStop;
   std::string why;            // of kFailed and kGuard; of kStop the stop text, if one came
+  int n_calls = 0;            // of tools
   std::int64_t n_cached = 0;  // tokens that the stream held when the answer began
   std::int64_t n_read = 0;    // tokens read for the answer
   std::int64_t n_written = 0;
-  Series read;  // log probabilities of what was read, where they were wished
+  std::int64_t n_reasoning = 0;  // of them, thoughts
+  Series read;                   // log probabilities of what was read, where they were wished
 };
 
 // The seed that goes on with the random numbers of another one, of which n were drawn. (The
@@ -117,6 +125,11 @@ class Answer final : public Run {
   void go_on(const Resumed& resumed);
   void fail_unbegun(const std::string& why);
   void finish(Finish how, std::string why);
+  void take(Token token, const std::string& text);
+  void take(std::vector<AnswerEvent> events);
+  void take_rest();
+  bool has_to_end();
+  void constrain();  // the stream, as the answer is from here on
   // Calls the listener; what it throws (a full disk, for one) ends the answer, not the server.
   template <typename Call>
   void tell(Call call);
@@ -129,7 +142,7 @@ class Answer final : public Run {
   void rebuild();
   void rebuilt(std::size_t n_tokens);
   bool is_rebuilding() const { return n_again_ < again_.size(); }
-  void show(std::string text);
+  void show();
   void tell_eviction(bool now);
 
   Hub& hub_;
@@ -137,6 +150,13 @@ class Answer final : public Run {
   AnswerOptions options_;
   std::shared_ptr<AnswerListener> listener_;
   StopTexts stops_;
+  StopTexts turn_ends_;
+  std::optional<AnswerParser> parser_;           // where the answer has a form
+  std::unique_ptr<TokenConstraint> constraint_;  // as far as the answer is; the stream has another
+  Message said_;                                 // what was shown, as a message
+  bool is_thinking_ = false;
+  bool is_cut_ = false;  // nothing more is shown
+  std::string half_;     // of a character, from before the process
   std::vector<Token> to_read_;
   std::size_t n_taken_ = 0;  // of to_read_
   Ending ending_;

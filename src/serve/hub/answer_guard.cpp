@@ -65,6 +65,7 @@ void Answer::rebuild() {
 void Answer::rebuilt(std::size_t n_tokens) {
   n_again_ += n_tokens;
   if (is_rebuilding()) return;
+  constrain();
   channel_.place = Place::of(stream());
   hub_.rebuilt(channel_);
 }

@@ -40,12 +40,13 @@ struct Channel {
   std::optional<Stream> stream;
   Place place;  // where it stood when it was last seen
   DialogueState dialogue = DialogueState::kFresh;
-  std::string head;            // the last response on it
-  std::string system;          // the system prompt that it last read
-  bool is_begun = false;       // tokens were read, so that no more beginning of a text is needed
-  bool is_in_file = false;     // a snapshot of it was written once
-  std::int64_t kept_from = 0;  // the store has the tokens from this position on
-  bool is_replaying = false;   // tokens that the store has already
+  std::vector<ToolCall> calls;  // of the last answer
+  std::string head;             // the last response on it
+  std::string system;           // the system prompt that it last read
+  bool is_begun = false;        // tokens were read, so that no more beginning of a text is needed
+  bool is_in_file = false;      // a snapshot of it was written once
+  std::int64_t kept_from = 0;   // the store has the tokens from this position on
+  bool is_replaying = false;    // tokens that the store has already
   bool is_checkpointing = false;
   bool wants_snapshot = false;  // as soon as there can be one
   bool is_stuck = false;        // it could not be parked
@@ -63,9 +64,10 @@ struct Channel {
 
   // Of completions: the whole history, evicted or not.
   bool is_chat = false;
-  std::string text;  // of a chat, flagged
+  std::string text;  // of a chat, its transcript
   std::vector<Token> tokens;
   int n_turns = 0;
+  bool is_copy = false;  // of a stream that went on; goes first where memory is wanted
 
   std::int64_t created = 0;  // seconds since 1970
   std::chrono::steady_clock::time_point last_used = std::chrono::steady_clock::now();

@@ -1,23 +1,41 @@
 #include "serve/hub/chat_text.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <utility>
 
 #include "engine/internals.h"
+#include "serve/hub/tool_text.h"
 
 namespace runnel::serve {
 namespace {
 
-constexpr char kSpecial = '\xff';
+constexpr const char* kStandIn = "Hi";  // for what was said before, of which only its place counts
 
-constexpr const char* kStandIn =
-    "\x01";  // for what was said before, which only its place matters of
+std::string_view own_source(const Model& model) {
+  return model.internals().file.get_string("tokenizer.chat_template", "");
+}
+
+bool is_file(const std::string& name) {
+  std::error_code ignored;
+  return name.find_first_of("./") != name.npos && std::filesystem::is_regular_file(name, ignored);
+}
+
+std::string text_of_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
 
 std::optional<ChatFormat> choose_format(const Model& model, const std::string& name) {
   if (name == "plain") return std::nullopt;
-  const std::string_view own = model.internals().file.get_string("tokenizer.chat_template", "");
   try {
+    if (is_file(name)) return ChatFormat::detect(text_of_file(name));
     if (!name.empty()) return ChatFormat::named(name);
-    if (!own.empty()) return ChatFormat::detect(own);
+    if (!own_source(model).empty()) return ChatFormat::detect(own_source(model));
   } catch (const Error&) {  // of no known family
   }
   return std::nullopt;
@@ -25,139 +43,270 @@ std::optional<ChatFormat> choose_format(const Model& model, const std::string& n
 
 std::optional<ChatTemplate> choose_template(const Model& model, const std::string& name) {
   if (name == "plain") return std::nullopt;
-  const std::string_view own = model.internals().file.get_string("tokenizer.chat_template", "");
-  if (name.empty() && own.empty()) return std::nullopt;
+  if (is_file(name)) return ChatTemplate::from_source(model, text_of_file(name));
+  if (name.empty() && own_source(model).empty()) return std::nullopt;
   ChatTemplate chosen = ChatTemplate::of(model, name);
   if (!chosen.is_interpreted()) return std::nullopt;
   return chosen;
 }
 
-ChatMessage chat_message(const Message& message) {
-  return {.role = message.role == "developer" ? "system" : message.role, .content = message.text};
-}
-
-// Nothing where the template refuses such a dialogue.
-std::optional<std::string> rendered(const ChatTemplate& own,
-                                    const std::vector<ChatMessage>& messages, bool asks) {
-  try {
-    std::vector<TextSegment> segments;
-    for (const ChatText& piece : own.text(messages, {.add_generation_prompt = asks}))
-      segments.push_back({piece.text, piece.is_template});
-    return flagged(segments);
-  } catch (const Error&) {
-    return std::nullopt;
-  }
-}
-
 void append(std::vector<TextSegment>& out, std::vector<TextSegment> more) {
-  for (TextSegment& segment : more) out.push_back(std::move(segment));
+  std::move(more.begin(), more.end(), std::back_inserter(out));
+}
+
+std::string joined(std::span<const ChatText> text) {
+  std::string all;
+  for (const ChatText& piece : text) all += piece.text;
+  return all;
+}
+
+// Behind the first `n` bytes.
+std::vector<ChatText> behind(std::span<const ChatText> text, std::size_t n) {
+  std::vector<ChatText> rest;
+  for (const ChatText& piece : text) {
+    const std::size_t skipped = std::min(n, piece.text.size());
+    n -= skipped;
+    if (skipped < piece.text.size())
+      rest.push_back({piece.text.substr(skipped), piece.is_template});
+  }
+  return rest;
+}
+
+// Mistral's templates want ids of nine letters and digits.
+std::string short_id(const std::string& id) {
+  constexpr std::string_view kDigits = "0123456789abcdefghijklmnopqrstuvwxyz";
+  std::uint64_t hash = 14695981039346656037u;  // FNV-1a
+  for (const char byte : id) hash = (hash ^ static_cast<unsigned char>(byte)) * 1099511628211u;
+  std::string text;
+  for (int i = 0; i < 9; ++i, hash /= kDigits.size()) text += kDigits[hash % kDigits.size()];
+  return text;
+}
+
+void shorten_ids(Message& message) {
+  for (ToolCall& call : message.tool_calls) call.id = short_id(call.id);
+  if (!message.tool_call_id.empty()) message.tool_call_id = short_id(message.tool_call_id);
+}
+
+bool is_of_assistant(const Message& message) {
+  return message.role == "assistant" && message.tool_calls.empty();
+}
+
+std::string joined_with_gap(const std::string& a, const std::string& b) {
+  return a + (a.empty() || b.empty() ? "" : "\n\n") + b;
+}
+
+// The same without tools for the template: in words.
+Setting in_words(const Setting& setting) {
+  Setting simple = setting;
+  simple.system = joined_with_gap(setting.system, tools_in_words(setting.tools));
+  simple.tools.clear();
+  return simple;
+}
+
+std::vector<Message> system_message(const Setting& setting) {
+  if (setting.system.empty()) return {};
+  return {{.role = "system", .content = setting.system}};
+}
+
+ChatOptions options_of(const Setting& setting, bool asks) {
+  return {.tools = setting.tools,
+          .add_generation_prompt = asks,
+          .enable_thinking = setting.thinking,
+          .variables = setting.variables};
 }
 
 }  // namespace
 
+struct Dialogues::Asked {
+  Setting setting;
+  Standing standing;
+  std::vector<Message> messages;
+  std::string begun;  // what the answer begins with
+  bool asks = false;
+
+  bool is_fresh() const {
+    return standing.state == DialogueState::kFresh || standing.state == DialogueState::kAfterSystem;
+  }
+};
+
 Dialogues::Dialogues(const Model& model, const std::string& template_name)
     : model_(&model),
       own_(choose_template(model, template_name)),
-      template_(choose_format(model, template_name)) {
+      format_(choose_format(model, template_name)) {
   if (own_) {
     stops_ = own_->stops();
-  } else if (template_) {
-    for (const std::string_view stop : template_->stops()) stops_.emplace_back(stop);
+    own_calls_ = own_->answer_form().calls;
+  } else if (format_) {
+    for (const std::string_view stop : format_->stops()) stops_.emplace_back(stop);
   }
-  const Tokenizer& vocabulary = model.internals().vocabulary();
-  const std::vector<Token> tokens = own_ ? own_->end_of_answer() : encode(closing(), false);
-  if (!tokens.empty() && vocabulary.is_control(tokens.front()))
-    closing_mark_ = vocabulary.decode(tokens.front(), true);
 }
 
 std::string Dialogues::name() const {
   if (own_) return own_->name();
-  return template_ ? std::string(template_->name()) : std::string("plain");
+  return format_ ? std::string(format_->name()) : std::string("plain");
 }
 
-std::vector<TextSegment> Dialogues::opening(std::string_view system) const {
-  if (system.empty()) return {};
-  if (auto segments = interpreted_opening(system)) return *segments;
-  if (template_) return template_->system(system);
-  return {{std::string(system) + "\n\n", false}};
+AnswerForm Dialogues::form(const Setting& setting) const {
+  AnswerForm form;
+  if (own_) form = own_->answer_form(options_of(setting, true));
+  if (form.calls == CallStyle::kChannels) return form;
+  if (setting.tools.empty()) {
+    form.calls = CallStyle::kNone;
+  } else if (form.calls == CallStyle::kNone) {
+    form.calls = CallStyle::kTagged;  // told in words
+  }
+  return form;
 }
 
-std::vector<TextSegment> Dialogues::turns(std::span<const Message> messages, DialogueState& state,
-                                          bool asks) const {
-  std::vector<TextSegment> out;
-  for (const Message& message : messages) {
-    if (message.role == "assistant") {
-      ask(state, out);
-      out.push_back({message.text, false});
-    } else {
-      say(message.text, state, out);
+std::vector<Token> Dialogues::opening(const Setting& given) const {
+  const Setting setting = own_calls_ == CallStyle::kNone ? in_words(given) : given;
+  if (own_) {
+    try {
+      return own_->opening(system_message(setting), options_of(setting, true));
+    } catch (const Error&) {  // a template without a place for a system prompt
     }
   }
-  if (asks) ask(state, out);
-  return out;
+  const std::string system = in_words(setting).system;
+  if (system.empty()) return {};
+  if (format_) return encode(format_->system(system), true);
+  const TextSegment plain = {system + "\n\n", false};
+  return encode({&plain, 1}, true);
 }
 
-std::optional<std::vector<TextSegment>> Dialogues::interpreted_opening(
-    std::string_view system) const {
-  if (!own_) return std::nullopt;
-  const ChatMessage prompt = {.role = "system", .content = std::string(system)};
-  const auto alone = rendered(*own_, {prompt}, false);
-  const auto followed = rendered(*own_, {prompt, {.role = "user", .content = kStandIn}}, false);
-  if (!alone || !followed || !followed->starts_with(*alone)) return std::nullopt;
-  return unflagged(*alone);
+std::vector<Token> Dialogues::turns(const Setting& setting, const Standing& standing,
+                                    std::span<const Message> messages, bool asks) const {
+  Asked asked = {.setting = setting,
+                 .standing = standing,
+                 .messages = {messages.begin(), messages.end()},
+                 .asks = asks};
+  if (!messages.empty() && is_of_assistant(messages.back())) {
+    asked.begun = messages.back().content;
+    asked.messages.pop_back();
+    asked.asks = true;
+  }
+  for (Message& message : asked.messages) {
+    if (message.role == "developer") message.role = "system";
+  }
+  const bool goes_on = asked.messages.empty() && standing.state == DialogueState::kAnswerOpen;
+  if (goes_on || (asked.messages.empty() && !asked.asks)) {
+    const TextSegment more = {asked.begun, false};
+    return encode({&more, 1}, false);
+  }
+  if (asked.messages.empty() && standing.state != DialogueState::kUserOpen)
+    asked.messages.push_back({.role = "user"});
+  std::vector<Token> tokens;
+  bool is_done = false;
+  if (own_ && own_calls_ != CallStyle::kNone) {
+    try {
+      tokens = interpreted(asked);
+      is_done = true;
+    } catch (const Error&) {  // the template refuses such a dialogue
+    }
+  }
+  if (!is_done) {
+    asked.messages = serve::in_words(asked.messages);
+    asked.setting = in_words(asked.setting);
+    asked.standing.calls.clear();
+    try {
+      if (own_) tokens = interpreted(asked);
+      is_done = own_.has_value();
+    } catch (const Error&) {
+    }
+  }
+  if (!is_done) tokens = by_format(asked);
+  const TextSegment begun = {asked.begun, false};
+  const std::vector<Token> more = encode({&begun, 1}, false);
+  tokens.insert(tokens.end(), more.begin(), more.end());
+  return tokens;
 }
 
-// What the template makes of the whole, less what it makes of stand-ins for what was said before.
-std::optional<std::vector<TextSegment>> Dialogues::interpreted_turns(
-    std::span<const Message> messages, DialogueState state, bool asks) const {
-  if (!own_ || messages.empty()) return std::nullopt;
-  const bool is_behind_answer = state == DialogueState::kAnswerOpen ||
-                                state == DialogueState::kAnswered ||
-                                state == DialogueState::kBetween;
-  std::vector<ChatMessage> dialogue;
-  if (state == DialogueState::kAfterSystem)
-    dialogue.push_back({.role = "system", .content = kStandIn});
-  if (state == DialogueState::kUserOpen || is_behind_answer)
-    dialogue.push_back({.role = "user", .content = kStandIn});
-  if (is_behind_answer) dialogue.push_back({.role = "assistant", .content = kStandIn});
-  std::string before;
-  if (!dialogue.empty()) {
-    const auto text = rendered(*own_, dialogue, false);
-    if (!text) return std::nullopt;
-    before = *text;
+DialogueState Dialogues::state_behind(DialogueState state, std::span<const Message> messages,
+                                      bool asks) {
+  if (asks || (!messages.empty() && is_of_assistant(messages.back())))
+    return DialogueState::kAnswerOpen;
+  return messages.empty() ? state : DialogueState::kUserOpen;
+}
+
+// What the template makes of the messages behind stand-ins for what was said before. Error: it
+// refuses them.
+std::vector<Token> Dialogues::interpreted(const Asked& asked) const {
+  const ChatOptions options = options_of(asked.setting, asked.asks);
+  std::vector<Message> added = asked.messages;
+  std::vector<Message> before = system_message(asked.setting);
+  if (own_calls_ == CallStyle::kListed) std::for_each(added.begin(), added.end(), shorten_ids);
+  if (asked.is_fresh()) {
+    std::vector<Token> tokens = own_->turn(before, added, options);
+    if (asked.standing.state == DialogueState::kAfterSystem) return tokens;
+    const std::vector<Token> opening = own_->opening(before, options);  // was not read
+    tokens.insert(tokens.begin(), opening.begin(), opening.end());
+    return tokens;
   }
-  for (const Message& message : messages) dialogue.push_back(chat_message(message));
-  const auto all = rendered(*own_, dialogue, asks);
-  if (!all || !all->starts_with(before)) return std::nullopt;
-  std::size_t begin = before.size();
-  if (is_behind_answer && state != DialogueState::kBetween) {
-    const std::size_t answer = before.rfind(kStandIn);
-    if (answer == std::string::npos) return std::nullopt;
-    begin = answer + 1;
-    const TextSegment mark = {closing_mark_, true};
-    const std::string closed = flagged({&mark, 1});
-    if (state == DialogueState::kAnswered && all->compare(begin, closed.size(), closed) == 0)
-      begin += closed.size();
+  // Behind something that was said, what the dialogue began with is not said again.
+  before = {{.role = "user", .content = kStandIn}};
+  if (asked.standing.state == DialogueState::kUserOpen)
+    return behind_user({.messages = std::move(added)}, options);
+  before.push_back({.role = "assistant", .content = kStandIn, .tool_calls = asked.standing.calls});
+  if (own_calls_ == CallStyle::kListed) shorten_ids(before.back());
+  ChatOptions later = options;
+  const bool has_calls = !asked.standing.calls.empty() ||
+                         std::any_of(added.begin(), added.end(), [](const Message& message) {
+                           return message.role == "tool" || !message.tool_calls.empty();
+                         });
+  if (!has_calls) later.tools.clear();
+  std::vector<Token> tokens = own_->turn(before, added, later);
+  const bool is_closed = asked.standing.state == DialogueState::kAnswered && !tokens.empty() &&
+                         is_control(tokens.front());
+  if (is_closed) tokens.erase(tokens.begin());
+  return tokens;
+}
+
+std::vector<Token> Dialogues::behind_user(const Asked& asked, const ChatOptions& options) const {
+  std::vector<Message> dialogue = {{.role = "user", .content = kStandIn}};
+  ChatOptions closed = options;
+  closed.add_generation_prompt = false;
+  const std::string before = joined(own_->text(dialogue, closed));
+  dialogue.insert(dialogue.end(), asked.messages.begin(), asked.messages.end());
+  const std::vector<ChatText> all = own_->text(dialogue, options);
+  if (!joined(all).starts_with(before))
+    throw Error(own_->name() + ": a user's message changes with what follows it");
+  return own_->tokens(behind(all, before.size()), false);
+}
+
+std::vector<Token> Dialogues::by_format(const Asked& asked) const {
+  std::vector<TextSegment> out;
+  DialogueState state = asked.standing.state;
+  for (const Message& message : asked.messages) {
+    if (message.role == "assistant") {
+      ask(state, out);
+      out.push_back({message.content, false});
+    } else {
+      say(message.content, state, out);
+    }
   }
-  return unflagged(std::string_view(*all).substr(begin));
+  if (asked.asks) ask(state, out);
+  const bool is_first = asked.standing.state == DialogueState::kFresh;
+  const bool is_closed = asked.standing.state == DialogueState::kAnswered;
+  std::vector<Token> tokens = encode(out, is_first);
+  if (is_closed && !tokens.empty() && is_control(tokens.front())) tokens.erase(tokens.begin());
+  return tokens;
 }
 
 // A user's message; behind another one it goes on in the same turn.
 void Dialogues::say(std::string_view text, DialogueState& state,
                     std::vector<TextSegment>& out) const {
   const bool is_open = state == DialogueState::kUserOpen;
-  if (state == DialogueState::kAnswerOpen) append(out, closing());
-  if (state == DialogueState::kAnswered) append(out, closing_after_mark());
+  if (state == DialogueState::kAnswerOpen || state == DialogueState::kAnswered)
+    append(out, closing());
   const Turn turn = state == DialogueState::kFresh         ? Turn::kFirst
                     : state == DialogueState::kAfterSystem ? Turn::kAfterSystem
                                                            : Turn::kLater;
   state = DialogueState::kUserOpen;
   if (is_open) {
     out.push_back({std::string("\n").append(text), false});
-  } else if (!template_) {
+  } else if (!format_) {
     out.push_back({std::string(text), false});
   } else {
-    std::vector<TextSegment> segments = template_->user_turn(text, turn);
+    std::vector<TextSegment> segments = format_->user_turn(text, turn);
     segments.pop_back();  // where the answer would begin
     append(out, std::move(segments));
   }
@@ -165,25 +314,18 @@ void Dialogues::say(std::string_view text, DialogueState& state,
 
 void Dialogues::ask(DialogueState& state, std::vector<TextSegment>& out) const {
   if (state == DialogueState::kAnswerOpen) return;
-  if (state != DialogueState::kUserOpen && template_) say("", state, out);
+  if (state != DialogueState::kUserOpen && format_) say("", state, out);
   state = DialogueState::kAnswerOpen;
-  if (template_) {
-    out.push_back(template_->user_turn("?", Turn::kLater).back());
+  if (format_) {
+    out.push_back(format_->user_turn("?", Turn::kLater).back());
   } else {
     out.push_back({"\n", false});
   }
 }
 
 std::vector<TextSegment> Dialogues::closing() const {
-  if (template_) return template_->end_of_answer();
+  if (format_) return format_->end_of_answer();
   return {{"\n", false}};
-}
-
-std::vector<TextSegment> Dialogues::closing_after_mark() const {
-  const std::string text = flagged(closing());
-  const TextSegment mark = {closing_mark_, true};
-  const std::string begun = flagged({&mark, 1});
-  return unflagged(std::string_view(text).substr(text.starts_with(begun) ? begun.size() : 0));
 }
 
 std::vector<Token> Dialogues::encode(std::span<const TextSegment> segments, bool is_first) const {
@@ -191,31 +333,8 @@ std::vector<Token> Dialogues::encode(std::span<const TextSegment> segments, bool
                                                  {.add_bos = is_first, .space_prefix = is_first});
 }
 
-std::string flagged(std::span<const TextSegment> segments) {
-  std::string text;
-  for (const TextSegment& segment : segments) {
-    if (!segment.is_special) {
-      text += segment.text;
-      continue;
-    }
-    for (const char byte : segment.text) {
-      text += kSpecial;
-      text += byte;
-    }
-  }
-  return text;
-}
-
-std::vector<TextSegment> unflagged(std::string_view text) {
-  std::vector<TextSegment> segments;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const bool is_special = text[i] == kSpecial && i + 1 < text.size();
-    if (is_special) ++i;
-    if (segments.empty() || segments.back().is_special != is_special)
-      segments.push_back({"", is_special});
-    segments.back().text += text[i];
-  }
-  return segments;
+bool Dialogues::is_control(Token token) const {
+  return model_->internals().vocabulary().is_control(token);
 }
 
 }  // namespace runnel::serve

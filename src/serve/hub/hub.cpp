@@ -6,6 +6,8 @@
 #include <ctime>
 #include <utility>
 
+#include "engine/internals.h"
+#include "serve/hub/transcript.h"
 #include "serve/log.h"
 
 namespace runnel::serve {
@@ -133,30 +135,19 @@ void Hub::keep(Channel& channel, std::span<const Token> tokens) {
   store_.add_tokens(channel.id, channel.place.position, tokens);
 }
 
-void Hub::keep_text(Channel& channel, std::string_view text) {
-  if (channel.is_chat) channel.text += text;
+void Hub::keep_said(Channel& channel, const Message& answer) {
+  channel.calls = answer.tool_calls;
+  if (channel.is_chat) channel.text += transcript(answer);
 }
 
-Channel* Hub::holding(const std::string& text, std::span<const Token> tokens) {
-  Channel* best = nullptr;
-  std::size_t longest = 0;
-  for (const auto& [id, channel] : channels_) {
-    if (channel->kind != Channel::Kind::kCompletion || !channel->queue.empty()) continue;
-    if (channel->state != Channel::State::kAwake && channel->state != Channel::State::kParked)
-      continue;
-    const bool is_chat = channel->is_chat;
-    if (is_chat != !text.empty() || channel->is_dropped) continue;
-    const std::size_t length = is_chat ? channel->text.size() : channel->tokens.size();
-    if (length <= longest) continue;
-    const bool holds =
-        is_chat ? text.size() > length && text.starts_with(channel->text)
-                : tokens.size() > length &&
-                      std::equal(channel->tokens.begin(), channel->tokens.end(), tokens.begin());
-    if (!holds) continue;
-    best = channel.get();
-    longest = length;
-  }
-  return best;
+std::string Hub::call_id() { return fmt::format("call_{:016x}{:08x}", random_(), random_() >> 32); }
+
+const Tokenizer& Hub::vocabulary() const { return model_.internals().vocabulary(); }
+
+const AnswerConstraints& Hub::constraints() const {
+  std::call_once(constraints_once_,
+                 [this] { constraints_ = std::make_unique<AnswerConstraints>(model_); });
+  return *constraints_;
 }
 
 Channel& Hub::fork(Channel& channel, Channel::Kind kind, std::string id,
@@ -178,6 +169,7 @@ Channel& Hub::fork(Channel& channel, Channel::Kind kind, std::string id,
   copy->recent = channel.recent;
   copy->is_chat = channel.is_chat;
   copy->text = channel.text;
+  copy->calls = channel.calls;
   copy->tokens = channel.tokens;
   copy->created = std::time(nullptr);
   bytes_used_ += copy->bytes;
@@ -244,6 +236,12 @@ bool Hub::can_park(const Channel& channel) const {
   return !options_.folder.empty() || channel.kind != Channel::Kind::kConversation;
 }
 
+// Copies go first, then dialogues of one turn.
+int Hub::worth(const Channel& channel) {
+  if (channel.kind != Channel::Kind::kCompletion) return 2;
+  return channel.is_copy ? 0 : channel.n_turns < 2 ? 1 : 2;
+}
+
 // Sends idle streams to the disk, the longest idle first, until `bytes` more will fit. Error: Busy,
 // with nothing changed.
 void Hub::make_room(std::size_t bytes) {
@@ -258,9 +256,7 @@ void Hub::make_room(std::size_t bytes) {
     if (channel->is_idle() && can_park(*channel)) idle.push_back(channel.get());
   }
   std::sort(idle.begin(), idle.end(), [](const Channel* a, const Channel* b) {
-    const bool is_passing_a = a->kind == Channel::Kind::kCompletion && a->n_turns < 2;
-    const bool is_passing_b = b->kind == Channel::Kind::kCompletion && b->n_turns < 2;
-    if (is_passing_a != is_passing_b) return is_passing_a;
+    if (worth(*a) != worth(*b)) return worth(*a) < worth(*b);
     return a->last_used < b->last_used;
   });
   std::size_t found = 0;
@@ -336,7 +332,7 @@ void Hub::came(const std::string& id, std::optional<Stream> stream, const std::s
 }
 
 void Hub::park(Channel& channel) {
-  if (options_.folder.empty()) return erase(channel);
+  if (options_.folder.empty() || channel.is_copy) return erase(channel);
   channel.state = Channel::State::kParking;
   bytes_leaving_ += channel.bytes;
   const auto box = std::make_shared<std::optional<Stream>>(std::move(channel.stream));
@@ -524,9 +520,12 @@ void Hub::checkpoint(Channel& channel, std::function<void()> done) {
 void Hub::tick() {
   if (options_.folder.empty()) return;
   const auto now = std::chrono::steady_clock::now();
+  std::vector<Channel*> idle;  // parking may erase
   for (const auto& [id, channel] : channels_) {
-    if (channel->is_idle() && now - channel->last_used >= options_.idle) park(*channel);
+    if (channel->is_idle() && now - channel->last_used >= options_.idle)
+      idle.push_back(channel.get());
   }
+  for (Channel* const channel : idle) park(*channel);
   drop_longest_parked();
 }
 

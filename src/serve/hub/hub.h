@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <random>
 #include <span>
@@ -18,6 +19,7 @@
 #include <string_view>
 #include <vector>
 
+#include "chat/answer_constraints.h"
 #include "runnel/runnel.h"
 #include "serve/guard/guard.h"
 #include "serve/hub/answer.h"
@@ -79,8 +81,13 @@ class Hub {
                                  std::function<Channel::Reading()> prepare);
 
   // The idle completion that holds the longest beginning of this history, with at least one turn of
-  // an answer in it; null: none. `text` is flagged (chats), or empty: by tokens.
+  // an answer in it; null: none. `text` is a transcript (chats), or empty: by tokens.
   Channel* holding(const std::string& text, std::span<const Token> tokens);
+
+  // Before a request goes on with a history on this stream: leaves a copy where it stands, as far
+  // as there is memory that nobody wants, so that another request may go on from there too. (Chat
+  // pages ask for titles between two turns.)
+  void leave_copy(Channel& channel);
 
   // Cancels all answers, parks what can be parked, and calls `done`.
   void close(std::function<void()> done);
@@ -97,7 +104,10 @@ class Hub {
   void tick();
 
   const Model& model() const { return model_; }
+  const Tokenizer& vocabulary() const;
   const Dialogues& chat() const { return chat_; }
+  const AnswerConstraints& constraints()
+      const;  // made when they are first asked for; from any thread
   const HubOptions& options() const { return options_; }
   const std::map<std::string, std::unique_ptr<Channel>>& channels() const { return channels_; }
   Counters counters() const;
@@ -107,7 +117,8 @@ class Hub {
 
   // From answers.
   void keep(Channel& channel, std::span<const Token> tokens);
-  void keep_text(Channel& channel, std::string_view text);  // flagged
+  void keep_said(Channel& channel, const Message& answer);
+  std::string call_id();
   void finished(Channel& channel);
   // Where much was written since the last snapshot, there is a new one. What was written until now
   // has been shown.
@@ -123,6 +134,7 @@ class Hub {
 
  private:
   StreamOptions options_for(const std::vector<Token>& pinned) const;
+  static int worth(const Channel& channel);
   void make_room(std::size_t bytes);
   void admit();
   void wake(Channel& channel);
@@ -149,6 +161,8 @@ class Hub {
   HubOptions options_;
   SnapshotFolder folder_;
   Dialogues chat_;
+  mutable std::once_flag constraints_once_;
+  mutable std::unique_ptr<AnswerConstraints> constraints_;
   std::map<std::string, std::unique_ptr<Channel>> channels_;
   std::deque<std::string> waiting_;  // ids of channels that wait for memory
   std::size_t bytes_used_ = 0;       // by streams in memory, or on their way

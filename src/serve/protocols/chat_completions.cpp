@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "serve/protocols/completion_answer.h"
+#include "serve/protocols/demands.h"
 #include "serve/protocols/errors.h"
 
 namespace runnel::serve {
@@ -29,8 +30,14 @@ class ChatWriter final : public CompletionWriter {
   std::vector<Json> first_pieces() override {
     return {chunk({{"role", "assistant"}, {"content", ""}}, nullptr, nullptr)};
   }
-  Json piece(const Written& written) override {
-    return chunk({{"content", written.text}}, log_probabilities(written.tokens), nullptr);
+  std::vector<Json> pieces(const Written& written) override {
+    std::vector<Json> list;
+    for (const AnswerEvent& event : written.events) {
+      Json delta = delta_of(event);
+      if (!delta.is_null()) list.push_back(chunk(std::move(delta), nullptr, nullptr));
+    }
+    if (!list.empty()) list.front()["choices"][0]["logprobs"] = log_probabilities(written.tokens);
+    return list;
   }
   std::vector<Json> last_pieces(const Ending& ending) override {
     std::vector<Json> pieces = {chunk(Json::object(), nullptr, finish_reason(ending))};
@@ -41,14 +48,21 @@ class ChatWriter final : public CompletionWriter {
     pieces.push_back(std::move(last));
     return pieces;
   }
-  Json whole(const std::string& text, const std::vector<TokenInfo>& tokens,
-             const Ending& ending) override {
+  Json whole(const Ending& ending) override {
+    const bool has_calls = !said().calls.empty();
+    Json message = {{"role", "assistant"}, {"content", said().text}, {"refusal", nullptr}};
+    if (has_calls && said().text.empty()) message["content"] = nullptr;
+    if (!said().reasoning.empty()) message["reasoning_content"] = said().reasoning;
+    for (const ToolCall& call : said().calls)
+      message["tool_calls"].push_back(
+          {{"id", call.id},
+           {"type", "function"},
+           {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
     Json body = object("chat.completion");
-    body["choices"] = {
-        {{"index", 0},
-         {"message", {{"role", "assistant"}, {"content", text}, {"refusal", nullptr}}},
-         {"logprobs", log_probabilities(tokens)},
-         {"finish_reason", finish_reason(ending)}}};
+    body["choices"] = {{{"index", 0},
+                        {"message", std::move(message)},
+                        {"logprobs", log_probabilities(said().tokens)},
+                        {"finish_reason", finish_reason(ending)}}};
     body["usage"] = usage(ending);
     return body;
   }
@@ -65,6 +79,28 @@ class ChatWriter final : public CompletionWriter {
                         {"finish_reason", std::move(reason)}}};
     return body;
   }
+  static Json delta_of(const AnswerEvent& event) {
+    using Kind = AnswerEvent::Kind;
+    switch (event.kind) {
+      case Kind::kText:
+        return {{"content", event.text}};
+      case Kind::kReasoning:
+        return {{"reasoning_content", event.text}};
+      case Kind::kCallBegin: {
+        const Json function = {{"name", event.name}, {"arguments", ""}};
+        return call_delta({{"index", event.index},
+                           {"id", event.id},
+                           {"type", "function"},
+                           {"function", function}});
+      }
+      case Kind::kCallArguments:
+        return call_delta({{"index", event.index}, {"function", {{"arguments", event.text}}}});
+      case Kind::kCallEnd:
+        break;
+    }
+    return nullptr;
+  }
+  static Json call_delta(Json call) { return {{"tool_calls", Json::array({std::move(call)})}}; }
   Json log_probabilities(const std::vector<TokenInfo>& tokens) const {
     if (!wanted_.has_log_probabilities) return nullptr;
     Json content = Json::array();
@@ -84,40 +120,18 @@ class ChatWriter final : public CompletionWriter {
   std::int64_t created_ = unix_seconds();
 };
 
-std::vector<Message> messages_of(const Json& body) {
-  const auto list = body.find("messages");
-  if (list == body.end() || !list->is_array() || list->empty())
-    refuse("messages", "messages: want a list with at least one message");
-  std::vector<Message> messages;
-  for (std::size_t i = 0; i < list->size(); ++i) {
-    const Json& message = (*list)[i];
-    const std::string where = "messages[" + std::to_string(i) + "]";
-    if (!message.is_object()) refuse(where, where + ": want an object");
-    const std::string role = text_field(message, "role").value_or("");
-    const bool is_known = role == "system" || role == "developer" || role == "user" ||
-                          role == "assistant" || role == "tool";
-    if (!is_known)
-      refuse(
-          where + ".role",
-          where + ".role: want system, developer, user, assistant or tool, found \"" + role + "\"");
-    messages.push_back({role, content_text(message.value("content", Json()), where + ".content")});
-  }
-  return messages;
-}
-
-void refuse_what_there_is_not(const Json& body) {
-  if (const auto tools = body.find("tools"); tools != body.end() && !tools->empty())
-    refuse("tools", "tools: this server does not call functions");
-  if (const auto format = body.find("response_format");
-      format != body.end() && format->is_object()) {
-    const std::string type = text_field(*format, "type").value_or("text");
-    if (type != "text") refuse("response_format", "response_format: want text, found " + type);
-  }
+Demands demands_of(const Json& body) {
+  Demands demands = {.tools = tools_of_chat(body)};
+  read_choice(body, demands);
+  const Json format = body.value("response_format", Json());
+  const Json inner = format.is_object() ? format.value("json_schema", Json()) : Json();
+  read_format(format, inner, "response_format", demands);
+  read_template_variables(body, text_field(body, "reasoning_effort"), demands);
+  return demands;
 }
 
 void complete(const Services& services, const Request& request, const ReplyPtr& reply) {
   const Json body = parse_object(request.body);
-  refuse_what_there_is_not(body);
   const bool is_streamed = bool_field(body, "stream").value_or(false);
   AnswerOptions options =
       completion_options(services, body, is_streamed, {"max_tokens", "max_completion_tokens"});
@@ -129,8 +143,9 @@ void complete(const Services& services, const Request& request, const ReplyPtr& 
   if (const auto more = body.find("stream_options"); more != body.end() && more->is_object())
     wanted.has_usage = bool_field(*more, "include_usage").value_or(false);
   auto writer = std::make_shared<ChatWriter>(reply, services.model, wanted);
-  answer_history(services, reply, History::of(services.hub.chat(), messages_of(body)),
-                 std::move(options), std::move(writer));
+  History history = History::of({}, messages_of(body));
+  demand(services, demands_of(body), history.setting, options);
+  answer_history(services, reply, std::move(history), std::move(options), std::move(writer));
 }
 
 }  // namespace

@@ -24,8 +24,8 @@ class TextWriter final : public CompletionWriter {
     if (wanted_.echo.empty()) return {};
     return {body_of(wanted_.echo, {}, nullptr)};
   }
-  Json piece(const Written& written) override {
-    return body_of(written.text, written.tokens, nullptr);
+  std::vector<Json> pieces(const Written& written) override {
+    return {body_of(text_of(written), written.tokens, nullptr)};
   }
   std::vector<Json> last_pieces(const Ending& ending) override {
     std::vector<Json> pieces = {body_of("", {}, finish_reason(ending))};
@@ -36,9 +36,8 @@ class TextWriter final : public CompletionWriter {
     pieces.push_back(std::move(last));
     return pieces;
   }
-  Json whole(const std::string& text, const std::vector<TokenInfo>& tokens,
-             const Ending& ending) override {
-    Json body = body_of(wanted_.echo + text, tokens, finish_reason(ending));
+  Json whole(const Ending& ending) override {
+    Json body = body_of(wanted_.echo + said().text, said().tokens, finish_reason(ending));
     body["usage"] = usage(ending);
     return body;
   }

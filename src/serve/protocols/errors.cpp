@@ -41,10 +41,14 @@ Fault stream_elsewhere() {
 std::string error_body(const Fault& fault) {
   const Json body = {{"error",
                       {{"message", fault.message},
-                       {"type", fault.type.empty() ? type_of(fault.status) : fault.type},
+                       {"type", error_type(fault)},
                        {"param", or_null(fault.param)},
                        {"code", or_null(fault.code)}}}};
   return body.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string error_type(const Fault& fault) {
+  return fault.type.empty() ? type_of(fault.status) : fault.type;
 }
 
 Fault fault_of(const std::exception& error) {
@@ -60,15 +64,15 @@ Fault fault_of(const std::exception& error) {
   return {.status = 500, .message = error.what()};
 }
 
-void send_error(const ReplyPtr& reply, const Fault& fault) {
-  reply->send(fault.status, "application/json", error_body(fault), fault.headers);
+void send_error(const ReplyPtr& reply, const Fault& fault, ErrorBody body) {
+  reply->send(fault.status, "application/json", body(fault), fault.headers);
 }
 
-void answer_errors(const ReplyPtr& reply, const std::function<void()>& work) {
+void answer_errors(const ReplyPtr& reply, const std::function<void()>& work, ErrorBody body) {
   try {
     work();
   } catch (const std::exception& error) {
-    send_error(reply, fault_of(error));
+    send_error(reply, fault_of(error), body);
   }
 }
 

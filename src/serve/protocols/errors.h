@@ -33,9 +33,13 @@ Fault stream_elsewhere();
 
 // {"error": {"message": ..., "type": ..., "param": ..., "code": ...}}
 std::string error_body(const Fault& fault);
+using ErrorBody = std::string (*)(const Fault&);  // other protocols have others
+
+std::string error_type(const Fault& fault);  // the given one, or what goes with the status
 Fault fault_of(const std::exception& error);
-void send_error(const ReplyPtr& reply, const Fault& fault);
+void send_error(const ReplyPtr& reply, const Fault& fault, ErrorBody body = error_body);
 // Does the work; what it throws becomes the reply.
-void answer_errors(const ReplyPtr& reply, const std::function<void()>& work);
+void answer_errors(const ReplyPtr& reply, const std::function<void()>& work,
+                   ErrorBody body = error_body);
 
 }  // namespace runnel::serve

@@ -20,13 +20,37 @@ Json message_item(const std::string& role, const std::string& text) {
            {{{"type", role == "assistant" ? "output_text" : "input_text"}, {"text", text}}}}};
 }
 
+std::string wanted_text(const Json& given, const char* name, const std::string& where) {
+  const auto text = text_field(given, name);
+  if (!text || text->empty()) refuse(where + "." + name, where + "." + name + ": want a text");
+  return *text;
+}
+
+Json call_item(const Json& given, const std::string& where) {
+  const ToolCall call = {.id = wanted_text(given, "call_id", where),
+                         .name = wanted_text(given, "name", where),
+                         .arguments = text_field(given, "arguments").value_or("{}")};
+  return output_call(random_id("fc_"), call, "completed");
+}
+
+Json result_item(const Json& given, const std::string& where) {
+  return {{"id", random_id("fco_")},
+          {"type", "function_call_output"},
+          {"status", "completed"},
+          {"call_id", wanted_text(given, "call_id", where)},
+          {"output", content_text(given.value("output", Json()), where + ".output")}};
+}
+
 Json item_of(const Json& given, const std::string& where) {
   if (given.is_string()) return message_item("user", given.get<std::string>());
   if (!given.is_object()) refuse(where, where + ": want an item, found " + given.type_name());
   const std::string type = text_field(given, "type").value_or("message");
   if (type == "reasoning") return Json();
+  if (type == "function_call") return call_item(given, where);
+  if (type == "function_call_output") return result_item(given, where);
   if (type != "message")
-    refuse(where, fmt::format("{}: this server reads messages; an item of type \"{}\" it cannot",
+    refuse(where, fmt::format("{}: this server reads messages, calls and their results; an item of "
+                              "type \"{}\" it cannot",
                               where, type));
   const std::string role = text_field(given, "role").value_or("user");
   const bool is_known =
@@ -58,18 +82,48 @@ Json items_of(const Json& input, const std::string& where) {
 
 std::vector<Message> messages_of_items(const Json& items) {
   std::vector<Message> messages;
+  const auto name_of = [&](const std::string& call_id) {
+    for (auto message = messages.rbegin(); message != messages.rend(); ++message) {
+      for (const ToolCall& call : message->tool_calls) {
+        if (call.id == call_id) return call.name;
+      }
+    }
+    return std::string();
+  };
   for (const Json& item : items) {
-    if (item.value("type", "") != "message") continue;
-    messages.push_back({item.value("role", ""), content_text(item.at("content"), "content")});
+    const std::string type = item.value("type", "");
+    if (type == "message") {
+      messages.push_back(
+          {.role = item.value("role", ""), .content = content_text(item.at("content"), "content")});
+    } else if (type == "function_call") {
+      if (messages.empty() || messages.back().role != "assistant")
+        messages.push_back({.role = "assistant"});
+      messages.back().tool_calls.push_back({.id = item.value("call_id", ""),
+                                            .name = item.value("name", ""),
+                                            .arguments = item.value("arguments", "")});
+    } else if (type == "function_call_output") {
+      const std::string id = item.value("call_id", "");
+      messages.push_back({.role = "tool",
+                          .content = item.value("output", ""),
+                          .tool_call_id = id,
+                          .name = name_of(id)});
+    }
   }
   return messages;
+}
+
+std::vector<ToolCall> calls_among(const Json& items) {
+  std::vector<ToolCall> calls;
+  for (const Message& message : messages_of_items(items))
+    calls.insert(calls.end(), message.tool_calls.begin(), message.tool_calls.end());
+  return calls;
 }
 
 std::string take_system(std::vector<Message>& messages) {
   std::string system;
   while (!messages.empty() &&
          (messages.front().role == "system" || messages.front().role == "developer")) {
-    system += (system.empty() ? "" : "\n\n") + messages.front().text;
+    system += (system.empty() ? "" : "\n\n") + messages.front().content;
     messages.erase(messages.begin());
   }
   return system;
@@ -118,6 +172,19 @@ Json output_message(const std::string& id, const std::string& text, const char* 
              {"text", text},
              {"annotations", Json::array()},
              {"logprobs", Json::array()}}}}};
+}
+
+Json output_reasoning(const std::string& id, const std::string& text, const char* status) {
+  return {{"id", id},
+          {"type", "reasoning"},
+          {"status", status},
+          {"summary", Json::array()},
+          {"content", {{{"type", "reasoning_text"}, {"text", text}}}}};
+}
+
+Json output_call(const std::string& id, const ToolCall& call, const char* status) {
+  return {{"id", id},           {"type", "function_call"}, {"status", status},
+          {"call_id", call.id}, {"name", call.name},       {"arguments", call.arguments}};
 }
 
 }  // namespace runnel::serve

@@ -23,6 +23,11 @@ std::vector<StoredItem> stored(const Json& items);
 Json list_of(const std::vector<StoredItem>& items, int limit);
 Page page_of(const Request& request);
 
+// What an answer is made of, as items.
 Json output_message(const std::string& id, const std::string& text, const char* status);
+Json output_reasoning(const std::string& id, const std::string& text, const char* status);
+Json output_call(const std::string& id, const ToolCall& call, const char* status);
+// The calls among the items.
+std::vector<ToolCall> calls_among(const Json& items);
 
 }  // namespace runnel::serve

@@ -66,11 +66,12 @@ void detokenize(const Services& services, const Request& request, const ReplyPtr
 
 }  // namespace
 
-void on_streams(const Services& services, const ReplyPtr& reply, std::function<void()> work) {
-  const bool is_running =
-      services.scheduler.post([reply, work = std::move(work)] { answer_errors(reply, work); });
-  if (!is_running)
-    send_error(reply, {.status = 503, .code = "stopping", .message = "the server is stopping"});
+void on_streams(const Services& services, const ReplyPtr& reply, std::function<void()> work,
+                ErrorBody body) {
+  const bool is_running = services.scheduler.post(
+      [reply, body, work = std::move(work)] { answer_errors(reply, work, body); });
+  const Fault stopping = {.status = 503, .code = "stopping", .message = "the server is stopping"};
+  if (!is_running) send_error(reply, stopping, body);
 }
 
 std::vector<Route> model_routes(const Services& services) {

@@ -81,14 +81,16 @@ class FedListener final : public AnswerListener {
 void feed(const Services& services, Channel& channel, std::vector<Message> messages, bool is_scored,
           std::shared_ptr<AnswerListener> listener) {
   Hub& hub = services.hub;
-  hub.answer(channel, {.most_tokens = 0, .is_scored = is_scored}, std::move(listener),
-             [&hub, &channel, messages = std::move(messages)]() -> Channel::Reading {
-               const bool is_first = !std::exchange(channel.is_begun, true);
-               auto segments = hub.chat().turns(messages, channel.dialogue, false);
-               return [&hub, segments = std::move(segments), is_first] {
-                 return hub.chat().encode(segments, is_first);
-               };
-             });
+  const auto prepare = [&hub, &channel, messages = std::move(messages)]() -> Channel::Reading {
+    const Standing standing = {channel.dialogue, channel.calls};
+    channel.is_begun |= !messages.empty();
+    channel.dialogue = Dialogues::state_behind(standing.state, messages, false);
+    const Setting setting = {.system = channel.system};
+    return [&hub, setting, standing, messages] {
+      return hub.chat().turns(setting, standing, messages, false);
+    };
+  };
+  hub.answer(channel, {.most_tokens = 0, .is_scored = is_scored}, std::move(listener), prepare);
 }
 
 std::string metadata_text(const Json& body) {
@@ -103,14 +105,13 @@ void create(const Services& services, const Request& request, const ReplyPtr& re
   const Json items = items_of(body.value("items", Json()), "items");
   std::vector<Message> messages = messages_of_items(items);
   const std::string system = take_system(messages);
-  std::vector<Token> pinned;
-  if (!system.empty())
-    pinned = services.hub.chat().encode(services.hub.chat().opening(system), true);
+  const std::vector<Token> pinned = services.hub.chat().opening({.system = system});
   const StoredConversation stored_one = {.id = random_id("conv_", key_of(request, "")),
                                          .created = unix_seconds(),
                                          .metadata = metadata_text(body)};
   on_streams(services, reply, [=, &services] {
     Channel& channel = services.hub.open(Channel::Kind::kConversation, stored_one.id, pinned);
+    channel.system = system;
     services.store.put(stored_one);
     services.store.add_items(stored_one.id, stored(items));
     feed(services, channel, messages, false,

@@ -6,7 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "serve/hub/responses.h"
+#include "serve/hub/tool_text.h"
 #include "serve/log.h"
+#include "serve/protocols/demands.h"
 #include "serve/protocols/errors.h"
 #include "serve/protocols/guard_json.h"
 #include "serve/protocols/items.h"
@@ -35,7 +37,8 @@ struct Asked {
   std::string digest;
   std::string text;  // the request's body
   AnswerOptions options;
-  Json response;  // the object that the answer fills
+  Setting setting;  // tools, variables; the system prompt is known when the stream is
+  Json response;    // the object that the answer fills
 };
 
 namespace {
@@ -61,7 +64,8 @@ std::string conversation_id(const Json& body) {
 Json response_object(const Services& services, const Json& body, const Asked& asked) {
   const SamplingOptions& sampling = asked.options.sampling;
   const auto given = [&](const char* name, Json otherwise) {
-    return body.value(name, std::move(otherwise));
+    const auto at = body.find(name);
+    return at == body.end() || at->is_null() ? std::move(otherwise) : *at;
   };
   Json response = {{"id", random_id("resp_")},
                    {"object", "response"},
@@ -75,14 +79,14 @@ Json response_object(const Services& services, const Json& body, const Asked& as
                    {"metadata", given("metadata", Json::object())},
                    {"model", services.model_id},
                    {"output", Json::array()},
-                   {"parallel_tool_calls", true},
+                   {"parallel_tool_calls", given("parallel_tool_calls", true)},
                    {"previous_response_id", given("previous_response_id", nullptr)},
-                   {"reasoning", {{"effort", nullptr}, {"summary", nullptr}}},
+                   {"reasoning", given("reasoning", {{"effort", nullptr}, {"summary", nullptr}})},
                    {"store", asked.is_stored},
                    {"temperature", sampling.temperature},
-                   {"text", {{"format", {{"type", "text"}}}}},
-                   {"tool_choice", "auto"},
-                   {"tools", Json::array()},
+                   {"text", given("text", {{"format", {{"type", "text"}}}})},
+                   {"tool_choice", given("tool_choice", "auto")},
+                   {"tools", given("tools", Json::array())},
                    {"top_p", sampling.top_p},
                    {"truncation", asked.may_evict ? "auto" : "disabled"},
                    {"usage", nullptr}};
@@ -90,19 +94,22 @@ Json response_object(const Services& services, const Json& body, const Asked& as
   return response;
 }
 
-void refuse_what_there_is_not(const Json& body) {
-  if (const auto tools = body.find("tools"); tools != body.end() && !tools->empty())
-    refuse("tools", "tools: this server does not call functions");
-  if (const auto text = body.find("text"); text != body.end() && text->is_object()) {
-    const Json format = text->value("format", Json::object());
-    const std::string type = format.is_object() ? format.value("type", "text") : "text";
-    if (type != "text") refuse("text.format", "text.format: want text, found " + type);
+Demands demands_of(const Json& body) {
+  Demands demands = {.tools = tools_of_responses(body)};
+  read_choice(body, demands);
+  if (const Json text = body.value("text", Json()); text.is_object()) {
+    const Json format = text.value("format", Json());
+    read_format(format, format, "text.format", demands);
   }
+  const Json reasoning = body.value("reasoning", Json());
+  std::optional<std::string> effort;
+  if (reasoning.is_object()) effort = text_field(reasoning, "effort");
+  read_template_variables(body, effort, demands);
+  return demands;
 }
 
 Asked read_asked(const Services& services, const Request& request) {
   const Json body = parse_object(request.body);
-  refuse_what_there_is_not(body);
   Asked asked = {.items = items_of(body.value("input", Json()), "input")};
   asked.messages = messages_of_items(asked.items);
   asked.instructions = text_field(body, "instructions").value_or("");
@@ -127,8 +134,8 @@ Asked read_asked(const Services& services, const Request& request) {
   asked.options.ends_with_model = !bool_field(body, "ignore_eos").value_or(false);
   asked.options.guard = read_guard(body, services.hub.options().guard);
   asked.options.stops = texts_field(body, "stop");
-  const std::vector<std::string>& stops = services.hub.chat().stops();
-  asked.options.stops.insert(asked.options.stops.end(), stops.begin(), stops.end());
+  asked.options.turn_ends = services.hub.chat().stops();
+  demand(services, demands_of(body), asked.setting, asked.options);
   if (const auto n_top = whole_field(body, "top_logprobs", 0, 20)) {
     asked.options.wants_log_probabilities = true;
     asked.options.n_top = static_cast<int>(*n_top);
@@ -142,6 +149,7 @@ Asked read_asked(const Services& services, const Request& request) {
 // Where the answer will be written.
 struct Ground {
   Channel* channel = nullptr;
+  Setting setting = {};           // as the stream has it
   std::vector<Message> messages;  // to be read there
   bool is_continued = false;      // the stream held something before
 };
@@ -173,14 +181,34 @@ std::vector<Message> said_until(const Services& services, const std::string& res
 }
 
 Ground new_ground(const Services& services, const Asked& asked, std::vector<Message> messages) {
-  Ground ground = {.messages = std::move(messages)};
-  const std::string system = take_system(ground.messages);
-  const Dialogues& chat = services.hub.chat();
-  std::vector<Token> pinned;
-  if (!system.empty()) pinned = chat.encode(chat.opening(system), true);
-  ground.channel =
-      &services.hub.open(Channel::Kind::kChain, random_id("stream_", asked.key), std::move(pinned));
-  ground.channel->system = system;
+  Ground ground = {.setting = asked.setting, .messages = std::move(messages)};
+  ground.setting.system = take_system(ground.messages);
+  ground.channel = &services.hub.open(Channel::Kind::kChain, random_id("stream_", asked.key),
+                                      services.hub.chat().opening(ground.setting));
+  ground.channel->system = ground.setting.system;
+  return ground;
+}
+
+// On a stream that there is. Tools that it was not told of before are told now.
+Ground known_ground(const Services& services, const Asked& asked, Channel& channel,
+                    std::vector<Message> messages) {
+  Ground ground = {&channel, asked.setting, std::move(messages), true};
+  ground.setting.system = channel.system;
+  const auto head = services.store.response(channel.head);
+  const Json last = head ? Json::parse(head->body) : Json::object();
+  if (channel.calls.empty() && head) channel.calls = calls_among(last.at("output"));
+  for (Message& message : ground.messages) {
+    for (const ToolCall& call : channel.calls) {
+      if (message.role == "tool" && message.name.empty() && call.id == message.tool_call_id)
+        message.name = call.name;
+    }
+  }
+  const bool is_fresh = channel.dialogue == DialogueState::kFresh;
+  const bool is_told = last.value("tools", Json::array()) == asked.response.at("tools");
+  if (is_fresh || is_told || asked.setting.tools.empty()) return ground;
+  const Message tools = {.role = "system",
+                         .content = tools_in_words(asked.setting.tools, asked.options.form.calls)};
+  ground.messages.insert(ground.messages.begin(), tools);
   return ground;
 }
 
@@ -194,17 +222,17 @@ Ground ground_of(const Services& services, const Asked& asked) {
   if (!asked.conversation.empty()) {
     Channel* const channel = services.hub.find(asked.conversation);
     if (channel == nullptr) refuse_missing("conversation", asked.conversation);
-    return {channel, with_instructions(channel->system), true};
+    return known_ground(services, asked, *channel, with_instructions(channel->system));
   }
   if (asked.previous.empty()) return new_ground(services, asked, with_instructions(""));
   const auto row = services.store.response(asked.previous);
   if (!row) refuse_missing("response", asked.previous);
   Channel* const channel = services.hub.find(row->channel);
   if (channel != nullptr && channel->head == asked.previous)
-    return {channel, with_instructions(channel->system), true};
+    return known_ground(services, asked, *channel, with_instructions(channel->system));
   // The stream has gone on, or is gone: what was said until then passes the model again.
   std::vector<Message> all = said_until(services, asked.previous);
-  const std::vector<Message> more = with_instructions(all.empty() ? "" : all.front().text);
+  const std::vector<Message> more = with_instructions(all.empty() ? "" : all.front().content);
   all.insert(all.end(), more.begin(), more.end());
   return new_ground(services, asked, std::move(all));
 }
@@ -222,13 +250,12 @@ std::optional<StoredResponse> answered_before(const Services& services, const As
 void check_fit(const Services& services, const Ground& ground) {
   const Channel& channel = *ground.channel;
   const std::int64_t room = channel.place.pinned + channel.place.window - channel.place.position;
-  DialogueState state = channel.dialogue;
+  const Standing standing = {channel.dialogue, channel.calls};
   std::size_t bytes = 0;
-  for (const Message& message : ground.messages) bytes += message.text.size();
+  for (const Message& message : ground.messages) bytes += message.content.size();
   std::int64_t n = room + 1;
   if (bytes < static_cast<std::size_t>(std::max<std::int64_t>(room, 0)) * 64) {
-    n = std::ssize(
-        services.hub.chat().encode(services.hub.chat().turns(ground.messages, state, true), false));
+    n = std::ssize(services.hub.chat().turns(ground.setting, standing, ground.messages, true));
   }
   if (n <= room) return;
   throw RequestError(
@@ -259,14 +286,16 @@ void begin_answer(const Services& services, const Asked& asked, const Ground& gr
                                                        asked.conversation, ground.is_continued);
   services.responses.add(live);
   writer->start();
-  live->answer = hub.answer(channel, asked.options, writer,
-                            [&hub, &channel, messages = ground.messages]() -> Channel::Reading {
-                              const bool is_first = !std::exchange(channel.is_begun, true);
-                              auto segments = hub.chat().turns(messages, channel.dialogue, true);
-                              return [&hub, segments = std::move(segments), is_first] {
-                                return hub.chat().encode(segments, is_first);
-                              };
-                            });
+  const auto prepare = [&hub, &channel, setting = ground.setting,
+                        messages = ground.messages]() -> Channel::Reading {
+    const Standing standing = {channel.dialogue, channel.calls};
+    channel.is_begun = true;
+    channel.dialogue = Dialogues::state_behind(standing.state, messages, true);
+    return [&hub, setting, standing, messages] {
+      return hub.chat().turns(setting, standing, messages, true);
+    };
+  };
+  live->answer = hub.answer(channel, asked.options, writer, prepare);
   channel.head = live->id();
 }
 
@@ -282,7 +311,7 @@ void resume(const Services& services, StoredResponse row) {
   // Of what was written, all before the first token that is still known was shown.
   const std::int64_t known_from =
       std::max(row.read_until, services.store.begin_of_tokens(row.channel));
-  const std::string shown = writer->go_on(services.store.events(row.id, 0, INT64_MAX), known_from);
+  writer->go_on(services.store.events(row.id, 0, INT64_MAX), known_from);
   const std::int64_t end = services.store.end_of_tokens(row.channel);
   if (channel == nullptr || row.read_until < 0 || end < row.read_until) {
     if (channel != nullptr && row.read_until >= 0) {
@@ -295,16 +324,13 @@ void resume(const Services& services, StoredResponse row) {
     return writer->fail("the server was stopped before it had read the request");
   }
   AnswerOptions options = asked.options;
-  const std::vector<Token> written = services.store.tokens(row.channel, known_from);
+  std::vector<Token> written = services.store.tokens(row.channel, known_from);
   const std::int64_t n_written = end - row.read_until;
-  const std::string text = services.model.detokenize(written);
-  Resumed resumed = {
-      .n_cached = row.begin, .n_read = row.read_until - row.begin, .n_written = n_written};
-  if (text.starts_with(shown)) resumed.unshown = text.substr(shown.size());
-  resumed.is_over = options.ends_with_model && !written.empty() &&
-                    services.model.is_end_of_generation(written.back());
   options.seed = seed_after(row.seed, n_written, options.sampling.temperature);
-  options.resumed = std::move(resumed);
+  options.resumed = {.n_cached = row.begin,
+                     .n_read = row.read_until - row.begin,
+                     .n_written = n_written,
+                     .written = std::move(written)};
   services.responses.add(live);
   live->answer = services.hub.answer(*channel, std::move(options), writer, {});
 }
@@ -349,7 +375,7 @@ std::string steer(const Services& services, const std::string& response, const R
   live->answer->steer_away();
   const auto next = std::make_shared<LiveResponse>(
       services.store, asked.response.at("id").get<std::string>(), asked.is_background);
-  begin_answer(services, asked, {channel, asked.messages, true}, next);
+  begin_answer(services, asked, known_ground(services, asked, *channel, asked.messages), next);
   return next->id();
 }
 

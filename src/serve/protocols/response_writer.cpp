@@ -1,6 +1,8 @@
 #include "serve/protocols/response_writer.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "serve/protocols/guard_json.h"
 #include "serve/protocols/items.h"
@@ -57,6 +59,7 @@ void forget_beginning(std::string& text) {
 
 struct ResponseWriter::State {
   Json response;
+  Json output = Json::array();  // items that are whole
 };
 
 ResponseWriter::ResponseWriter(const Services& services, std::shared_ptr<LiveResponse> live,
@@ -67,7 +70,6 @@ ResponseWriter::ResponseWriter(const Services& services, std::shared_ptr<LiveRes
       row_(std::move(row)),
       conversation_(std::move(conversation)),
       is_continued_(is_continued),
-      message_id_(random_id("msg_")),
       state_(std::make_unique<State>(State{response})) {}
 
 ResponseWriter::~ResponseWriter() = default;
@@ -83,23 +85,35 @@ void ResponseWriter::start() {
   event("response.created", {{"response", state_->response}}, nullptr);
 }
 
-std::string ResponseWriter::go_on(const std::vector<std::pair<std::int64_t, std::string>>& events,
-                                  std::int64_t from) {
-  std::string shown;
+void ResponseWriter::go_on(const std::vector<std::pair<std::int64_t, std::string>>& events,
+                           std::int64_t from) {
   for (const auto& [number, event] : events) {
     const std::size_t data = event.find("data: ");
     const Json fields = Json::parse(event.substr(data + 6), nullptr, false);
-    const std::string type = fields.is_object() ? fields.value("type", "") : "";
-    if (type == "response.output_text.delta") {
+    if (!fields.is_object()) continue;
+    const std::string type = fields.value("type", "");
+    if (type == "response.output_item.added") {
+      const Json& item = fields.at("item");
+      const std::string kind = item.value("type", "");
+      restored_.push_back({.kind = kind == "message"     ? Item::Kind::kMessage
+                                   : kind == "reasoning" ? Item::Kind::kReasoning
+                                                         : Item::Kind::kCall,
+                           .id = item.value("id", ""),
+                           .call = {.id = item.value("call_id", "")},
+                           .is_told = true});
+    } else if (restored_.empty()) {
+      continue;
+    } else if (type == "response.output_item.done") {
+      restored_.back().is_told_whole = true;
+    } else if (type.ends_with(".delta")) {
       const std::string delta = fields.value("delta", "");
-      text_ += delta;
-      if (fields.at("runnel").value("position", std::int64_t{0}) > from) shown += delta;
+      if (fields.at("runnel").value("position", std::int64_t{0}) > from) {
+        restored_.back().n_told += delta.size();
+      } else {
+        restored_.back().text += delta;
+      }
     }
-    if (type != "response.content_part.added") continue;
-    message_id_ = fields.value("item_id", message_id_);
-    is_open_ = true;
   }
-  return shown;
 }
 
 void ResponseWriter::fail(const std::string& why) {
@@ -127,28 +141,81 @@ void ResponseWriter::keep_input() {
   services_.store.add_items(conversation_, stored(items));
 }
 
-void ResponseWriter::open_message(const Place& place) {
-  if (std::exchange(is_open_, true)) return;
-  Json item = output_message(message_id_, "", "in_progress");
-  const Json part = item["content"][0];
-  item["content"] = Json::array();
-  event("response.output_item.added", {{"output_index", 0}, {"item", item}}, &place);
+Json ResponseWriter::json_of(const Item& item, const char* status) {
+  if (item.kind == Item::Kind::kMessage) return output_message(item.id, item.text, status);
+  if (item.kind == Item::Kind::kReasoning) return output_reasoning(item.id, item.text, status);
+  return output_call(item.id, {item.call.id, item.call.name, item.text}, status);
+}
+
+void ResponseWriter::open(Item item, const Place& place) {
+  if (is_open_) close("completed", place);
+  const std::size_t index = items_.size();
+  if (index < restored_.size() && restored_[index].kind == item.kind) {
+    const std::string name = item.call.name;
+    item = restored_[index];
+    item.call.name = name;
+  }
+  items_.push_back(item);
+  is_open_ = true;
+  if (item.is_told) return;
+  Json json = json_of(item, "in_progress");
+  const Json part = item.kind == Item::Kind::kCall ? Json() : json["content"][0];
+  if (!part.is_null()) json["content"] = Json::array();
+  event("response.output_item.added", {{"output_index", index}, {"item", json}}, &place);
+  if (part.is_null()) return;
   event("response.content_part.added",
-        {{"output_index", 0}, {"content_index", 0}, {"item_id", message_id_}, {"part", part}},
+        {{"output_index", index}, {"content_index", 0}, {"item_id", item.id}, {"part", part}},
         &place);
 }
 
+// A piece of a message, of thoughts, or of a call's arguments.
+void ResponseWriter::add(Item::Kind kind, const AnswerEvent& piece,
+                         const std::vector<TokenInfo>& tokens, const Place& place) {
+  if (!is_open_ || items_.back().kind != kind) {
+    const bool is_message = kind == Item::Kind::kMessage;
+    open({.kind = kind, .id = random_id(is_message ? "msg_" : "rs_")}, place);
+  }
+  Item& item = items_.back();
+  item.text += piece.text;
+  item.n_written += piece.text.size();
+  if (kind != Item::Kind::kCall) forget_beginning(item.text);
+  if (item.n_written <= item.n_told) return;
+  const std::size_t n_new = std::min(piece.text.size(), item.n_written - item.n_told);
+  const std::string delta = piece.text.substr(piece.text.size() - n_new);
+  Json fields = {{"output_index", items_.size() - 1}, {"item_id", item.id}, {"delta", delta}};
+  if (kind == Item::Kind::kCall)
+    return event("response.function_call_arguments.delta", std::move(fields), &place);
+  fields["content_index"] = 0;
+  if (kind == Item::Kind::kReasoning)
+    return event("response.reasoning_text.delta", std::move(fields), &place);
+  fields["logprobs"] = log_probabilities(services_.model, tokens);
+  event("response.output_text.delta", std::move(fields), &place);
+}
+
 void ResponseWriter::wrote(const Written& written, const Place& place) {
-  open_message(place);
-  text_ += written.text;
-  forget_beginning(text_);
-  event("response.output_text.delta",
-        {{"output_index", 0},
-         {"content_index", 0},
-         {"item_id", message_id_},
-         {"delta", written.text},
-         {"logprobs", log_probabilities(services_.model, written.tokens)}},
-        &place);
+  using Kind = AnswerEvent::Kind;
+  for (const AnswerEvent& event : written.events) {
+    switch (event.kind) {
+      case Kind::kText:
+        add(Item::Kind::kMessage, event, written.tokens, place);
+        break;
+      case Kind::kReasoning:
+        add(Item::Kind::kReasoning, event, {}, place);
+        break;
+      case Kind::kCallBegin:
+        open({.kind = Item::Kind::kCall,
+              .id = random_id("fc_"),
+              .call = {.id = event.id, .name = event.name}},
+             place);
+        break;
+      case Kind::kCallArguments:
+        add(Item::Kind::kCall, event, {}, place);
+        break;
+      case Kind::kCallEnd:
+        close("completed", place);
+        break;
+    }
+  }
 }
 
 void ResponseWriter::evicted(std::int64_t from, std::int64_t to, const Place& place) {
@@ -167,21 +234,33 @@ void ResponseWriter::noticed(const Notice& notice, const Place& place) {
         &place);
 }
 
-void ResponseWriter::close_message(const char* status, const Place& place) {
-  open_message(place);
-  Json item = output_message(message_id_, text_, status);
-  item["runnel"] = {{"from", row_.read_until}, {"to", place.position}};
-  const Json at = {{"output_index", 0}, {"content_index", 0}, {"item_id", message_id_}};
+void ResponseWriter::close(const char* status, const Place& place) {
+  if (!std::exchange(is_open_, false)) return;
+  const Item& item = items_.back();
+  Json json = json_of(item, status);
+  json["runnel"] = {{"from", item_begin_ < 0 ? row_.read_until : item_begin_},
+                    {"to", place.position}};
+  item_begin_ = place.position;
+  state_->output.push_back(json);
+  if (item.is_told_whole) return;
+  const std::size_t index = items_.size() - 1;
+  Json at = {{"output_index", index}, {"item_id", item.id}};
   Json done = at;
-  done["text"] = text_;
-  done["logprobs"] = Json::array();
-  event("response.output_text.done", std::move(done), &place);
-  Json part = at;
-  part["part"] = item["content"][0];
-  event("response.content_part.done", std::move(part), &place);
-  event("response.output_item.done", {{"output_index", 0}, {"item", item}}, &place);
-  state_->response["output"] = Json::array({item});
-  if (!conversation_.empty()) services_.store.add_items(conversation_, stored(Json::array({item})));
+  if (item.kind == Item::Kind::kCall) {
+    done["name"] = item.call.name;
+    done["arguments"] = item.text;
+    event("response.function_call_arguments.done", std::move(done), &place);
+  } else {
+    const bool is_message = item.kind == Item::Kind::kMessage;
+    at["content_index"] = done["content_index"] = 0;
+    done["text"] = item.text;
+    if (is_message) done["logprobs"] = Json::array();
+    event(is_message ? "response.output_text.done" : "response.reasoning_text.done",
+          std::move(done), &place);
+    at["part"] = json["content"][0];
+    event("response.content_part.done", std::move(at), &place);
+  }
+  event("response.output_item.done", {{"output_index", index}, {"item", json}}, &place);
 }
 
 void ResponseWriter::ended(const Ending& ending, const Place& place) {
@@ -201,8 +280,11 @@ void ResponseWriter::ended(const Ending& ending, const Place& place) {
 void ResponseWriter::finish(const Ending& ending, const Place& place) {
   const Outcome outcome = outcome_of(ending);
   const bool is_whole = ending.finish == Finish::kStop;
-  if (is_open_ || is_whole) close_message(is_whole ? "completed" : "incomplete", place);
+  if (items_.empty() && is_whole) open({.id = random_id("msg_")}, place);
+  close(is_whole ? "completed" : "incomplete", place);
+  if (!conversation_.empty()) services_.store.add_items(conversation_, stored(state_->output));
   Json& response = state_->response;
+  response["output"] = state_->output;
   response["status"] = outcome.status;
   if (outcome.incomplete != nullptr)
     response["incomplete_details"] = {{"reason", outcome.incomplete}};
@@ -213,7 +295,7 @@ void ResponseWriter::finish(const Ending& ending, const Place& place) {
       {"input_tokens", n_input},
       {"input_tokens_details", {{"cached_tokens", is_continued_ ? ending.n_cached : 0}}},
       {"output_tokens", ending.n_written},
-      {"output_tokens_details", {{"reasoning_tokens", 0}}},
+      {"output_tokens_details", {{"reasoning_tokens", ending.n_reasoning}}},
       {"total_tokens", n_input + ending.n_written}};
   response["runnel"] = place_json(place);
   row_.status = outcome.status;

@@ -23,10 +23,9 @@ class ResponseWriter final : public AnswerListener {
   ~ResponseWriter() override;
 
   void start();  // response.created; before the answer is asked for
-  // In place of that: goes on behind the events of the process before. Returns the text that they
-  // have shown of what was written from this position on.
-  std::string go_on(const std::vector<std::pair<std::int64_t, std::string>>& events,
-                    std::int64_t from);
+  // In place of that: goes on behind the events of the process before. What they have told of what
+  // was written from this position on is not told again.
+  void go_on(const std::vector<std::pair<std::int64_t, std::string>>& events, std::int64_t from);
   // Ends what cannot be gone on with.
   void fail(const std::string& why);
 
@@ -40,10 +39,23 @@ class ResponseWriter final : public AnswerListener {
 
  private:
   struct State;  // JSON
+  // A part of the output: a message, thoughts, a call.
+  struct Item {
+    enum class Kind { kMessage, kReasoning, kCall } kind = Kind::kMessage;
+    std::string id;
+    std::string text;  // or a call's arguments
+    ToolCall call = {};
+    std::size_t n_told = 0;     // bytes that events have told before
+    std::size_t n_written = 0;  // bytes that were written since
+    bool is_told = false, is_told_whole = false;
+  };
   void event(const char* type, Json fields, const Place* place);
   void keep_input();
-  void open_message(const Place& place);
-  void close_message(const char* status, const Place& place);
+  void open(Item item, const Place& place);
+  void add(Item::Kind kind, const AnswerEvent& event, const std::vector<TokenInfo>& tokens,
+           const Place& place);
+  void close(const char* status, const Place& place);
+  static Json json_of(const Item& item, const char* status);
   void finish(const Ending& ending, const Place& place);
 
   const Services& services_;
@@ -51,9 +63,10 @@ class ResponseWriter final : public AnswerListener {
   StoredResponse row_;
   std::string conversation_;
   bool is_continued_;
-  std::string message_id_;
-  std::string text_;
-  bool is_open_ = false;  // the message
+  std::vector<Item> items_;
+  bool is_open_ = false;          // the last one
+  std::int64_t item_begin_ = -1;  // position of the next one, behind the first
+  std::vector<Item> restored_;    // of the process before
   std::unique_ptr<State> state_;
 };
 

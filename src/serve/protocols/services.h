@@ -6,6 +6,7 @@
 
 #include "runnel/runnel.h"
 #include "serve/hub/hub.h"
+#include "serve/protocols/errors.h"
 #include "serve/protocols/exchange.h"
 #include "serve/scheduler/scheduler.h"
 #include "serve/store/store.h"
@@ -29,8 +30,9 @@ struct Services {
 };
 
 // Does the work on the scheduler's thread, where streams may be touched; what it throws becomes the
-// reply, as OpenAI's API words it.
-void on_streams(const Services& services, const ReplyPtr& reply, std::function<void()> work);
+// reply, as the protocol words it.
+void on_streams(const Services& services, const ReplyPtr& reply, std::function<void()> work,
+                ErrorBody body = error_body);
 
 // On the scheduler's thread: goes on with the responses that the process before was writing, those
 // on one stream where it is named.

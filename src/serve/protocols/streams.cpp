@@ -64,7 +64,7 @@ void list(const Services& services, const Request& request, const ReplyPtr& repl
   on_streams(services, reply, [&services, reply, limit] {
     std::vector<const Channel*> channels;
     for (const auto& [id, channel] : services.hub.channels()) {
-      if (!channel->is_dropped) channels.push_back(channel.get());
+      if (!channel->is_dropped && !channel->is_copy) channels.push_back(channel.get());
     }
     const std::size_t n = std::min(limit, channels.size());
     std::partial_sort(
