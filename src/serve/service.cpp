@@ -141,6 +141,8 @@ void Service::Work::add_routes(Router& router) {
   router.add(model_routes(services));
   router.add(chat_completion_routes(services));
   router.add(completion_routes(services));
+  router.add(anthropic_routes(services));
+  router.add(ollama_routes(services));
   router.add(conversation_routes(services));
   router.add(response_routes(services));
   router.add(response_socket(services));

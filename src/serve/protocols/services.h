@@ -42,6 +42,8 @@ void resume_responses(const Services& services, const std::string& stream = "");
 std::vector<Route> model_routes(const Services& services);
 std::vector<Route> chat_completion_routes(const Services& services);
 std::vector<Route> completion_routes(const Services& services);
+std::vector<Route> anthropic_routes(const Services& services);
+std::vector<Route> ollama_routes(const Services& services);
 std::vector<Route> conversation_routes(const Services& services);
 std::vector<Route> response_routes(const Services& services);
 SocketRoute response_socket(const Services& services);

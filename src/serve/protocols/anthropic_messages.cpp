@@ -1,0 +1,176 @@
+// POST /v1/messages and /v1/messages/count_tokens: Anthropic's Messages.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "serve/protocols/anthropic_writer.h"
+#include "serve/protocols/completion_answer.h"
+#include "serve/protocols/demands.h"
+
+namespace runnel::serve {
+namespace {
+
+std::string type_of(const Json& block, const std::string& where) {
+  if (!block.is_object()) refuse(where, where + ": want a block, an object");
+  return text_field(block, "type").value_or("");
+}
+
+// The blocks of one message; results of tools are messages of their own.
+class BlockReader {
+ public:
+  BlockReader(const std::string& role, std::vector<Message>& messages)
+      : role_(role), messages_(messages) {}
+
+  void read(const Json& content, const std::string& where) {
+    if (!content.is_array()) {
+      own().content = content_text(content, where);
+      return;
+    }
+    for (std::size_t i = 0; i < content.size(); ++i)
+      read_block(content[i], fmt::format("{}[{}]", where, i));
+    if (content.empty()) own();
+  }
+
+ private:
+  Message& own() {
+    if (!has_own_) messages_.push_back({.role = role_});
+    has_own_ = true;
+    return messages_.back();
+  }
+
+  void read_block(const Json& block, const std::string& where) {
+    const std::string type = type_of(block, where);
+    if (type == "text") {
+      own().content += text_field(block, "text").value_or("");
+    } else if (type == "thinking" && role_ == "assistant") {
+      own().reasoning += text_field(block, "thinking").value_or("");
+    } else if (type == "redacted_thinking") {
+    } else if (type == "tool_use" && role_ == "assistant") {
+      const Json input = block.value("input", Json::object());
+      own().tool_calls.push_back({.id = text_field(block, "id").value_or(""),
+                                  .name = text_field(block, "name").value_or(""),
+                                  .arguments = dump(input)});
+    } else if (type == "tool_result" && role_ == "user") {
+      const std::string id = text_field(block, "tool_use_id").value_or("");
+      messages_.push_back(
+          {.role = "tool",
+           .content = content_text(block.value("content", Json()), where + ".content"),
+           .tool_call_id = id,
+           .name = name_of(id)});
+      has_own_ = false;
+    } else {
+      refuse(where,
+             fmt::format("{}: this model reads text, uses of tools and their results; a block "
+                         "of type \"{}\" of {} it cannot",
+                         where, type, role_));
+    }
+  }
+
+  std::string name_of(const std::string& id) const {
+    for (auto message = messages_.rbegin(); message != messages_.rend(); ++message) {
+      for (const ToolCall& call : message->tool_calls) {
+        if (call.id == id) return call.name;
+      }
+    }
+    return {};
+  }
+
+  std::string role_;
+  std::vector<Message>& messages_;
+  bool has_own_ = false;
+};
+
+std::vector<Message> read_messages(const Json& body) {
+  const auto list = body.find("messages");
+  if (list == body.end() || !list->is_array() || list->empty())
+    refuse("messages", "messages: want a list with at least one message");
+  std::vector<Message> messages;
+  if (const std::string system = content_text(body.value("system", Json()), "system");
+      !system.empty())
+    messages.push_back({.role = "system", .content = system});
+  for (std::size_t i = 0; i < list->size(); ++i) {
+    const Json& message = (*list)[i];
+    const std::string where = fmt::format("messages[{}]", i);
+    if (!message.is_object()) refuse(where, where + ": want an object");
+    const std::string role = text_field(message, "role").value_or("");
+    if (role != "user" && role != "assistant" && role != "system")
+      refuse(where + ".role", where + ".role: want user or assistant, found \"" + role + "\"");
+    BlockReader(role, messages).read(message.value("content", Json()), where + ".content");
+  }
+  return messages;
+}
+
+void read_tool_choice(const Json& body, Demands& demands) {
+  using Choice = Demands::Choice;
+  demands.choice_field = "tool_choice";
+  const auto given = body.find("tool_choice");
+  if (given == body.end() || given->is_null()) return;
+  const std::string type = given->is_object() ? text_field(*given, "type").value_or("") : "";
+  if (type == "any") {
+    demands.choice = Choice::kRequired;
+  } else if (type == "tool") {
+    demands.choice = Choice::kNamed;
+    demands.name = text_field(*given, "name").value_or("");
+    if (demands.name.empty()) refuse("tool_choice", "tool_choice: want the name of a tool");
+  } else if (type == "none") {
+    demands.choice = Choice::kNone;
+  } else if (type != "auto") {
+    refuse("tool_choice", "tool_choice: want an object of type auto, any, tool or none");
+  }
+  if (const auto single = bool_field(*given, "disable_parallel_tool_use"))
+    demands.parallel = !*single;
+}
+
+Demands demands_of(const Json& body) {
+  Demands demands = {.tools = tools_of_messages(body)};
+  read_tool_choice(body, demands);
+  if (const Json output = body.value("output_config", Json()); output.is_object()) {
+    const Json format = output.value("format", Json());
+    read_format(format, format, "output_config.format", demands);
+  }
+  read_template_variables(body, std::nullopt, demands);
+  if (const Json thinking = body.value("thinking", Json()); thinking.is_object()) {
+    const std::string type = text_field(thinking, "type").value_or("");
+    if (type != "enabled" && type != "disabled" && type != "adaptive")
+      refuse("thinking",
+             "thinking: want type enabled, disabled or adaptive, found \"" + type + "\"");
+    if (type != "adaptive") demands.thinking = type == "enabled";
+  }
+  return demands;
+}
+
+void create(const Services& services, const Request& request, const ReplyPtr& reply) {
+  const Json body = parse_object(request.body);
+  const bool is_streamed = bool_field(body, "stream").value_or(false);
+  AnswerOptions options = completion_options(services, body, is_streamed, {"max_tokens"});
+  const std::vector<std::string> stops = texts_field(body, "stop_sequences");
+  options.stops.insert(options.stops.end(), stops.begin(), stops.end());
+  History history = History::of({}, read_messages(body));
+  demand(services, demands_of(body), history.setting, options);
+  answer_history(services, reply, std::move(history), std::move(options),
+                 std::make_shared<MessagesWriter>(reply, services.model_id, is_streamed));
+}
+
+void count(const Services& services, const Request& request, const ReplyPtr& reply) {
+  const Json body = parse_object(request.body);
+  History history = History::of({}, read_messages(body));
+  AnswerOptions ignored;
+  demand(services, demands_of(body), history.setting, ignored);
+  reply->send(200, "application/json", dump({{"input_tokens", count_tokens(services, history)}}));
+}
+
+}  // namespace
+
+std::vector<Route> anthropic_routes(const Services& services) {
+  using Function = void (*)(const Services&, const Request&, const ReplyPtr&);
+  const auto route = [&services](const char* path, Function function) {
+    return Route{"POST", path,
+                 [&services, function](const Request& request, const ReplyPtr& reply) {
+                   answer_errors(
+                       reply, [&] { function(services, request, reply); }, anthropic_error_body);
+                 }};
+  };
+  return {route("/v1/messages", create), route("/v1/messages/count_tokens", count)};
+}
+
+}  // namespace runnel::serve

@@ -1,0 +1,164 @@
+// Ollama's API: /api/chat, /api/generate, and what there is: /api/tags, /api/ps, /api/show,
+// /api/version.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "serve/protocols/completion_answer.h"
+#include "serve/protocols/demands.h"
+#include "serve/protocols/ollama_writer.h"
+
+namespace runnel::serve {
+namespace {
+
+Json details(const Services& services) {
+  const std::string family = services.model.architecture();
+  return {{"parent_model", ""},   {"format", "gguf"},
+          {"family", family},     {"families", Json::array({family})},
+          {"parameter_size", ""}, {"quantization_level", ""}};
+}
+
+Json model_json(const Services& services) {
+  return {{"name", services.model_id},
+          {"model", services.model_id},
+          {"modified_at", time_text()},
+          {"size", 0},
+          {"digest", ""},
+          {"details", details(services)}};
+}
+
+AnswerOptions options_of(const Services& services, const Json& body, bool is_streamed) {
+  const Json given = body.value("options", Json::object());
+  if (!given.is_object() && !given.is_null()) refuse("options", "options: want an object");
+  const Json options = given.is_object() ? given : Json::object();
+  AnswerOptions answer = completion_options(services, options, is_streamed, {});
+  if (const auto penalty = number_field(options, "repeat_penalty", 0.01, 100))
+    answer.sampling.repetition_penalty = static_cast<float>(*penalty);
+  if (const auto most = whole_field(options, "num_predict", -2, std::int64_t{1} << 40)) {
+    answer.most_tokens.reset();  // negative: without end
+    if (*most >= 0) answer.most_tokens = *most;
+  }
+  return answer;
+}
+
+Demands demands_of(const Json& body) {
+  Demands demands = {.tools = tools_of_chat(body)};
+  read_choice(body, demands);
+  demands.schema_field = "format";
+  if (const Json format = body.value("format", Json()); format.is_object()) {
+    demands.schema = dump(format);
+  } else if (format == "json") {
+    demands.schema = "";
+  } else if (!format.is_null() && format != "") {
+    refuse("format", "format: want \"json\" or a schema, found " + dump(format).substr(0, 80));
+  }
+  const Json think = body.value("think", Json());
+  std::optional<std::string> effort;
+  if (think.is_string()) effort = think.get<std::string>();
+  read_template_variables(body, effort, demands);
+  if (think.is_boolean()) demands.thinking = think.get<bool>();
+  return demands;
+}
+
+// A request without anything to answer asks for the model to be loaded, which it is.
+void send_loaded(const Services& services, const ReplyPtr& reply, bool is_chat) {
+  Json body = {{"model", services.model_id},
+               {"created_at", time_text()},
+               {"done", true},
+               {"done_reason", "load"}};
+  if (is_chat) {
+    body["message"] = {{"role", "assistant"}, {"content", ""}};
+  } else {
+    body["response"] = "";
+  }
+  reply->send(200, "application/json", dump(body));
+}
+
+void refuse_images(const Json& holder, const std::string& where) {
+  const auto images = holder.find("images");
+  if (images != holder.end() && !images->is_null() && !images->empty())
+    refuse(where, where + ": this model reads text; images it cannot");
+}
+
+void answer(const Services& services, const ReplyPtr& reply, const Json& body, History history,
+            bool is_chat) {
+  const bool is_streamed = bool_field(body, "stream").value_or(true);
+  AnswerOptions options = options_of(services, body, is_streamed);
+  const Demands demands = demands_of(body);
+  if (history.is_chat) demand(services, demands, history.setting, options);
+  answer_history(services, reply, std::move(history), std::move(options),
+                 std::make_shared<OllamaWriter>(reply, services.model_id, is_streamed, is_chat));
+}
+
+void chat(const Services& services, const Request& request, const ReplyPtr& reply) {
+  const Json body = parse_object(request.body);
+  const auto messages = body.find("messages");
+  if (messages == body.end() || messages->is_null() || (messages->is_array() && messages->empty()))
+    return send_loaded(services, reply, true);
+  History history = History::of({}, messages_of(body));
+  for (const Json& message : *messages) refuse_images(message, "messages.images");
+  answer(services, reply, body, std::move(history), true);
+}
+
+void generate(const Services& services, const Request& request, const ReplyPtr& reply) {
+  const Json body = parse_object(request.body);
+  const std::string prompt = text_field(body, "prompt").value_or("");
+  if (prompt.empty()) return send_loaded(services, reply, false);
+  refuse_images(body, "images");
+  if (!text_field(body, "suffix").value_or("").empty())
+    refuse("suffix", "suffix: this server goes on with a text; it fills no gaps");
+  History history;
+  if (bool_field(body, "raw").value_or(false)) {
+    history.tokens = services.model.tokenize(prompt);
+  } else {
+    const Setting setting = {.system = text_field(body, "system").value_or("")};
+    history = History::of(setting, {{.role = "user", .content = prompt}});
+  }
+  answer(services, reply, body, std::move(history), false);
+}
+
+void show(const Services& services, const Request& request, const ReplyPtr& reply) {
+  const Json body = parse_object(request.body);
+  const std::string name =
+      text_field(body, "model").value_or(text_field(body, "name").value_or(""));
+  if (name != services.model_id && name != services.model_id + ":latest")
+    throw RequestError({.status = 404, .message = fmt::format("model '{}' not found", name)});
+  const std::string architecture = services.model.architecture();
+  const Json info = {{"general.architecture", architecture},
+                     {"general.basename", services.model.name()},
+                     {architecture + ".context_length", services.model.trained_context()}};
+  reply->send(200, "application/json",
+              dump({{"modelfile", ""},
+                    {"parameters", ""},
+                    {"template", services.hub.chat().name()},
+                    {"details", details(services)},
+                    {"model_info", info},
+                    {"capabilities", Json::array({"completion", "tools"})},
+                    {"modified_at", time_text()}}));
+}
+
+void tags(const Services& services, const Request&, const ReplyPtr& reply) {
+  reply->send(200, "application/json", dump({{"models", Json::array({model_json(services)})}}));
+}
+
+void version(const Services&, const Request&, const ReplyPtr& reply) {
+  reply->send(200, "application/json", dump({{"version", RUNNEL_VERSION}}));
+}
+
+}  // namespace
+
+std::vector<Route> ollama_routes(const Services& services) {
+  using Function = void (*)(const Services&, const Request&, const ReplyPtr&);
+  const auto route = [&services](const char* method, const char* path, Function function) {
+    return Route{method, path,
+                 [&services, function](const Request& request, const ReplyPtr& reply) {
+                   answer_errors(
+                       reply, [&] { function(services, request, reply); }, ollama_error_body);
+                 }};
+  };
+  return {route("POST", "/api/chat", chat), route("POST", "/api/generate", generate),
+          route("POST", "/api/show", show), route("GET", "/api/tags", tags),
+          route("GET", "/api/ps", tags),    route("GET", "/api/version", version)};
+}
+
+}  // namespace runnel::serve
