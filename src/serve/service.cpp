@@ -147,6 +147,7 @@ void Service::Work::add_routes(Router& router) {
   router.add(response_routes(services));
   router.add(response_socket(services));
   router.add(operation_routes(services));
+  router.add(openapi_routes());
   router.add(stream_routes(services));
   router.add(page_routes());
 }

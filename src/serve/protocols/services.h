@@ -50,5 +50,6 @@ SocketRoute response_socket(const Services& services);
 std::vector<Route> stream_routes(const Services& services);        // what streams there are
 std::vector<Route> operation_routes(const Services& services);     // health, readiness, metrics
 void answer_alive(const Request& request, const ReplyPtr& reply);  // /health
+std::vector<Route> openapi_routes();                               // what all of them are
 
 }  // namespace runnel::serve
