@@ -1,4 +1,5 @@
 // The part of the store that forgets, so that it does not grow for ever.
+#include <algorithm>
 #include <mutex>
 
 #include "serve/store/database.h"
@@ -7,7 +8,7 @@
 namespace runnel::serve {
 namespace {
 
-constexpr int kResponsesAtOnce = 32;
+constexpr std::int64_t kResponsesAtOnce = 32;
 constexpr int kItemsAtOnce = 256;
 constexpr int kMostBatches = 32;  // of one call: others wait for it
 constexpr std::int64_t kMicroseconds = 1000000;
@@ -27,15 +28,18 @@ std::int64_t Store::bytes() {
   return pages * number_of(db, "pragma page_size");
 }
 
-// The oldest responses that have ended, made before `end` (seconds).
+// The oldest responses that have ended, made before `end` (seconds): a quarter of all at most, so
+// that the newest stay where there are few.
 std::size_t Store::drop_old_responses(std::int64_t end, std::vector<StoredResponse>& dropped) {
   std::vector<StoredResponse> oldest;
   {
     const std::lock_guard lock(database_->mutex);
-    Query row = database_->sqlite.query(
+    Sqlite& db = database_->sqlite;
+    const std::int64_t quarter = (number_of(db, "select count(*) from responses") + 3) / 4;
+    Query row = db.query(
         "select id, channel, created from responses where status not in ('queued', 'in_progress') "
         "and created < ?1 order by number limit ?2");
-    row.bind(end).bind(std::int64_t{kResponsesAtOnce});
+    row.bind(end).bind(std::min(quarter, kResponsesAtOnce));
     while (row.step())
       oldest.push_back({.id = row.text(0), .channel = row.text(1), .created = row.number(2)});
   }
