@@ -72,7 +72,8 @@ void get(const Services& services, const Request& request, const ReplyPtr& reply
     if (error != std::errc() || *end != '\0' || after < 0)
       refuse("starting_after", "starting_after: want the number of an event, found " + text);
   }
-  attach(services, reply, row.id, true, after + 1);
+  // Behind what goes on with responses when the server begins.
+  on_streams(services, reply, [=, &services] { attach(services, reply, row.id, true, after + 1); });
 }
 
 void cancel(const Services& services, const Request& request, const ReplyPtr& reply) {
