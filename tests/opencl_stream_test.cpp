@@ -85,7 +85,7 @@ TEST(OpenClStream, IsSavedAndGoesOnHereAndOnTheProcessor) {
     EXPECT_EQ(resumed.log_probability, step.log_probability);
     const Stream::Step other = there.next();
     EXPECT_EQ(other.token, step.token);
-    EXPECT_NEAR(other.log_probability, step.log_probability, 0.05);
+    EXPECT_NEAR(other.log_probability, step.log_probability, 0.1);
   }
   there.save(folder / "back.state");
   EXPECT_EQ(on_device.resume(folder / "back.state").position(), there.position());

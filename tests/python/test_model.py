@@ -216,7 +216,7 @@ def test_layers_run_where_they_are_told(m):
     streams = [model.stream(window=40, temperature=0) for model in (m, other)]
     for stream in streams:
         stream.feed(OPENING)
-    assert np.allclose(streams[0].logits, streams[1].logits, atol=0.2)
+    assert np.allclose(streams[0].logits, streams[1].logits, atol=0.5)  # int8 inputs, cut otherwise
     exact = runnel.Model(MODEL, threads=1, exact=True).stream()
     exact.feed(OPENING)
     assert 0 < np.abs(exact.logits - streams[0].logits).max() < 1
