@@ -5,4 +5,4 @@ set -euo pipefail
 python=$BUILD_DIR/venv/bin/python
 [[ -x $python ]] || { echo "SKIPPED: no Python environment in $BUILD_DIR/venv (make venv)"; exit 0; }
 export PYTHONPATH=$BUILD_DIR/python PYTHONDONTWRITEBYTECODE=1
-exec "$python" -m pytest -q -p no:cacheprovider -rs tests/python
+exec "$python" -m pytest -q -p no:cacheprovider -rfs tests/python
