@@ -58,7 +58,7 @@ class Constraints {
 
   // A call of one of the tools (a JSON list as OpenAI's API has it), or of the one of this name, as
   // answers of this form write it. Error: no such tool, a schema that is not supported, or a form
-  // whose calls begin with a control token.
+  // without calls.
   std::unique_ptr<TokenConstraint> tool_call(const AnswerForm& form, std::string_view tools,
                                              std::string_view name = {}) const;
 
