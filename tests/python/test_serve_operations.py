@@ -1,4 +1,5 @@
 """For whoever runs the server: what it tells of itself, its limits, and clients that mean no good."""
+import http.client
 import json
 import os
 import re
@@ -184,4 +185,8 @@ def test_options_come_from_a_file_and_the_command_line_has_the_last_word(tmp_pat
         assert model["id"] == "from-line"
         assert '"window":77' in server.get("/v1/models").replace(" ", "")
         assert json.loads(server.lines[-1])["level"] == "info"
-        assert post(server, "/tokenize", b" " * (2 << 20))[0] == 413
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection.putrequest("POST", "/tokenize")
+        connection.putheader("Content-Length", str(2 << 20))
+        connection.endheaders()  # refused for what it says, before any of it is sent
+        assert connection.getresponse().status == 413
