@@ -1,8 +1,13 @@
 #include "tokenizer/bpe.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <functional>
 #include <utility>
+
+#include "gguf/file.h"
+#include "runnel/error.h"
 
 namespace runnel {
 namespace {
@@ -13,6 +18,24 @@ constexpr int kJoined = -2;  // id of a place that its left neighbour has taken 
 std::size_t at(int place) { return static_cast<std::size_t>(place); }
 
 }  // namespace
+
+std::vector<ListedMerge> listed_merges(const gguf::File& file) {
+  constexpr std::string_view kKey = "tokenizer.ggml.merges";
+  const auto lines = file.get_array(kKey).strings();
+  if (!lines) throw Error(fmt::format("{}: {}: want a list of strings", file.name(), kKey));
+  std::vector<ListedMerge> merges;
+  merges.reserve(lines->size());
+  for (const std::string_view line : *lines) {
+    const std::size_t space = line.find(' ', 1);
+    if (line.empty() || space == std::string_view::npos || space + 1 == line.size()) {
+      throw Error(
+          fmt::format("{}: {}: want two pieces and a space between them, line {} has \"{}\"",
+                      file.name(), kKey, merges.size(), line));
+    }
+    merges.push_back({line.substr(0, space), line.substr(space + 1)});
+  }
+  return merges;
+}
 
 void MergeTable::add(int left, int right, Merge merge) {
   if (2 * (n_taken_ + 1) > entries_.size()) reserve(2 * n_taken_);

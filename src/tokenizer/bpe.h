@@ -5,9 +5,22 @@
 
 #include <bit>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 namespace runnel {
+
+namespace gguf {
+class File;
+}
+
+// A line of a file's list of merges, views of the mapped file.
+struct ListedMerge {
+  std::string_view left, right;
+};
+
+// tokenizer.ggml.merges, by rank. Error: a line that is not two pieces and a space between them.
+std::vector<ListedMerge> listed_merges(const gguf::File& file);
 
 // What may be joined. Symbols are non-negative ids chosen by the tokenizer.
 class MergeTable {

@@ -11,7 +11,6 @@ namespace runnel {
 namespace {
 
 constexpr std::string_view kPreKey = "tokenizer.ggml.pre";
-constexpr std::string_view kMergesKey = "tokenizer.ggml.merges";
 
 // The character that stands for each byte in the file: itself where it is printable, else the next
 // one from U+0100 on.
@@ -107,25 +106,17 @@ void ByteLevelTokenizer::index_tokens() {
 }
 
 void ByteLevelTokenizer::index_merges(const gguf::File& file) {
-  const auto lines = file.get_array(kMergesKey).strings();
-  if (!lines) throw Error(fmt::format("{}: {}: want a list of strings", file.name(), kMergesKey));
+  const std::vector<ListedMerge> listed = listed_merges(file);
   Symbols symbols(*this);
   for (std::size_t byte = 0; byte < 256; ++byte) {
     std::string written;
     utf8_append(written, written_bytes()[byte]);
     byte_symbols_[byte] = symbols.at(written);
   }
-  merges_.reserve(lines->size());
-  for (std::size_t i = 0; i < lines->size(); ++i) {
-    const std::string_view line = (*lines)[i];
-    const std::size_t space = line.find(' ', 1);
-    if (line.empty() || space == std::string_view::npos || space + 1 == line.size()) {
-      throw Error(
-          fmt::format("{}: {}: want two pieces and a space between them, line {} has \"{}\"",
-                      file.name(), kMergesKey, i, line));
-    }
-    const std::string left(line.substr(0, space));
-    const std::string right(line.substr(space + 1));
+  merges_.reserve(listed.size());
+  for (std::size_t i = 0; i < listed.size(); ++i) {
+    const std::string left(listed[i].left);
+    const std::string right(listed[i].right);
     merges_.add(symbols.at(left), symbols.at(right),
                 {static_cast<int>(i), symbols.at(left + right)});
   }

@@ -138,20 +138,10 @@ void SentencePieceTokenizer::index_merges(const std::vector<float>& scores) {
 
 // Merges whose result is no piece are left out: nothing could be made of it.
 void SentencePieceTokenizer::index_listed_merges(const gguf::File& file) {
-  constexpr std::string_view kKey = "tokenizer.ggml.merges";
-  const auto lines = file.get_array(kKey).strings();
-  if (!lines) throw Error(fmt::format("{}: {}: want a list of strings", file.name(), kKey));
-  merges_.reserve(lines->size());
-  for (std::size_t i = 0; i < lines->size(); ++i) {
-    const std::string_view line = (*lines)[i];
-    const std::size_t space = line.find(' ', 1);
-    if (line.empty() || space == std::string_view::npos || space + 1 == line.size()) {
-      throw Error(
-          fmt::format("{}: {}: want two pieces and a space between them, line {} has \"{}\"",
-                      file.name(), kKey, i, line));
-    }
-    const std::string_view left = line.substr(0, space);
-    const std::string_view right = line.substr(space + 1);
+  const std::vector<ListedMerge> listed = listed_merges(file);
+  merges_.reserve(listed.size());
+  for (std::size_t i = 0; i < listed.size(); ++i) {
+    const auto [left, right] = listed[i];
     const std::string joined = std::string(left) + std::string(right);
     const int symbols[] = {symbols_.find(left), symbols_.find(right), symbols_.find(joined)};
     if (std::find(std::begin(symbols), std::end(symbols), PieceTable::kNone) != std::end(symbols))
