@@ -6,6 +6,7 @@
 #   make test       all tests
 #   make test-portable   the same without any flag for an instruction set (in build-portable)
 #   make test-aarch64    the same for 64-bit ARM: cross compiler and emulator (in build-aarch64)
+#   make test-templates  chat templates of 70 public models (fetched once, 77 MB), 5,040 dialogues, against Python's jinja2
 #   make experiments TEXT=BOOK   the paper's experiments on the pulled models (OUT=build/experiments, LIMIT=6000, CACHE=256)
 #   make bench      speed of the bundled model on this machine
 #   make bench-kernels   each kernel of each instruction set beside its limit (FILTER=avx512/product/Q4_0)
@@ -23,7 +24,7 @@ DEMO_MODEL := models/novella-7m-q8_0.gguf
 DEMO_PROMPT := It was a dark and stormy night, and the old man sat by the fire, listening to the wind.
 FORMATTED = $(shell git ls-files '*.cpp' '*.h' '*.inl' | grep -v '^build')
 
-.PHONY: all packages test-packages venv configure configure-native configure-tests demo chat pull test test-portable test-aarch64 bench bench-kernels bench-compare million t3 deb test-debs wheels docs install format lint clean
+.PHONY: all packages test-packages venv configure configure-native configure-tests demo chat pull test test-portable test-aarch64 test-templates bench bench-kernels bench-compare million t3 deb test-debs wheels docs install format lint clean
 
 all: configure
 	@$(COMPILE)
@@ -87,6 +88,12 @@ test-aarch64:
 	@scripts/install-packages.sh g++-aarch64-linux-gnu
 	@scripts/arm64-sysroot.sh build-aarch64/sysroot
 	@$(MAKE) --no-print-directory test BUILD=build-aarch64 CMAKE_FLAGS=-DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/cmake/aarch64.cmake
+
+test-templates: configure-tests venv
+	@$(COMPILE) --target runnel_jinja_lines
+	@scripts/public-templates.sh $(BUILD)/templates
+	@cd tests/python && RUNNEL_TEMPLATES=$(abspath $(BUILD)/templates) RUNNEL_CONVERSATIONS=72 BUILD_DIR=$(abspath $(BUILD)) \
+	  $(abspath $(BUILD)/venv/bin/python) -m pytest -q -p no:cacheprovider test_jinja.py
 
 bench: configure-native
 	@$(COMPILE) --target runnel_cli

@@ -1,7 +1,7 @@
 """The interpreter of chat templates against Python's jinja2.
 
-RUNNEL_TEMPLATES: a folder of further templates (*.jinja) to try; RUNNEL_CONVERSATIONS: how many conversations
-for each template (the default tries a part; 5000 shared out over all templates is the whole test)."""
+RUNNEL_TEMPLATES: a folder of further templates (*.jinja) to try, as scripts/public-templates.sh makes it;
+RUNNEL_CONVERSATIONS: how many conversations for each template (5,040 for the project's own by default)."""
 import json
 import os
 import pathlib
@@ -14,7 +14,7 @@ from jinja_cases import CASES
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("BUILD_DIR", ROOT / "build"))
 PROGRAM = BUILD / "tests" / "runnel_jinja_lines"
-N_CONVERSATIONS = int(os.environ.get("RUNNEL_CONVERSATIONS", "12"))
+N_CONVERSATIONS = int(os.environ.get("RUNNEL_CONVERSATIONS", "240"))
 
 
 def template_files():
