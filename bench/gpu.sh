@@ -45,7 +45,7 @@ bench() {
 lines() {
   jq -r --arg name "$1" '
     def round1: . * 10 | round / 10;
-    "\($name): decode \(.decode_tokens_per_second.median | round1) tokens/s, \(100 * .decode_part_of_bandwidth.median | round1) % of the copy bandwidth (\(.read_bytes_per_second.median / 1e9 | round1) GB/s); ingestion \(.ingest_tokens_per_second.median | round1) tokens/s; \(.device.launches_per_token | round1) launches a token",
+    "\($name): decode \(.decode_tokens_per_second.median | round1) tokens/s, \(100 * .decode_part_of_bandwidth.median | round1) % of the copy bandwidth (\(.read_bytes_per_second.median / 1e9 | round1) GB/s); ingestion \(.ingest_tokens_per_second.median | round1) tokens/s, \(100 * .ingest_part_of_peak | round1) % of the peaks in registers (\(.multiply_adds_per_second | map_values(. / 1e9 | round) | tojson) G multiply-adds/s); \(.device.launches_per_token | round1) launches a token",
     (.streams // empty | "\($name), \(.count) streams: \(.tokens_per_second.median | round1) tokens/s"),
     (.latency_seconds // empty | "\($name), latency of a step: median \(1e3 * .median) ms, 99 % \(1e3 * .p99), 99.9 % \(1e3 * .p999), slowest \(1e3 * .max)")'
 }

@@ -10,6 +10,7 @@
 
 #include "runnel/runnel.h"
 #include "support/error_text.h"
+#include "support/made_models.h"
 #include "support/opencl.h"
 #include "support/paths.h"
 #include "support/temp_dir.h"
@@ -111,6 +112,54 @@ TEST(OpenClStream, SharesAStepAndGuessesAsAlone) {
   EXPECT_GT(model.device().launches, 0u);
   EXPECT_GT(model.device().memory_bytes, model.weight_bytes());
 }
+
+TEST(OpenClStream, KeepsWhatIsPinned) {
+  RUNNEL_NEED_OPENCL();
+  const StreamOptions options = {.window = 12,
+                                 .kv_type = KvType::kQ8_0,
+                                 .chunk = 16,
+                                 .pin = "The old king was called Edmund.",
+                                 .sampling = {.temperature = 0}};
+  const auto write = [&](const ModelOptions& on) {
+    const Model model = Model::load(test::bundled_model(), on);
+    Stream stream = model.open(options);
+    stream.feed(" It was a dark and stormy night, and the wind came over the hill to the sea.");
+    EXPECT_GT(stream.evicted(), 0);
+    std::vector<Token> tokens;
+    for (int i = 0; i < 8; ++i) tokens.push_back(stream.next().token);
+    return tokens;
+  };
+  EXPECT_EQ(write(kOnOpenCl), write({}));
+}
+
+class OpenClArchitecture : public testing::TestWithParam<ModelShape> {};
+
+TEST_P(OpenClArchitecture, AgreesWithTheProcessorOrIsRefusedByName) {
+  RUNNEL_NEED_OPENCL();
+  const std::string architecture(GetParam().architecture);
+  const MadeModel made = test::make(GetParam());
+  // Layers with a state, or layers that differ.
+  const bool is_refused = architecture.starts_with("qwen3next") ||
+                          architecture.starts_with("qwen35") || architecture.starts_with("lfm2") ||
+                          architecture == "gemma4";
+  if (is_refused) {
+    const std::string error = test::error_of([&] { Model::load(made.bytes(), "made", kOnOpenCl); });
+    EXPECT_NE(error.find("does not run " + architecture + " models"), std::string::npos) << error;
+    return;
+  }
+  const auto logits = [&](const ModelOptions& on) {
+    const Model model = Model::load(made.bytes(), "made", on);
+    Stream stream = model.open({.window = 20, .kv_type = KvType::kF32, .chunk = 16});
+    stream.feed(test::some_tokens(41, GetParam().vocabulary_size));
+    return std::vector<float>(stream.logits().begin(), stream.logits().end());
+  };
+  EXPECT_LT(test::relative_error(logits(kOnOpenCl), logits({})), 2e-3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Every, OpenClArchitecture, testing::ValuesIn(test::tiny_shapes()),
+                         [](const auto& parameter) {
+                           return test::test_name(std::string(parameter.param.architecture));
+                         });
 
 // Five launches a layer of one stream, nine of several, and two for the logits; no more are hidden
 // in a step.

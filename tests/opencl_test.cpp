@@ -3,13 +3,19 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "kernels/pack/dequantize.h"
 #include "support/numbers.h"
 #include "support/paths.h"
+#include "support/temp_dir.h"
 
 namespace runnel {
 namespace {
@@ -57,13 +63,13 @@ TEST_P(OpenClProduct, IsThatOfTheDequantisedWeightsForOneRowAndMany) {
   RUNNEL_NEED_OPENCL();
   const auto [type, cols] = GetParam();
   constexpr std::int64_t kRows = 37;
-  constexpr int kTokens = 9;
+  const int n_tokens = type == TensorType::kQ8_0 || type == TensorType::kF16 ? 21 : 7;
   std::mt19937 random(7);
   std::normal_distribution<float> normal;
   const auto stored = random_matrix(type, kRows * cols, random);
   Linear linear = {{type, kRows, cols, stored.data()}, {}};
   for (int i = 0; i < kRows; ++i) linear.bias.push_back(normal(random));
-  std::vector<float> x(size(kTokens * cols));
+  std::vector<float> x(size(n_tokens * cols));
   for (float& value : x) value = normal(random);
   std::vector<float> weights(size(kRows * cols));
   for (std::int64_t row = 0; row < kRows; ++row)
@@ -73,7 +79,7 @@ TEST_P(OpenClProduct, IsThatOfTheDequantisedWeightsForOneRowAndMany) {
   const auto device = make_opencl_device(0);
   const Matrix* const matrix = &linear.weight;
   device->take({&matrix, 1});
-  const auto operations = device->operations({.max_tokens = kTokens,
+  const auto operations = device->operations({.max_tokens = n_tokens,
                                               .dim = static_cast<int>(cols),
                                               .largest_input = static_cast<int>(cols),
                                               .ffn_dim = 1,
@@ -85,7 +91,7 @@ TEST_P(OpenClProduct, IsThatOfTheDequantisedWeightsForOneRowAndMany) {
   const Product product = {&linear, out};
   const bool is_quantised = kernels::packed_format(type).has_value();
   std::vector<float> alone;
-  for (const int n : {1, kTokens}) {
+  for (const int n : {1, 7, n_tokens}) {
     const std::vector<StepRow> rows(size(n));
     operations->begin({rows, {}});
     operations->write(in, x.data());
@@ -237,6 +243,40 @@ TEST(OpenClSplit, GoesOnOnTheProcessorAfterSomeLayers) {
   EXPECT_EQ(split.logits(chunked, tokens, 16), got);
   std::vector<std::byte> room, more_room;
   EXPECT_EQ(single.raw(room).size(), of_processor.raw(more_room).size());
+}
+
+// What is fastest is measured once, kept in the cache folder, and changes no bit.
+TEST(OpenClTuning, IsKeptAndChangesNoBit) {
+  RUNNEL_NEED_OPENCL();
+  const test::TempDir folder;
+  const char* const given = std::getenv("RUNNEL_CACHE");
+  const std::string before = given != nullptr ? given : "";
+  ::setenv("RUNNEL_CACHE", folder.path().c_str(), 1);
+  const std::vector<Token> tokens = random_tokens(3, 5);
+  const auto logits = [&] {
+    test::OpenClDecoder decoder(gguf::File::open(test::fixture("models/llama-gqa.gguf")));
+    KvCache cache = decoder.cache({4, 6}, KvType::kF16, 16);
+    return decoder.logits(cache, tokens, 1);
+  };
+  const std::vector<float> want = logits();
+  std::filesystem::path kept;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
+    if (entry.path().extension() == ".tuned") kept = entry.path();
+  }
+  ASSERT_FALSE(kept.empty());
+  std::string key;
+  std::ifstream(kept) >> key;
+  EXPECT_TRUE(key.starts_with("gate_up:")) << key;
+  for (const int size : {128, 256}) {
+    std::ofstream(kept) << key << ' ' << size << '\n';
+    EXPECT_EQ(logits(), want) << size;
+  }
+  const auto n_lines = [&] {
+    std::ifstream in(kept);
+    return std::count(std::istreambuf_iterator<char>(in), {}, '\n');
+  };
+  EXPECT_EQ(n_lines(), 1) << "what is kept is not measured again";
+  given != nullptr ? ::setenv("RUNNEL_CACHE", before.c_str(), 1) : ::unsetenv("RUNNEL_CACHE");
 }
 
 TEST(OpenClAttention, ReportsTheWeightsOfTheProcessor) {

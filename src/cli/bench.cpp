@@ -47,8 +47,8 @@ stream. Time to first token is that of a fresh stream with a prompt of --prompt 
 the part of the memory bandwidth that decode uses (weights and cache read for a token) and the part of
 the arithmetic peak that ingestion uses (each product against the peak of the numbers it multiplies).
 The limits are measured on the same threads with the same instructions, memory eight times within every
-run of decode: on a machine with neighbours it changes. With --device the limit is the rate at which
-the device copies its own memory. --profile shows where the time of a token goes, by parts of a layer:
+run of decode: on a machine with neighbours it changes. With --device the limits are the rate at which
+the device copies its own memory and what its integer dots and floats multiply in registers. --profile shows where the time of a token goes, by parts of a layer:
 of one written by what each part reads of its weights, of one read by what it multiplies.
 Shapes and types: see runnel make-model --help.)";
 
@@ -89,7 +89,7 @@ struct Measured {
   std::vector<PartProfile> read, written;  // of a token, with --profile
   double launches = 0;                     // of a decoded token, on a device
 
-  double ingest_part() const {  // of the arithmetic peak; 0: on a device, where none is measured
+  double ingest_part() const {  // of the arithmetic peak
     double seconds = 0;
     for (std::size_t i = 0; i < peaks.size(); ++i) {
       if (peaks[i] > 0 && work.multiply_adds[i] > 0) seconds += work.multiply_adds[i] / peaks[i];
@@ -185,7 +185,7 @@ void Bench::run() {
   }
   measured.resident_bytes = resident_bytes();
   measured.peak_resident_bytes = peak_resident_bytes();
-  if (model.device().is_cpu) measured.peaks = measure_peaks(model, 0.5);
+  measured.peaks = measure_peaks(model, 0.5);
   measure_decode(model, stream, measured);
   if (is_profile_) measure_parts(model, stream, measured);
   is_json_ ? print_json(model, stream, measured) : report(model, stream, measured);
@@ -394,8 +394,11 @@ void Bench::report(const Model& model, const Stream& stream, const Measured& mea
       device.is_cpu
           ? fmt::format("this machine: reads {:.1f} GB/s, multiplies {} pairs a second",
                         measured.read_rate.median() * 1e-9, peaks)
-          : fmt::format("{}: {} of {} layers, copies {:.1f} GB/s (read and written)", device.name,
-                        device.layers, model.layers(), measured.read_rate.median() * 1e-9);
+          : fmt::format(
+                "{}: {} of {} layers, copies {:.1f} GB/s (read and written), multiplies {} pairs "
+                "a second",
+                device.name, device.layers, model.layers(), measured.read_rate.median() * 1e-9,
+                peaks);
   std::string text = fmt::format(
       "{}: {} kernels, {} threads\npolicy {}, {} sinks, window {}, {} cache, past the window\n"
       "{}\n\n"
@@ -410,9 +413,8 @@ void Bench::report(const Model& model, const Stream& stream, const Measured& mea
                         in_words(readings.low()), in_words(readings.high()));
   };
   add_row("ingestion", measured.ingest, rate_text);
-  if (device.is_cpu)
-    text += fmt::format("{:<22}{:>17.0f} %   of the arithmetic peak\n", "ingestion of limit",
-                        100 * measured.ingest_part());
+  text += fmt::format("{:<22}{:>17.0f} %   of the arithmetic peak\n", "ingestion of limit",
+                      100 * measured.ingest_part());
   add_row("decode", measured.decode, rate_text);
   add_row("decode of limit", measured.decode_part,
           [](double part) { return fmt::format("{:.0f} %", 100 * part); });

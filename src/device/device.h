@@ -38,6 +38,13 @@ struct ModelNeeds {
   bool uneven_layers = false;  // heads, keys, values and inputs that differ by layer
 };
 
+// Multiply-adds a second, in registers, of the instructions that products are made of; 0: not
+// measured.
+struct DevicePeaks {
+  double int8 = 0;
+  double floats = 0;
+};
+
 class Device {
  public:
   virtual ~Device() = default;
@@ -66,6 +73,7 @@ class Device {
   // Bytes a second that it reads and writes when it copies its own memory, of one pass; 0: not
   // measured this way.
   virtual double copy_rate() { return 0; }
+  virtual DevicePeaks peaks() { return {}; }
 };
 
 // Layers that follow one another, and who runs them.

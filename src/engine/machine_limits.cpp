@@ -8,6 +8,7 @@
 
 #include "engine/internals.h"
 #include "kernels/kernels.h"
+#include "kernels/pack/packed.h"
 
 namespace runnel {
 namespace {
@@ -71,6 +72,12 @@ ByNumbers measure_peaks(const Model& model, double seconds) {
   const Model::Internals& internals = model.internals();
   const std::lock_guard lock(internals.mutex);
   ByNumbers rates = {};
+  if (internals.device != nullptr) {
+    const DevicePeaks peaks = internals.device->peaks();
+    rates[static_cast<std::size_t>(kernels::Numbers::kInt8)] = peaks.int8;
+    rates[static_cast<std::size_t>(kernels::Numbers::kFloat)] = peaks.floats;
+    return rates;
+  }
   for (std::size_t i = 0; i < rates.size(); ++i) {
     const auto peak = kernels::best_table().peaks[i];
     if (peak == nullptr) continue;
@@ -101,7 +108,9 @@ TokenWork token_work(const Model& model, const StreamOptions& resolved) {
                              : static_cast<double>(m.row_bytes()) * static_cast<double>(m.rows);
     work.read_bytes += share * bytes;
     if (is_for_logits) return;
-    multiply_adds_of(kernels.numbers(m)) +=
+    const kernels::Numbers on_device =
+        kernels::packed_format(m.type) ? kernels::Numbers::kInt8 : kernels::Numbers::kFloat;
+    multiply_adds_of(internals.device != nullptr ? on_device : kernels.numbers(m)) +=
         share * static_cast<double>(m.rows) * static_cast<double>(m.cols);
   };
   for_each_matrix_of_a_token(config, internals.weights, add);
@@ -113,8 +122,9 @@ TokenWork token_work(const Model& model, const StreamOptions& resolved) {
                             shape.layers.front().sinks +
                             std::min<std::int64_t>(shape.layers.front().window, shape.capacity) +
                             shape.chunk));
-  double& of_attention = multiply_adds_of(shape.type == KvType::kF32 ? kernels::Numbers::kFloat
-                                                                     : kernels.attention_numbers);
+  const bool is_float = shape.type == KvType::kF32 || internals.device != nullptr;
+  double& of_attention =
+      multiply_adds_of(is_float ? kernels::Numbers::kFloat : kernels.attention_numbers);
   for (int layer = 0; layer < config.n_layers; ++layer) {
     const LayerSight& sight = shape.layers[static_cast<std::size_t>(layer)];
     const double seen =

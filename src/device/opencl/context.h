@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -126,6 +127,18 @@ class Context {
   // product with the definitions of a form of weights.
   Program& program(std::string_view source, const std::string& options = {});
   void launch(Kernel& kernel, std::array<std::size_t, 3> groups, std::size_t group_size);
+
+  // Seconds of run(), alone, without its launches in the counters.
+  template <typename Run>
+  double time_uncounted(Run run) {
+    finish();
+    const std::uint64_t launches = counters_.launches;
+    const auto began = std::chrono::steady_clock::now();
+    run();
+    finish();
+    counters_.launches = launches;
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  }
 
   const DeviceCounters& counters() const { return counters_; }
   void count_seconds(double seconds) { counters_.seconds += seconds; }

@@ -1,10 +1,13 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "device/device.h"
 #include "device/opencl/kv_memory.h"
 #include "device/opencl/opencl_operations.h"
+#include "device/opencl/sources.h"
+#include "device/opencl/tuning.h"
 #include "runnel/error.h"
 
 namespace runnel {
@@ -16,10 +19,10 @@ constexpr int kLargestHead = 512;  // of attention.cl
 class OpenClDevice final : public Device, private KvMemorySource {
  public:
   OpenClDevice(Found found, std::uint64_t memory_limit)
-      : context_(std::move(found), memory_limit), weights_(context_) {}
+      : context_(std::move(found), memory_limit), weights_(context_), tuning_(context_) {}
 
   std::unique_ptr<Operations> operations(const StepSizes& sizes) override {
-    return std::make_unique<OpenClOperations>(context_, weights_, sizes);
+    return std::make_unique<OpenClOperations>(context_, weights_, tuning_, sizes);
   }
   void take(std::span<const Matrix* const> matrices) override { weights_.take(matrices); }
   std::uint64_t bytes_of(const StepSizes& sizes) const override {
@@ -51,14 +54,37 @@ class OpenClDevice final : public Device, private KvMemorySource {
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
     return 2 * static_cast<double>(n_bytes) / took.count();
   }
+  DevicePeaks peaks() override {
+    return {.int8 = rate_of("peak_int8", 8 * 4), .floats = rate_of("peak_float", 16)};
+  }
 
  private:
+  // Multiply-adds a second of a kernel that makes so many in a round: the best of a few runs.
+  double rate_of(const char* name, int per_round) {
+    Program& program = context_.program(
+        kProductSource, context_.dot_option() + " -DMEASURES " + std::string(kPlainForm));
+    Kernel& kernel = program.kernel(name);
+    constexpr std::size_t kGroup = 128;
+    const std::size_t n_groups = std::size_t{description().n_units} * 16;
+    const Buffer out = context_.take(n_groups * kGroup * sizeof(cl_int));
+    double best = 0;
+    for (cl_int rounds = 1024, run = 0; run < 8; ++run) {
+      kernel.set(rounds, out);
+      const double seconds = context_.time_uncounted([&] {
+        context_.launch(kernel, {n_groups, 1, 1}, kGroup);
+      });
+      best = std::max(best, static_cast<double>(n_groups * kGroup) * rounds * per_round / seconds);
+      if (seconds < 0.02) rounds *= 4;
+    }
+    return best;
+  }
   std::unique_ptr<KvMemory> take(std::size_t n_bytes) override {
     return std::make_unique<OpenClKvMemory>(context_, context_.take(n_bytes));
   }
 
   Context context_;
   WeightStore weights_;
+  Tuning tuning_;
   Buffer copied_, copy_;  // of copy_rate()
 };
 

@@ -57,8 +57,9 @@ void OpenClOperations::lay_out(const StepSizes& s, Take take) {
   floats(&OpenClOperations::expert_out_, n_choices * size(s.dim));
 }
 
-OpenClOperations::OpenClOperations(Context& context, WeightStore& weights, const StepSizes& sizes)
-    : context_(context), weights_(weights), sizes_(sizes) {
+OpenClOperations::OpenClOperations(Context& context, WeightStore& weights, Tuning& tuning,
+                                   const StepSizes& sizes)
+    : context_(context), weights_(weights), tuning_(tuning), sizes_(sizes) {
   lay_out(sizes, [&](Buffer OpenClOperations::*buffer, std::size_t n_bytes) {
     this->*buffer = context_.take(n_bytes);
   });

@@ -16,6 +16,7 @@
 #include <span>
 #include <vector>
 
+#include "device/opencl/tuning.h"
 #include "device/opencl/weights.h"
 #include "device/operations.h"
 
@@ -23,7 +24,7 @@ namespace runnel::opencl {
 
 class OpenClOperations final : public Operations {
  public:
-  OpenClOperations(Context& context, WeightStore& weights, const StepSizes& sizes);
+  OpenClOperations(Context& context, WeightStore& weights, Tuning& tuning, const StepSizes& sizes);
   // Of the device's memory that operations of these sizes take, with their rows.
   static std::uint64_t bytes_of(const StepSizes& sizes);
 
@@ -133,8 +134,7 @@ class OpenClOperations final : public Operations {
   void multiply_alone(const Source& source, std::span<const Output> outputs, bool adds);
   void multiply(std::span<const Output> outputs, std::size_t n, bool adds);
   std::size_t n_alike(std::span<const Output> outputs) const;
-  Program& product_program(const DeviceMatrix& matrix);
-  std::size_t gate_up_group() const;
+  Program& product_program(const DeviceMatrix& matrix, std::size_t gate_up_group = 128);
   Places places_of(std::span<const Output> outputs);
   template <typename Set>
   void with_local_inputs(const DeviceMatrix& matrix, Set set);
@@ -155,6 +155,7 @@ class OpenClOperations final : public Operations {
 
   Context& context_;
   WeightStore& weights_;
+  Tuning& tuning_;
   StepSizes sizes_;
   AttentionVisitor visitor_;
   Step step_;

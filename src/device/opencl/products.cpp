@@ -1,5 +1,6 @@
 // Products, and what they take.
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <array>
@@ -12,7 +13,6 @@ namespace {
 
 constexpr std::size_t kRowGroup = 128;  // work-items of rows.cl
 constexpr std::size_t kProductGroup = 128;
-constexpr std::size_t kTogether = 8;             // rows of inputs that product_8 takes
 constexpr std::size_t kOwnLocalBytes = 4 << 10;  // of product.cl, beside what is passed
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
@@ -113,17 +113,10 @@ void OpenClOperations::multiply(std::span<const Output> outputs, std::size_t n, 
   }
 }
 
-Program& OpenClOperations::product_program(const DeviceMatrix& matrix) {
+Program& OpenClOperations::product_program(const DeviceMatrix& matrix, std::size_t gate_up_group) {
   return context_.program(kProductSource,
                           fmt::format("{} -DALONE -DGATE_UP_GROUP={} {}", context_.dot_option(),
-                                      gate_up_group(), matrix.options));
-}
-
-// Work-items of gate_up_alone: the four products of a work-group side by side on a GPU.
-std::size_t OpenClOperations::gate_up_group() const {
-  if (!context_.description().is_gpu) return kProductGroup;
-  return std::clamp(context_.largest_group() / kProductGroup * kProductGroup, kProductGroup,
-                    4 * kProductGroup);
+                                      gate_up_group, matrix.options));
 }
 
 // As product.cl has them, behind its other arguments: the matrices, their biases and the results.
@@ -148,8 +141,8 @@ OpenClOperations::Places OpenClOperations::places_of(std::span<const Output> out
 void OpenClOperations::multiply_alike(std::span<const Output> outputs, std::size_t n, bool adds) {
   const DeviceMatrix& first = weights_.matrix(outputs[0].linear->weight);
   const Places places = places_of(outputs);
-  const std::size_t together = n == 1 ? 1 : kTogether;
-  Kernel& kernel = product_program(first).kernel(together == 1 ? "product_1" : "product_8");
+  const std::size_t together = n == 1 ? 1 : n <= 8 ? 8 : 16;  // rows that one read serves
+  Kernel& kernel = product_program(first).kernel(fmt::format("product_{}", together));
   const auto set = [&](const auto&... inputs) {
     const auto& [p0, p1, p2] = places.of;
     kernel.set(inputs..., cl_int{first.chunks}, number(n), cl_int{adds}, places.biases, *p0.w,
@@ -221,15 +214,25 @@ bool OpenClOperations::gate_and_activate_alone(const FfnLayer& layer, const Feed
   const cl_int biases = (ffn.up.bias.empty() ? 0 : 1) | (gate.bias.empty() ? 0 : 2);
   const Output down = {&ffn.down, nullptr};
   const Forms forms = forms_of({&down, 1});
-  Kernel& kernel = product_program(up_matrix).kernel("gate_up_alone");
-  with_local_inputs(up_matrix, [&](const auto&... inputs) {
-    set_source(kernel, source, inputs..., LocalBytes{factor_bytes(source)},
-               cl_int{up_matrix.chunks}, biases, up_matrix.data, bias(ffn.up),
-               weights_.matrix(gate.weight).data, bias(gate), cl_int{up_matrix.rows},
-               cl_int{layer.is_gated}, cl_int{static_cast<int>(layer.activation)},
-               cl_int{forms.quants}, cl_int{forms.floats}, quants_, scales_, sums_, floats_);
-  });
-  context_.launch(kernel, {chunks_of(up_matrix.rows), 1, 1}, gate_up_group());
+  const auto launch = [&](std::size_t group) {
+    Kernel& kernel = product_program(up_matrix, group).kernel("gate_up_alone");
+    with_local_inputs(up_matrix, [&](const auto&... inputs) {
+      set_source(kernel, source, inputs..., LocalBytes{factor_bytes(source)},
+                 cl_int{up_matrix.chunks}, biases, up_matrix.data, bias(ffn.up),
+                 weights_.matrix(gate.weight).data, bias(gate), cl_int{up_matrix.rows},
+                 cl_int{layer.is_gated}, cl_int{static_cast<int>(layer.activation)},
+                 cl_int{forms.quants}, cl_int{forms.floats}, quants_, scales_, sums_, floats_);
+    });
+    context_.launch(kernel, {chunks_of(up_matrix.rows), 1, 1}, group);
+  };
+  // The four products of a work-group one after the other, or two or four side by side.
+  static constexpr std::size_t kGroups[] = {kProductGroup, 2 * kProductGroup, 4 * kProductGroup};
+  const std::size_t most = context_.description().is_gpu ? context_.largest_group() : 256;
+  const std::size_t n_groups = most >= kGroups[2] ? 3 : most >= kGroups[1] ? 2 : 1;
+  const std::string key =
+      fmt::format("gate_up:{}x{}:{:016x}", up_matrix.rows, up_matrix.chunks,
+                  XXH3_64bits(up_matrix.options.data(), up_matrix.options.size()));
+  launch(tuning_.fastest(context_, key, std::span(kGroups).first(n_groups), launch));
   return true;
 }
 

@@ -20,18 +20,8 @@ namespace fs = std::filesystem;
 
 constexpr const char* kOptions = "-cl-std=CL1.2 ";
 
-// Empty: no folder.
-fs::path cache_folder() {
-  if (const char* const cache = std::getenv("RUNNEL_CACHE"); cache != nullptr && *cache != '\0')
-    return cache;
-  if (const char* const cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != '\0')
-    return fs::path(cache) / "runnel";
-  const char* const home = std::getenv("HOME");
-  return home == nullptr || *home == '\0' ? fs::path() : fs::path(home) / ".cache" / "runnel";
-}
-
 fs::path place_of(const Context& context, const std::string& source, const std::string& options) {
-  const fs::path folder = cache_folder();
+  const fs::path folder = opencl::cache_folder();
   if (folder.empty()) return {};
   const std::string key = context.description().name + '\n' + context.description().driver + '\n' +
                           options + '\n' + source;
@@ -95,6 +85,15 @@ void keep_binary(const Context& context, cl_program program, const fs::path& pat
 }
 
 }  // namespace
+
+std::filesystem::path cache_folder() {
+  if (const char* const cache = std::getenv("RUNNEL_CACHE"); cache != nullptr && *cache != '\0')
+    return cache;
+  if (const char* const cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != '\0')
+    return fs::path(cache) / "runnel";
+  const char* const home = std::getenv("HOME");
+  return home == nullptr || *home == '\0' ? fs::path() : fs::path(home) / ".cache" / "runnel";
+}
 
 cl_program build_cached(Context& context, const std::string& source, const std::string& given) {
   const std::string options = kOptions + given;

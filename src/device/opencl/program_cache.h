@@ -1,11 +1,15 @@
 // Programs built for a device, kept as binaries in the user's cache folder.
 #pragma once
 
+#include <filesystem>
 #include <string>
 
 #include "device/opencl/loader.h"
 
 namespace runnel::opencl {
+
+// The user's, for what is found out once; empty: there is none.
+std::filesystem::path cache_folder();
 
 class Context;
 

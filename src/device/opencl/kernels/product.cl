@@ -1,4 +1,4 @@
-// Products of one stored form of weights with one or with eight rows of inputs. Built once for each
+// Products of one stored form of weights with one, eight or 16 rows of inputs. Built once for each
 // form: quantised weights as packed.h lays them out (groups of 16 rows, BITS, BLOCK columns that
 // share d, SUBS sub-blocks in 32 columns, SCALES, MINIMUMS, OFFSET, ADDS_MINIMUM, E2M1), or floats
 // (FLOAT_BITS 16 or 32, BFLOAT), whose groups are [chunk of 32 columns][pair or column][16 rows].
@@ -185,6 +185,7 @@ float float_at(global const uchar* w, int i, int row) {
 
 PRODUCT(product_1, 1)
 PRODUCT(product_8, 8)
+PRODUCT(product_16, 16)
 
 #ifdef FLOAT_BITS
 #define MAKE_INPUTS                                                                              \
@@ -297,6 +298,31 @@ kernel __attribute__((reqd_work_group_size(GATE_UP_GROUP, 1, 1))) void gate_up_a
     for (int i = 0; i < 16; ++i) sum += counts[lane * 16 + i];
     out_sums[chunk_of * 2 + lane] = (short)sum;
   }
+}
+#endif
+
+#ifdef MEASURES
+// Chains of multiply-adds that depend on nothing in memory.
+kernel void peak_int8(int rounds, global int* out) {
+  int a[8];
+  for (int i = 0; i < 8; ++i) a[i] = get_global_id(0) + i;
+  for (int r = 0; r < rounds; ++r) {
+    for (int i = 0; i < 8; ++i) a[i] = dot4(0x03050709 + i, a[i], r);
+  }
+  int sum = 0;
+  for (int i = 0; i < 8; ++i) sum += a[i];
+  out[get_global_id(0)] = sum;
+}
+
+kernel void peak_float(int rounds, global float* out) {
+  float a[16];
+  for (int i = 0; i < 16; ++i) a[i] = get_global_id(0) + i;
+  for (int r = 0; r < rounds; ++r) {
+    for (int i = 0; i < 16; ++i) a[i] = fma(a[i], 0.999f, 0.001f);
+  }
+  float sum = 0;
+  for (int i = 0; i < 16; ++i) sum += a[i];
+  out[get_global_id(0)] = sum;
 }
 #endif
 
