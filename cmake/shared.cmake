@@ -11,6 +11,6 @@ add_library(runnel_shared SHARED $<TARGET_OBJECTS:runnel_c>)
 set_target_properties(runnel_shared PROPERTIES OUTPUT_NAME runnel EXPORT_NAME shared SOVERSION 1
   VERSION 1.0.0 LINK_DEPENDS ${version_script} LINKER_LANGUAGE CXX)
 target_include_directories(runnel_shared INTERFACE
-  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_link_libraries(runnel_shared PRIVATE $<BUILD_INTERFACE:runnel>)
 target_link_options(runnel_shared PRIVATE -Wl,--version-script=${version_script} -Wl,--no-undefined)

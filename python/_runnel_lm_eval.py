@@ -3,11 +3,11 @@
     lm_eval --model runnel --model_args path=model.gguf,window=252 --tasks TASK
 
 lm-eval looks for models in a list of its own and nowhere else, so that the name has to be added when that list is
-loaded. Python reads this file at its start (runnel-lm-eval.pth), and nothing happens until lm_eval.models is imported.
+loaded. Python reads this file at its start (runnel-lm-eval.pth): it imports nothing, and nothing happens until
+lm_eval.models is imported.
 """
 
 import sys
-from importlib.machinery import PathFinder
 
 
 def _register():
@@ -27,6 +27,8 @@ class _AfterModels:
     def find_spec(cls, name, path=None, target=None):
         if name != "lm_eval.models":
             return None
+        from importlib.machinery import PathFinder
+
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module

@@ -3,10 +3,10 @@ source tests/cli/support.sh
 
 # The unit's command, with the folders that systemd would give it: it starts, answers and stops.
 unit=packaging/systemd/runnel.service
-command=$(grep -oP '^ExecStart=/usr/bin/runnel \K.*' "$unit")
+command=$(grep -oP '^ExecStart=runnel \K.*' "$unit")
 mkdir -p "$WORK/state" "$WORK/credentials" "$WORK/etc"
 echo secret >"$WORK/credentials/keys"
-sed "s|^model = .*|model = \"$MODEL\"|; s|^port = .*|port = 0|" packaging/systemd/serve.toml >"$WORK/etc/serve.toml"
+sed "s|^port = .*|port = 0|" packaging/systemd/serve.toml >"$WORK/etc/serve.toml"
 command=${command//\/etc\/runnel/$WORK\/etc}
 command=${command//'${STATE_DIRECTORY}'/$WORK\/state}
 command=${command//'${CREDENTIALS_DIRECTORY}'/$WORK\/credentials}
@@ -31,7 +31,7 @@ expect_same $code 0
 [[ -f $WORK/state/runnel.sqlite ]] || fail "nothing was written to the state's folder"
 
 if command -v systemd-analyze >/dev/null; then
-  sed "s|/usr/bin/runnel|$(realpath "$RUNNEL")|" "$unit" >"$WORK/runnel.service"
+  sed "s|=runnel |=$(realpath "$RUNNEL") |" "$unit" >"$WORK/runnel.service"
   systemd-analyze verify "$WORK/runnel.service" 2>"$WORK/err" || fail "the unit: $(cat "$WORK/err")"
   ! grep -i "runnel.service" "$WORK/err" || fail "the unit: $(cat "$WORK/err")"
   systemd-analyze security --offline=true --threshold=20 "$WORK/runnel.service" >"$WORK/out" ||
@@ -67,6 +67,37 @@ if command -v ldd >/dev/null && command -v dpkg >/dev/null && ldd "$RUNNEL" >"$W
     [[ " ${runtime[*]} " == *" $package "* ]] || fail "$container: the program wants $package"
   done < <(grep -oP '=> \K/[^ ]+' "$WORK/libraries")
 fi
+
+# The recipes want every library that the build wants, under the names of their worlds, and can be read.
+# shellcheck source=scripts/packages.sh
+source scripts/packages.sh
+for package in "${libraries[@]}"; do
+  name=$(sed -E 's/^lib//; s/-dev$//; s/[0-9.]+$//; s/json3/json/; s/^ssl/openssl/; s/-/./' <<<"$package")
+  for recipe in packaging/recipes/*; do
+    grep -qiE "^[^#]*$name" "$recipe" || fail "$recipe: no $name, which the build wants ($package)"
+  done
+done
+version=$(grep -oP '^version = "\K[^"]+' pyproject.toml)
+expect_text packaging/recipes/runnel.nix "version = \"$version\""
+expect_text packaging/recipes/conda-forge.yaml "version: \"$version\""
+python=${BUILD_DIR:?}/venv/bin/python
+if "$python" -c 'import yaml' 2>/dev/null; then
+  "$python" -c 'import sys, yaml; [yaml.safe_load(open(name)) for name in sys.argv[1:]]' \
+    packaging/recipes/*.yaml .github/workflows/*.yml || fail "a file is no YAML"
+fi
+if command -v ruby >/dev/null; then
+  ruby -c packaging/recipes/runnel.rb >/dev/null || fail "the formula is no Ruby"
+fi
+if command -v nix-instantiate >/dev/null; then
+  nix-instantiate --parse packaging/recipes/runnel.nix >/dev/null 2>"$WORK/err" || fail "the derivation: $(cat "$WORK/err")"
+fi
+
+# A build where something is missing says all that is.
+if cmake -S . -B "$WORK/needs" -DCMAKE_DISABLE_FIND_PACKAGE_CLI11=ON -DCMAKE_DISABLE_FIND_PACKAGE_SQLite3=ON \
+  -DRUNNEL_TESTS=OFF -DRUNNEL_BENCH=OFF >"$WORK/out" 2>&1; then
+  fail "a build without CLI11"
+fi
+expect_text "$WORK/out" "apt-get install libcli11-dev libsqlite3-dev$"
 
 if haproxy=$(command -v haproxy || ls /usr/sbin/haproxy 2>/dev/null); then
   FRONT=127.0.0.1:8080 A=127.0.0.1:8081 B=127.0.0.1:8082 "$haproxy" -c -f packaging/cluster/haproxy.cfg >"$WORK/out" 2>&1 ||

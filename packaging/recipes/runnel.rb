@@ -1,10 +1,10 @@
-# Homebrew: a formula for a tap. URL and sha256 are those of a release's source archive (make wheels makes it).
+# Homebrew: a formula for a tap. As it stands it builds the checkout that it lies in:
+#   brew install --HEAD packaging/recipes/runnel.rb
+# In a tap, homepage, url and sha256 of a release's source archive (make wheels makes it) take the place of head.
 class Runnel < Formula
   desc "Large language models on endless streams, in constant memory"
-  homepage "https://example.org/runnel"
-  url "https://example.org/runnel/runnel-0.1.0.tar.gz"
-  sha256 "0000000000000000000000000000000000000000000000000000000000000000"
   license "MIT"
+  head "file://#{File.expand_path("../..", __dir__)}", using: :git, branch: "main"
 
   depends_on "cmake" => :build
   depends_on "cli11" => :build
@@ -14,6 +14,7 @@ class Runnel < Formula
   depends_on "pkgconf" => :build
   depends_on "boost"
   depends_on "fmt"
+  depends_on "hiredis"
   depends_on "libedit"
   depends_on :linux
   depends_on "openssl@3"
@@ -26,10 +27,10 @@ class Runnel < Formula
     system "cmake", "-S", ".", "-B", "build", "-G", "Ninja", "-DRUNNEL_TESTS=OFF", "-DRUNNEL_BENCH=OFF", *std_cmake_args
     system "cmake", "--build", "build"
     system "cmake", "--install", "build"
-    pkgshare.install "models/novella-7m-q8_0.gguf"
   end
 
   test do
-    system bin/"runnel", "generate", pkgshare/"novella-7m-q8_0.gguf", "-p", "It was a dark night", "-n", "5"
+    model = share/"runnel/models/novella-7m-q8_0.gguf"
+    system bin/"runnel", "generate", model, "-p", "It was a dark night", "-n", "5"
   end
 end

@@ -40,8 +40,20 @@ bool is_pulled(const KnownModel& model) {
   return fs::file_size(cached_file(model), absent) == model.bytes && !absent;
 }
 
+std::optional<fs::path> bundled_file() {
+  std::error_code absent;
+  const fs::path folder = fs::read_symlink("/proc/self/exe", absent).parent_path();
+  for (const char* models : {"../share/runnel/models", "../models"}) {
+    const fs::path file = folder / models / "novella-7m-q8_0.gguf";
+    if (fs::exists(file, absent)) return file.lexically_normal();
+  }
+  return std::nullopt;
+}
+
 std::string model_file(const std::string& given) {
   std::error_code absent;
+  if (given == kBundledModel && !fs::exists(given, absent))
+    return bundled_file().value_or(given).string();
   const KnownModel* known = find_known_model(given);
   if (known == nullptr || fs::exists(given, absent)) return given;
   if (is_pulled(*known)) return cached_file(*known);

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "cli/model_catalogue.h"
 
@@ -16,8 +17,12 @@ std::filesystem::path cache_folder();
 std::filesystem::path cached_file(const KnownModel& model);
 bool is_pulled(const KnownModel& model);  // a file of the right size; pull checks the content
 
-// The file that `given` names: itself, or where a known model lies that was pulled. Error: a known
-// model that was not pulled.
+// The small model that comes with the program, where it lies: of an installation or of a checkout.
+inline constexpr std::string_view kBundledModel = "novella";
+std::optional<std::filesystem::path> bundled_file();
+
+// The file that `given` names: itself, the bundled model, or where a known model lies that was
+// pulled. Error: a known model that was not pulled.
 std::string model_file(const std::string& given);
 
 // What RUNNEL_MODEL names, or the default model when it was pulled. Error as above.

@@ -28,6 +28,13 @@ model's file are checked by sha256.)";
 
 std::string listing() {
   std::string text = fmt::format("{:<20} {:>7}  {:<12} {}\n", "NAME", "SIZE", "LICENCE", "WHAT");
+  if (const auto bundled = bundled_file()) {
+    std::error_code absent;
+    text += fmt::format("{:<20} {:>4} MB  {:<12} {}\n{:<20} {}\n", kBundledModel,
+                        std::filesystem::file_size(*bundled, absent) / 1'000'000, "MIT",
+                        "7 million parameters, trained on old novels: comes with the program", "",
+                        bundled->string());
+  }
   for (const KnownModel& model : known_models()) {
     text += fmt::format("{:<20} {:>4} MB  {:<12} {}\n", model.name, model.bytes / 1'000'000,
                         model.licence, model.about);
@@ -66,6 +73,8 @@ void Pull::run() {
     return;
   }
   if (name_.empty()) throw CLI::RequiredError(fmt::format("NAME ({})", known_names()));
+  if (const auto bundled = bundled_file(); bundled && name_ == kBundledModel)
+    return print_out(bundled->string() + "\n");
   const KnownModel* model = find_known_model(name_);
   if (model == nullptr) {
     throw CLI::ValidationError(

@@ -12,6 +12,11 @@ expect_text "$WORK/err" "smollm2, gemma3-270m"
 expect_exit 2 "$RUNNEL" pull somebody/some-model
 expect_text "$WORK/err" "needs no pull"
 
+# The bundled model has a name wherever the program is.
+expect_exit 0 "$RUNNEL" pull novella
+expect_same "$(realpath "$(cat "$WORK/out")")" "$(realpath "$MODEL")"
+(cd / && expect_exit 0 "$RUNNEL" generate novella -p "It was" -n 3)
+
 # Without python3, or with one that has no pip.
 mkdir "$WORK/empty" "$WORK/nopip"
 expect_exit 1 env PATH="$WORK/empty" "$RUNNEL" pull smollm2
