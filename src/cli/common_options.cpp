@@ -99,9 +99,10 @@ void ModelArguments::add_to(CLI::App& app) {
                  "Who runs the layers: cpu, gpu (the first one that OpenCL has), or a device of "
                  "'runnel info --devices'")
       ->type_name("cpu|gpu|opencl:N");
-  app.add_option("--gpu-layers", gpu_layers_,
-                 "Only the first N layers run on --device, the others on the processor; auto "
-                 "(default): as many as its memory holds")
+  app.add_option(
+         "--gpu-layers,--n-gpu-layers", gpu_layers_,
+         "Only the first N layers run on --device, the others on the processor (also -ngl N); auto "
+         "(default): as many as its memory holds")
       ->type_name("N|auto|all")
       ->check([](const std::string& text) {
         return text == "auto" || text == "all" ? std::string() : whole_within(0, 1 << 20)(text);
@@ -135,6 +136,13 @@ std::string ModelArguments::path() const {
 }
 
 ModelOptions ModelArguments::options() const {
+  const bool is_for_device = gpu_layers_ != "auto" && gpu_layers_ != "0";
+  if (device_ == "cpu" && is_for_device) {
+    throw CLI::ValidationError(
+        "--gpu-layers",
+        "want a device for them: did you mean --device gpu beside it? (Without "
+        "either the processor runs all layers.)");
+  }
   ModelOptions options = {.threads = threads_, .device = device_, .device_memory = gpu_memory_};
   if (gpu_layers_ == "all") options.device_layers = kAllLayers;
   if (gpu_layers_ != "all" && gpu_layers_ != "auto") options.device_layers = std::stoi(gpu_layers_);
@@ -164,6 +172,14 @@ void StreamArguments::add_to(CLI::App& app, const char* default_policy) {
                             "(window), the first and the last (sink), or the same computed afresh "
                             "for every token (recompute, slow)"));
   add_cache_to(app);
+  CLI::Option* window = app.get_option("--window");
+  all_.push_back(
+      app.add_option("-c,--ctx-size", cache_,
+                     "Tokens kept in all, sinks and window: another way to give the window")
+          ->type_name("TOKENS")
+          ->check(whole_within(1, kLongestCache))
+          ->excludes(window)
+          ->group("Stream"));
 }
 
 void StreamArguments::add_several_to(CLI::App& app) {
@@ -230,11 +246,18 @@ std::vector<Policy> StreamArguments::policies() const {
   return policies;
 }
 
+std::int64_t StreamArguments::window_of_cache(Policy policy) const {
+  const int sinks = policy == Policy::kWindow ? 0 : sinks_;
+  if (*cache_ > sinks) return *cache_ - sinks;
+  throw CLI::ValidationError("--ctx-size",
+                             fmt::format("want more than the {} sinks, got {}", sinks, *cache_));
+}
+
 StreamOptions StreamArguments::options() const {
   StreamOptions options;
   options.policy = policies().front();
   options.sinks = sinks_;
-  options.window = window_;
+  options.window = cache_ ? window_of_cache(options.policy) : window_;
   options.kv_type = value_of(kKvTypes, kv_type_);
   options.chunk = chunk_;
   options.draft = draft_;

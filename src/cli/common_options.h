@@ -38,7 +38,7 @@ class ModelArguments {
   std::uint64_t gpu_memory_ = 0;
 };
 
-// --policy, --sinks, --window, --kv-type, --chunk, --softmax; with pinning also --pin and
+// --policy, --sinks, --window (or -c), --kv-type, --chunk, --softmax; with pinning also --pin and
 // --pin-file.
 class StreamArguments {
  public:
@@ -56,10 +56,12 @@ class StreamArguments {
 
  private:
   void add_cache_to(CLI::App& app);
+  std::int64_t window_of_cache(Policy policy) const;
 
   std::string policy_ = "sink";
   int sinks_ = StreamOptions{}.sinks;
   std::optional<std::int64_t> window_;
+  std::optional<std::int64_t> cache_;  // sinks and window
   std::string kv_type_ = "f16";
   int chunk_ = StreamOptions{}.chunk;
   std::string softmax_;  // empty: the model's

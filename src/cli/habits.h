@@ -11,13 +11,15 @@ class App;
 
 namespace runnel::cli {
 
-// The first argument that is an option of another program and would be misread here (as `-ngl 99`,
-// which looks like `-n gl`), with what to say; empty: none. `arguments` are those behind the
+// Options of another program that would be misread here (as `-ngl 99`, which looks like `-n gl`)
+// become ours, or are the reason to stop, which is returned. `arguments` are those behind the
 // program's name.
-std::string foreign_option(const std::vector<std::string_view>& arguments);
+std::string translate(std::vector<std::string>& arguments);
 
 // What to say about an option that the subcommand does not have: the word for it, one of its own
 // that is written almost so, or nothing.
 std::string hint_for(std::string_view unknown, const CLI::App& subcommand);
+// The same of what stands where a command should.
+std::string hint_for_command(std::string_view unknown, const CLI::App& program);
 
 }  // namespace runnel::cli

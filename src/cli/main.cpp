@@ -41,15 +41,19 @@ Environment:
 
 std::string usage_message(const CLI::App* app, const CLI::Error& error) {
   const std::vector<CLI::App*> chosen = app->get_subcommands();
-  const std::string name = chosen.empty() ? "runnel" : "runnel " + chosen.front()->get_name();
-  const CLI::App& asked = chosen.empty() ? *app : *chosen.front();
-  std::string hints;
-  for (const std::string& unknown : app->remaining(true)) {
-    const std::string hint = runnel::cli::hint_for(unknown, asked);
-    if (!hint.empty()) hints += fmt::format("{}: {}\n", unknown, hint);
+  const std::vector<std::string> unknown = app->remaining(true);
+  std::string text;
+  if (chosen.empty() && !unknown.empty()) {
+    text = runnel::cli::hint_for_command(unknown.front(), *app) + '\n';
+  } else if (!chosen.empty()) {
+    for (const std::string& word : unknown) {
+      const std::string hint = runnel::cli::hint_for(word, *chosen.front());
+      if (!hint.empty()) text += fmt::format("{}: {}\n", word, hint);
+    }
   }
-  return runnel::cli::without_controls(
-      fmt::format("runnel: {}\n{}Try '{} --help'.\n", error.what(), hints, name));
+  if (text.empty()) text = fmt::format("{}\n", error.what());
+  const std::string name = chosen.empty() ? "runnel" : "runnel " + chosen.front()->get_name();
+  return runnel::cli::without_controls(fmt::format("runnel: {}Try '{} --help'.\n", text, name));
 }
 
 void run_chosen(const std::vector<std::unique_ptr<runnel::cli::Command>>& commands) {
@@ -94,9 +98,10 @@ int run(int argc, char** argv) {
   commands.push_back(cli::add_latency(program));
   commands.push_back(cli::add_report(program));
   try {
-    const std::string foreign = cli::foreign_option({argv + 1, argv + argc});
+    std::vector<std::string> arguments(argv + 1, argv + argc);
+    const std::string foreign = cli::translate(arguments);
     if (!foreign.empty()) throw CLI::ValidationError(foreign);
-    program.parse(argc, argv);
+    program.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
     run_chosen(commands);
     return cli::unfinished_exit_code();
   } catch (const CLI::ParseError& error) {

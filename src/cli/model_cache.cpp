@@ -55,7 +55,13 @@ std::string model_file(const std::string& given) {
   if (given == kBundledModel && !fs::exists(given, absent))
     return bundled_file().value_or(given).string();
   const KnownModel* known = find_known_model(given);
-  if (known == nullptr || fs::exists(given, absent)) return given;
+  if (fs::exists(given, absent)) return given;
+  if (known == nullptr) {
+    const bool is_path = given.find('/') != std::string::npos || given.ends_with(".gguf");
+    if (is_path) return given;  // whose absence loading names
+    throw Error(fmt::format("{}: no such file, nor a name of 'runnel pull --list' ({})", given,
+                            known_names()));
+  }
   if (is_pulled(*known)) return cached_file(*known);
   throw Error(fmt::format("{}: not pulled yet: 'runnel pull {}' fetches it ({} MB)", given, given,
                           known->bytes / 1'000'000));

@@ -76,4 +76,13 @@ const KnownModel* find_known_model(std::string_view name) {
   return found == kModels.end() ? nullptr : found;
 }
 
+std::string known_names() {
+  std::string names;
+  for (const KnownModel& model : kModels) {
+    if (!names.empty()) names += ", ";
+    names += model.name;
+  }
+  return names;
+}
+
 }  // namespace runnel::cli

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace runnel::cli {
@@ -29,6 +30,7 @@ struct KnownModel {
 
 std::span<const KnownModel> known_models();
 const KnownModel* find_known_model(std::string_view name);  // nullptr: none has the name
+std::string known_names();                                  // all, between commas
 
 // The model of commands that are given none.
 inline constexpr std::string_view kDefaultModel = "smollm2";

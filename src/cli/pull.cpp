@@ -43,13 +43,6 @@ std::string listing() {
   return text + "\nAny other GGUF file is used by its path: runnel chat /path/to/model.gguf\n";
 }
 
-std::string known_names() {
-  std::string names;
-  for (const KnownModel& model : known_models())
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", model.name);
-  return names;
-}
-
 class Pull final : public Command {
  public:
   explicit Pull(CLI::App& program)

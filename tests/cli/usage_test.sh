@@ -75,15 +75,24 @@ expect_exit 2 "$RUNNEL" ppl "$MODEL"
 "$RUNNEL" generate -m "$MODEL" -t 1 --temp 0 --repeat-penalty 1.1 -p Once -n 3 --quiet >"$WORK/theirs"
 "$RUNNEL" generate "$MODEL" --threads 1 --temperature 0 --repetition-penalty 1.1 -p Once -n 3 --quiet >"$WORK/ours"
 cmp "$WORK/theirs" "$WORK/ours"
+"$RUNNEL" generate -m "$MODEL" -ngl 0 -c 64 --temp 0 -p Once -n 3 --json >"$WORK/theirs"
+expect_text "$WORK/theirs" '"window":60'
+"$RUNNEL" generate "$MODEL" --policy window --ctx-size 64 -n 3 --json >"$WORK/theirs"
+expect_text "$WORK/theirs" '"window":64'
+"$RUNNEL" generate "$MODEL" -n 3 --quiet -p -ngl >"$WORK/theirs"  # a text may look like anything
+expect_exit 2 "$RUNNEL" generate "$MODEL" -n 1 -c 4
+expect_text "$WORK/err" "ctx-size: want more than the 4 sinks, got 4"
+expect_exit 2 "$RUNNEL" generate "$MODEL" -n 1 -c 64 --window 60
 while read -r option meaning; do
   expect_exit 2 "$RUNNEL" generate "$MODEL" $option 99
   expect_text "$WORK/err" "$meaning"
   [[ ! -s $WORK/out ]] || fail "$option: text on standard output"
 done <<'END'
--c did you mean --window N
---ctx-size did you mean --window N
--ngl -ngl: did you mean --device gpu
---n-gpu-layers did you mean --device gpu
+-ngl --gpu-layers: want a device for them: did you mean --device gpu
+--n-gpu-layers --gpu-layers: want a device for them: did you mean --device gpu
+--ngl --ngl: did you mean -ngl N
+--context --context: did you mean --window N
+--mirostat --mirostat: not here
 --n-predict did you mean -n N
 --temprature did you mean --temperature
 --top_k did you mean --top-k
@@ -91,6 +100,23 @@ done <<'END'
 -fa leave it out
 --keep did you mean --sinks N
 END
+
+while read -r command meaning; do
+  expect_exit 2 "$RUNNEL" "$command"
+  expect_text "$WORK/err" "^runnel: $command: no such command; did you mean 'runnel $meaning'?"
+done <<'END'
+genrate generate
+chatt chat
+server serve
+perplexity ppl
+ls pull --list
+END
+expect_exit 2 "$RUNNEL" xyz
+expect_text "$WORK/err" "^runnel: xyz: no such command$"
+expect_exit 2 "$RUNNEL" -m "$MODEL" -p Once
+expect_text "$WORK/err" "^runnel: want a command first"
+expect_exit 1 "$RUNNEL" generate smollm -n 1
+expect_text "$WORK/err" "^runnel: smollm: no such file, nor a name of 'runnel pull --list' (smollm2, "
 
 # Failure: 1, with the thing named, and nothing on standard output.
 for command in generate chat tokenize detokenize info bench; do
