@@ -185,15 +185,15 @@ Plot curves_plot(const Model& model, const std::vector<NllSeries>& all) {
   }
   const std::int64_t cache = cache_tokens(all);
   const std::int64_t trained = model.trained_context();
-  const bool is_same = cache > 0 && std::abs(trained - cache) * 8 < trained;
-  if (is_same) {
-    plot.script +=
-        mark(cache, fmt::format("cache ({}) and trained length ({})", cache, trained), true, 1);
+  const auto show = [&](std::int64_t position, const std::string& label, bool is_right, int n) {
+    if (position > 0 && position <= last) plot.script += mark(position, label, is_right, n);
+  };
+  if (cache > 0 && std::abs(trained - cache) * 8 < trained) {
+    show(cache, fmt::format("cache ({}) and trained length ({})", cache, trained), true, 1);
   } else {
     const bool is_cache_first = cache <= trained;
-    if (cache > 0) plot.script += mark(cache, fmt::format("cache ({})", cache), !is_cache_first, 1);
-    plot.script +=
-        mark(trained, fmt::format("trained length ({})", trained), cache == 0 || is_cache_first, 2);
+    show(cache, fmt::format("cache ({})", cache), !is_cache_first, 1);
+    show(trained, fmt::format("trained length ({})", trained), cache == 0 || is_cache_first, 2);
   }
   plot.script += lines + "\n";
   return plot;
