@@ -207,8 +207,7 @@ class Heads {
 
   void run(const Table& table, std::size_t head) {
     scratch_.resize(table.attention_scratch_bytes(kHeadDim) / sizeof(CacheLine) + 1);
-    const Attention attention = {.format = format_,
-                                 .head_dim = kHeadDim,
+    const Attention attention = {.head_dim = kHeadDim,
                                  .sinks = sinks_[head],
                                  .ring = rings_[head],
                                  .n_sinks = kSinks,
@@ -241,7 +240,7 @@ class Heads {
   std::size_t n_elements(const KvArea& a) const { return size(a.n_tiles * kTile * kHeadDim); }
 
   KvArea area(std::int64_t n_tiles) {
-    KvArea a = {.n_tiles = n_tiles};
+    KvArea a = {.n_tiles = n_tiles, .format = format_};
     const std::size_t n = n_elements(a);
     a.keys = pages_.take(n * element_bytes());
     a.values = pages_.take(n * element_bytes());
@@ -253,7 +252,7 @@ class Heads {
     for (std::int64_t slot = 0; slot < a.n_tiles * kTile; ++slot) {
       const auto key = gaussian(kHeadDim, static_cast<unsigned>(2 * slot));
       const auto value = gaussian(kHeadDim, static_cast<unsigned>(2 * slot + 1));
-      store_kv(format_, a, kHeadDim, slot, key.data(), value.data());
+      store_kv(a, kHeadDim, slot, key.data(), value.data());
     }
   }
   void copy(const KvArea& from, const KvArea& to) const {

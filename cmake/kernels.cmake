@@ -76,6 +76,7 @@ file(CONFIGURE OUTPUT generated/kernels/tables/built.h CONTENT
   "// Made by cmake/kernels.cmake.\n#pragma once\n#define RUNNEL_BUILT_TABLES(X)@RUNNEL_BUILT_TABLES@\n" @ONLY)
 target_include_directories(runnel PRIVATE ${PROJECT_BINARY_DIR}/generated)
 target_sources(runnel PRIVATE src/kernels/tables/tables.cpp src/kernels/tables/select.cpp src/kernels/attention/store_kv.cpp
+  src/kernels/attention/hadamard.cpp src/kernels/attention/kv_codes.cpp
   src/kernels/pack/packed.cpp src/kernels/pack/spans.cpp src/kernels/pack/dequantize.cpp
   src/kernels/pack/codebook_types.cpp src/kernels/pack/quantize.cpp)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")

@@ -146,6 +146,9 @@ struct AttentionCase {
   KvFormat format;
   int head_dim;
   double tolerance;
+  int n_angles = 0;
+
+  KvFormat sink_format() const { return format == KvFormat::kQ4_0 ? KvFormat::kF16 : format; }
 };
 
 // A cache area filled position by position, and what was put in.
@@ -154,15 +157,42 @@ struct FilledArea {
   std::vector<std::uint16_t> key_scales, value_scales;
   KvArea area;
 
-  FilledArea(int head_dim, int n_tiles) {
+  FilledArea(KvFormat format, int head_dim, int n_tiles) {
     const auto n = static_cast<std::size_t>(n_tiles * kTile * head_dim);
     keys.resize(4 * n);
     values.resize(4 * n);
     key_scales.resize(n);
     value_scales.resize(n);
-    area = {keys.data(), values.data(), key_scales.data(), value_scales.data(), n_tiles};
+    area = {keys.data(), values.data(), key_scales.data(), value_scales.data(), n_tiles, format};
   }
 };
+
+// What Q4_0 stored of a position, by the description of its area.
+void read_codes(const KvArea& area, int head_dim, std::int64_t slot, float* key, float* value) {
+  const auto byte = [](const void* p, std::int64_t at) {
+    return static_cast<int>(static_cast<const std::uint8_t*>(p)[at]);
+  };
+  const auto number = [](int both, bool is_upper, int scale) {
+    const int code = is_upper ? both >> 4 : both & 15;
+    return static_cast<float>(kKvCodes[code]) / 128 *
+           f16_to_f32(static_cast<std::uint16_t>(scale << 8));
+  };
+  const std::int64_t tile = slot / kTile;
+  const std::int64_t lane = slot % kTile;
+  const int n_blocks = (head_dim + 15) / 16;
+  for (int d = 0; d < head_dim; ++d) {
+    key[d] = number(byte(area.keys, (tile * ((head_dim + 1) / 2) + d / 2) * kTile + lane),
+                    d % 2 == 1, byte(area.key_scales, (tile * n_blocks + d / 16) * kTile + lane));
+    value[d] = number(byte(area.values, (slot * ((head_dim + 31) / 32) + d / 32) * 16 + d % 16),
+                      d % 32 >= 16, byte(area.value_scales, slot * n_blocks + d / 16));
+  }
+}
+
+// Where a position's angle lies in Attention::angles.
+std::size_t angle_at(const Attention& a, std::int64_t key, int angle) {
+  const std::int64_t slot = key % (a.ring.n_tiles * kTile);
+  return static_cast<std::size_t>((slot / kTile * a.n_angles + angle) * kTile + slot % kTile);
+}
 
 // Softmax attention of one query by its definition, in double.
 std::vector<double> plain_attention(const QueryRow& row, const Attention& a,
@@ -180,6 +210,10 @@ std::vector<double> plain_attention(const QueryRow& row, const Attention& a,
     for (std::size_t i = 0; i < d; ++i) {
       dot += static_cast<double>(query[i]) *
              static_cast<double>(keys[static_cast<std::size_t>(key) * d + i]);
+    }
+    for (int i = 0; !is_sink && i < a.n_angles; ++i) {
+      dot += static_cast<double>(query[d + static_cast<std::size_t>(i)]) *
+             static_cast<double>(f16_to_f32(a.angles[angle_at(a, key, i)]));
     }
     dot *= static_cast<double>(a.scale);
     if (a.softcap > 0)
@@ -207,22 +241,26 @@ void check_attention(const Table& table, const AttentionCase& c, float slope, fl
   constexpr std::int64_t kTokens = 150;
   constexpr int kRing = 4;  // tiles: 64 slots hold the window and a chunk of up to 24
   const auto d = static_cast<std::size_t>(c.head_dim);
-  const auto keys = gaussian(kTokens * d, 8);
-  const auto values = gaussian(kTokens * d, 9);
-  const auto queries = gaussian(2 * kTokens * d, 10);
-  FilledArea sinks(c.head_dim, 1);
-  FilledArea ring(c.head_dim, kRing);
+  auto keys = gaussian(kTokens * d, 8);
+  auto values = gaussian(kTokens * d, 9);
+  const std::size_t query_size = d + static_cast<std::size_t>(c.n_angles);
+  const auto queries = gaussian(2 * kTokens * query_size, 10);
+  const auto turns = gaussian(kTokens * static_cast<std::size_t>(c.n_angles + 1), 11);
+  std::vector<std::uint16_t> angles(static_cast<std::size_t>(kRing * kTile * c.n_angles));
+  FilledArea sinks(c.sink_format(), c.head_dim, 1);
+  FilledArea ring(c.format, c.head_dim, kRing);
   std::vector<CacheLine> scratch = cache_lines(table.attention_scratch_bytes(c.head_dim));
   for (std::int64_t first = 0; first < kTokens;) {
     const std::int64_t n = std::min<std::int64_t>(1 + first % 7, kTokens - first);
     for (std::int64_t p = first; p < first + n; ++p) {
       const auto at = static_cast<std::size_t>(p) * d;
       const bool is_sink = p < kSinks;
-      store_kv(c.format, is_sink ? sinks.area : ring.area, c.head_dim,
-               is_sink ? p : p % (kRing * kTile), &keys[at], &values[at]);
+      store_kv(is_sink ? sinks.area : ring.area, c.head_dim, is_sink ? p : p % (kRing * kTile),
+               &keys[at], &values[at]);
+      if (!is_sink && c.format == KvFormat::kQ4_0)
+        read_codes(ring.area, c.head_dim, p % (kRing * kTile), &keys[at], &values[at]);
     }
-    Attention a = {.format = c.format,
-                   .head_dim = c.head_dim,
+    Attention a = {.head_dim = c.head_dim,
                    .sinks = sinks.area,
                    .ring = ring.area,
                    .n_sinks = static_cast<int>(std::min<std::int64_t>(kSinks, first + n)),
@@ -233,15 +271,20 @@ void check_attention(const Table& table, const AttentionCase& c, float slope, fl
                    .newest_tile = (first + n - 1) / kTile,
                    .scale = 0.3f,
                    .softcap = softcap};
+    a.angles = angles.data();
+    a.n_angles = c.n_angles;
+    for (std::int64_t p = first; p < first + n; ++p)
+      for (int i = 0; i < c.n_angles; ++i)
+        angles[angle_at(a, p, i)] = f32_to_f16(turns[static_cast<std::size_t>(p * c.n_angles + i)]);
     std::vector<float> out(static_cast<std::size_t>(n) * d);
     std::vector<std::vector<float>> weights;
     std::vector<QueryRow> rows;
     for (std::int64_t i = 0; i < n; ++i) {
-      const auto at = static_cast<std::size_t>(first + i) * d;
+      const auto at = static_cast<std::size_t>(first + i) * query_size;
       const auto n_weights = static_cast<std::size_t>((2 + a.newest_tile - a.oldest_tile) * kTile);
       weights.emplace_back(n_weights, -1.0f);
       rows.push_back({.query = &queries[at],
-                      .sink_query = &queries[at + kTokens * d],
+                      .sink_query = &queries[at + kTokens * query_size],
                       .out = &out[static_cast<std::size_t>(i) * d],
                       .position = first + i,
                       .cache_position = std::min<std::int64_t>(first + i, kSinks + kWindow),
@@ -279,7 +322,11 @@ TEST_P(EveryTable, AttendsAsTheDefinitionSays) {
     for (const AttentionCase& c : {AttentionCase{KvFormat::kF32, head_dim, 2e-5},
                                    {KvFormat::kF16, head_dim, half_tolerance},
                                    {KvFormat::kBF16, head_dim, 4e-2},
-                                   {KvFormat::kQ8_0, head_dim, 1e-1}}) {
+                                   {KvFormat::kQ8_0, head_dim, 1e-1},
+                                   {KvFormat::kQ4_0, head_dim, half_tolerance},
+                                   {KvFormat::kQ4_0, head_dim, half_tolerance, head_dim},
+                                   {KvFormat::kQ4_0, head_dim, half_tolerance, 3},
+                                   {KvFormat::kQ8_0, head_dim, 1e-1, 6}}) {
       SCOPED_TRACE(testing::Message()
                    << "head_dim " << head_dim << " format " << static_cast<int>(c.format));
       check_attention(table(), c, 0, 0, none);

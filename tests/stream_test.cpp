@@ -311,6 +311,12 @@ INSTANTIATE_TEST_SUITE_P(
     EveryKind, SavedStream,
     testing::Values(
         StreamOptions{.window = 60}, StreamOptions{.window = 60, .kv_type = KvType::kQ8_0},
+        StreamOptions{.window = 60, .kv_type = KvType::kQ4_0},
+        StreamOptions{.window = 60, .kv_type = KvType::kQ4_0, .kv_rotate = false},
+        StreamOptions{.window = 60, .kv_type = KvType::kQ8_0, .kv_rotate = true, .draft = 5},
+        StreamOptions{.policy = Policy::kDense, .kv_type = KvType::kQ4_0},
+        StreamOptions{.layer_windows = {60, 9, 17}, .kv_type = KvType::kQ4_0},
+        StreamOptions{.layer_windows = {9, 60}, .draft = 5},
         StreamOptions{.window = 60, .kv_type = KvType::kBF16, .softmax = Softmax::kOffByOne},
         StreamOptions{.policy = Policy::kWindow, .window = 50},
         StreamOptions{.policy = Policy::kDense},

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace runnel {
@@ -19,7 +20,8 @@ enum class Policy {
                // yardstick, O(W^2)
 };
 
-enum class KvType { kF32, kF16, kBF16, kQ8_0 };
+// kQ4_0: 4 bits a number and a scale of 8 bits for 16 of them; sinks and pins stay in f16.
+enum class KvType { kF32, kF16, kBF16, kQ8_0, kQ4_0 };
 
 // Softmax over the visible keys. Off-by-one adds exp(0) to the denominator: a sink of zero key and
 // value.
@@ -42,7 +44,15 @@ struct StreamOptions {
   int sinks = 4;  // S, kept for ever; at least the pinned text's tokens
   std::optional<std::int64_t>
       window;  // W; default: no position in the cache exceeds the trained context, at most 2043
+  // W by layer: these, again and again, over the layers that keep keys and values; empty: `window`
+  // for all. Once resolved, one for each of those layers, and `window` is the largest. With the
+  // policies sink and window.
+  std::vector<std::int64_t> layer_windows;
   KvType kv_type = KvType::kF16;
+  // Queries, keys and values are rotated by a Hadamard matrix before they are stored, which spreads
+  // what a few dimensions hold over all of them; sinks and pins stay in f16. Of kQ8_0 and kQ4_0;
+  // default: of kQ4_0 alone.
+  std::optional<bool> kv_rotate;
   std::optional<Softmax> softmax;  // default: what the file says it was trained with, else standard
   int chunk = 256;                 // tokens that pass the model together at most
   std::string pin;  // text at the stream's start that becomes the sinks, whole, never evicted
@@ -54,5 +64,10 @@ struct StreamOptions {
   SamplingOptions sampling;
   std::int64_t start_position = 0;  // position of the first token; for tests of precision
 };
+
+// Windows as they are written: "2048,256x5" is 2048 and then five times 256. A list of W or WxN
+// between commas, W from 1 to 16777216, N from 1 to 1024, at most 4096 windows. Error: anything
+// else.
+std::vector<std::int64_t> parse_layer_windows(std::string_view text);
 
 }  // namespace runnel

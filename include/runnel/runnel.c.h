@@ -144,7 +144,13 @@ enum {
   RUNNEL_POLICY_SINK = 2,     /* the first S and the last W tokens */
   RUNNEL_POLICY_RECOMPUTE = 3 /* as sink, afresh for every token: the yardstick, O(W^2) */
 };
-enum { RUNNEL_KV_F32 = 0, RUNNEL_KV_F16 = 1, RUNNEL_KV_BF16 = 2, RUNNEL_KV_Q8_0 = 3 };
+enum {
+  RUNNEL_KV_F32 = 0,
+  RUNNEL_KV_F16 = 1,
+  RUNNEL_KV_BF16 = 2,
+  RUNNEL_KV_Q8_0 = 3,
+  RUNNEL_KV_Q4_0 = 4 /* sinks and pins stay in f16 */
+};
 enum {
   RUNNEL_SOFTMAX_MODEL = -1, /* what the model was trained with */
   RUNNEL_SOFTMAX_STANDARD = 0,
@@ -179,6 +185,11 @@ typedef struct runnel_stream_options {
   size_t n_pin_tokens;
   int64_t start_position;          /* 0 */
   const runnel_sampling* sampling; /* NULL: the defaults */
+  /* W by layer: these, again and again, over the layers that keep keys and values; NULL: window for
+   * all. */
+  const int64_t* layer_windows;
+  size_t n_layer_windows;
+  int32_t kv_rotate; /* -1: with RUNNEL_KV_Q4_0 only; 0, 1: Hadamard rotation before storing */
 } runnel_stream_options;
 RUNNEL_API void runnel_stream_options_init(runnel_stream_options* options, size_t size);
 
@@ -272,6 +283,8 @@ typedef struct runnel_stream_info {
   int64_t window; /* 0: dense */
   int32_t kv_type;
   int32_t chunk;
+  int64_t least_window; /* of the layers; window is the largest */
+  int32_t kv_rotate;
 } runnel_stream_info;
 RUNNEL_API runnel_status runnel_stream_get_info(const runnel_stream* stream,
                                                 runnel_stream_info* info);

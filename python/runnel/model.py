@@ -44,24 +44,28 @@ class Model:
 
     # ---- streams
 
-    def stream(self, *, sinks: int | None = None, window: int | None = None,
-               pin: str | Sequence[int] | None = None, policy: str = "sink", kv: str = "f16",
+    def stream(self, *, sinks: int | None = None,
+               window: int | str | Sequence[int] | None = None,
+               pin: str | Sequence[int] | None = None, policy: str = "sink", kv: str = "f16", kv_rotate: bool | None = None,
                softmax: str | None = None, chunk: int | None = None, draft: int | None = None,
                start_position: int | None = None, **sampling: Any) -> Stream:
         """Opens a stream, which takes its whole memory now (a dense one grows).
 
         sinks        first tokens kept for ever (4), or the pinned text's
-        window       most recent tokens kept; None: what the trained context holds, at most 2043
+        window       most recent tokens kept; None: what the trained context holds, at most 2043;
+                     a list, or "2048,256x5": one for each layer, repeated over the layers
         pin          text (or tokens) at the start that is never forgotten
         policy       "sink", "window", "dense" or "recompute"
-        kv           number format of the cache: "f16", "q8_0", "bf16", "f32"
+        kv           number format of the cache: "f16", "q8_0", "q4_0", "bf16", "f32"
+        kv_rotate    keys and values are rotated before they are quantised, sinks stay in f16: of
+                     q4_0 (None: yes) and q8_0 (None: no)
         softmax      "standard" or "off-by-one"; None: what the model was trained with
         chunk        tokens that pass the model together at most (256)
         draft        tokens guessed ahead and checked together; the same output (0: off)
         sampling     temperature, top_k, top_p, min_p, repetition_penalty, frequency_penalty,
                      presence_penalty, seed
         """
-        options = stream_options(sinks=sinks, window=window, pin=pin, policy=policy, kv=kv,
+        options = stream_options(sinks=sinks, window=window, pin=pin, policy=policy, kv=kv, kv_rotate=kv_rotate,
                                  softmax=softmax, chunk=chunk, draft=draft,
                                  start_position=start_position, **sampling)
         return Stream(self, _engine.open(self._engine, options))

@@ -49,6 +49,16 @@ def sampling_of(base: Any = None, **values: Any) -> Any:
     return options
 
 
+def _windows(values: dict[str, Any]) -> dict[str, Any]:
+    """`window` as a list, or as it is written on the command line, becomes layer_windows."""
+    window = values.get("window")
+    if isinstance(window, str):
+        window = _engine.parse_layer_windows(window)
+    if window is None or isinstance(window, int):
+        return values
+    return {**values, "window": None, "layer_windows": list(window)}
+
+
 def stream_options(**values: Any) -> Any:
     sampling = {name: values.pop(name) for name in SAMPLING if name in values}
     options = _engine.StreamOptions()
@@ -56,7 +66,7 @@ def stream_options(**values: Any) -> Any:
     pin = values.pop("pin", None)
     if pin is not None:
         _set(options, "pin" if isinstance(pin, str) else "pin_tokens", pin)
-    for name, value in values.items():
+    for name, value in _windows(values).items():
         if value is None:
             continue
         if not hasattr(options, name):
@@ -70,8 +80,9 @@ def as_dict(options: Any) -> dict[str, Any]:
     found: dict[str, Any] = {
         "policy": options.policy.name,
         "sinks": options.sinks,
-        "window": options.window,
+        "window": list(options.layer_windows) or options.window,
         "kv": options.kv.name,
+        "kv_rotate": options.kv_rotate,
         "softmax": options.softmax.name.replace("_", "-"),
         "chunk": options.chunk,
         "draft": options.draft,

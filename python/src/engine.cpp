@@ -122,7 +122,8 @@ void bind_options(nb::module_& m) {
       .value("f32", KvType::kF32)
       .value("f16", KvType::kF16)
       .value("bf16", KvType::kBF16)
-      .value("q8_0", KvType::kQ8_0);
+      .value("q8_0", KvType::kQ8_0)
+      .value("q4_0", KvType::kQ4_0);
   nb::enum_<Softmax>(m, "Softmax")
       .value("standard", Softmax::kStandard)
       .value("off_by_one", Softmax::kOffByOne);
@@ -136,12 +137,15 @@ void bind_options(nb::module_& m) {
       .def_rw("frequency_penalty", &SamplingOptions::frequency_penalty)
       .def_rw("presence_penalty", &SamplingOptions::presence_penalty)
       .def_rw("seed", &SamplingOptions::seed);
+  m.def("parse_layer_windows", [](const std::string& text) { return parse_layer_windows(text); });
   nb::class_<StreamOptions>(m, "StreamOptions")
       .def(nb::init<>())
       .def_rw("policy", &StreamOptions::policy)
       .def_rw("sinks", &StreamOptions::sinks)
       .def_rw("window", &StreamOptions::window)
+      .def_rw("layer_windows", &StreamOptions::layer_windows)
       .def_rw("kv", &StreamOptions::kv_type)
+      .def_rw("kv_rotate", &StreamOptions::kv_rotate)
       .def_rw("softmax", &StreamOptions::softmax)
       .def_rw("chunk", &StreamOptions::chunk)
       .def_rw("pin", &StreamOptions::pin)

@@ -49,7 +49,10 @@ runnel_stream_options default_stream_options() {
           .pin_tokens = nullptr,
           .n_pin_tokens = 0,
           .start_position = defaults.start_position,
-          .sampling = nullptr};
+          .sampling = nullptr,
+          .layer_windows = nullptr,
+          .n_layer_windows = 0,
+          .kv_rotate = -1};
 }
 
 }  // namespace
@@ -89,7 +92,10 @@ StreamOptions stream_options(const runnel_stream_options* options) {
   result.policy = enum_of(o.policy, Policy::kRecompute, "policy");
   result.sinks = o.sinks;
   if (o.window != 0) result.window = o.window;
-  result.kv_type = enum_of(o.kv_type, KvType::kQ8_0, "kv_type");
+  result.kv_type = enum_of(o.kv_type, KvType::kQ4_0, "kv_type");
+  if (o.layer_windows != nullptr)
+    result.layer_windows.assign(o.layer_windows, o.layer_windows + o.n_layer_windows);
+  if (o.kv_rotate != -1) result.kv_rotate = enum_of(o.kv_rotate, true, "kv_rotate");
   if (o.softmax != RUNNEL_SOFTMAX_MODEL)
     result.softmax = enum_of(o.softmax, Softmax::kOffByOne, "softmax");
   result.chunk = o.chunk;

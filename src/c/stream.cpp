@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "c/handles.h"
 
 namespace runnel::c {
@@ -41,6 +43,12 @@ void check_step(const runnel_step* step) {
 
 void write_fed(std::int64_t n, std::int64_t* n_fed) {
   if (n_fed != nullptr) *n_fed = n;
+}
+
+std::int64_t least_window(const StreamOptions& resolved) {
+  const std::vector<std::int64_t>& windows = resolved.layer_windows;
+  return windows.empty() ? resolved.window.value_or(0)
+                         : *std::min_element(windows.begin(), windows.end());
 }
 
 }  // namespace
@@ -207,7 +215,9 @@ runnel_status runnel_stream_get_info(const runnel_stream* stream, runnel_stream_
                                       .sinks = o.sinks,
                                       .window = o.window.value_or(0),
                                       .kv_type = static_cast<int32_t>(o.kv_type),
-                                      .chunk = o.chunk};
+                                      .chunk = o.chunk,
+                                      .least_window = least_window(o),
+                                      .kv_rotate = *o.kv_rotate ? 1 : 0};
     write_struct(found, info, info->size);
   });
 }

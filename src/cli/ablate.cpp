@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <string>
 
 #include "cli/commands.h"
@@ -18,7 +19,8 @@ constexpr const char* kFooter = R"(Examples:
   runnel ablate window model.gguf book.txt --cache 1024               256 ... 4096
   runnel ablate linebreak model.gguf book.txt                         meaning or position?
   runnel ablate softmax model.gguf book.txt                           standard, off-by-one
-  runnel ablate kv-type model.gguf book.txt                           f32, f16, bf16, q8_0
+  runnel ablate kv-type model.gguf book.txt                           f32, f16, bf16, q8_0, q4_0
+  runnel ablate --layers model.gguf book.txt --cache 1024 --short 128  which layers need the long window
 
 Every row measures the same tokens, those after the largest cache is full; ± is the standard error.)";
 
@@ -37,6 +39,7 @@ class Ablate final : public Command {
   LabArguments lab_;
   CacheArguments cache_arguments_;
   std::int64_t cache_ = 0;
+  std::int64_t short_ = 0;
 };
 
 Ablate::Ablate(CLI::App& program)
@@ -45,7 +48,7 @@ Ablate::Ablate(CLI::App& program)
   app_->footer(kFooter);
   app_->add_option("WHAT", kind_, "What changes from row to row")
       ->required()
-      ->type_name("sinks|window|linebreak|softmax|kv-type")
+      ->type_name("sinks|window|linebreak|softmax|kv-type|layers")
       ->check(CLI::IsMember(eval::ablation_kinds()).description(""));
   model_.add_to(*app_);
   lab_.add_to(*app_, 20000);
@@ -54,6 +57,9 @@ Ablate::Ablate(CLI::App& program)
                    "trained context holds)")
       ->type_name("TOKENS")
       ->check(whole_within(16, 1 << 24));
+  app_->add_option("--short", short_, "Of `layers`: the short window (default: an eighth)")
+      ->type_name("TOKENS")
+      ->check(whole_within(1, 1 << 24));
   cache_arguments_.add_to(*app_, "Instead of --cache: the window beside the sinks");
   app_->get_option("--window")->excludes(app_->get_option("--cache"));
   app_->callback([this] { check_usage(); });
@@ -65,6 +71,8 @@ void Ablate::check_usage() const {
     if (kind_ == varied && app_->count("--" + varied) > 0)
       throw CLI::ValidationError("--" + varied, "it changes from row to row");
   }
+  if (short_ > 0 && kind_ != "layers")
+    throw CLI::ValidationError("--short", "want WHAT layers, found " + kind_);
   const bool has_own_sinks = kind_ == "sinks" || kind_ == "linebreak";
   if (has_own_sinks && app_->count("--sinks") > 0 && app_->count("--window") == 0)
     throw CLI::ValidationError("--sinks", "the rows have their own");
@@ -74,7 +82,7 @@ void Ablate::run() {
   const Model model = model_.load();
   const StreamOptions base = cache_arguments_.options();
   const std::int64_t cache = cache_ > 0 ? cache_ : base.window ? *base.window + base.sinks : 0;
-  const eval::Ablation ablation = eval::make_ablation(model, kind_, base, cache);
+  const eval::Ablation ablation = eval::make_ablation(model, kind_, base, cache, short_);
   const std::vector<Token> tokens = lab_.tokens(model);
   LabProgress progress;
   const auto results =
@@ -84,6 +92,15 @@ void Ablate::run() {
 }
 
 }  // namespace
+
+std::vector<std::string> with_kind_first(std::vector<std::string> arguments) {
+  const auto flag = std::find(arguments.begin(), arguments.end(), "--layers");
+  if (arguments.empty() || arguments.front() != "ablate" || flag == arguments.end())
+    return arguments;
+  arguments.erase(flag);
+  arguments.insert(arguments.begin() + 1, "layers");
+  return arguments;
+}
 
 std::unique_ptr<Command> add_ablate(CLI::App& program) { return std::make_unique<Ablate>(program); }
 

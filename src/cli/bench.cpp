@@ -404,8 +404,7 @@ void Bench::report(const Model& model, const Stream& stream, const Measured& mea
       "{}\n\n"
       "{:<22}{:>18}   {}\n",
       model.name(), model.instruction_set(), model.threads(), policy_text(options.policy),
-      options.sinks,
-      options.policy == Policy::kDense ? "infinite" : grouped(options.window.value_or(0)),
+      options.sinks, options.policy == Policy::kDense ? "infinite" : window_text(options),
       kv_type_text(options.kv_type), machine, "", "median",
       fmt::format("lowest to highest of {}", n_runs_));
   const auto add_row = [&text](std::string_view name, const Readings& readings, auto in_words) {

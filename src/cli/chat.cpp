@@ -224,7 +224,7 @@ void Chat::obey(std::string_view command, std::string_view rest, Dialogue& dialo
     const Stream& stream = dialogue.stream();
     tell(fmt::format("{}\npinned {} tokens · window {} tokens · sees from position {}",
                      stream_report(stream, stream.position()), grouped(stream.options().sinks),
-                     grouped(stream.options().window.value_or(0)), grouped(stream.horizon())));
+                     window_text(stream.options()), grouped(stream.horizon())));
   } else if (command == "/reset" || (command == "/system" && !rest.empty())) {
     if (command == "/system") {
       dialogue.reset(rest);
@@ -280,10 +280,10 @@ void Chat::tell_eviction(const Dialogue& dialogue) {
   if (n_evicted == 0) return;
   if (!has_told_eviction_) {
     const std::string_view kept = dialogue.has_system() ? ", the system prompt is kept" : "";
-    tell(dim(fmt::format(
-        "The window of {} tokens is full: the oldest turns are being forgotten "
-        "({} tokens so far){}.",
-        grouped(dialogue.stream().options().window.value_or(0)), grouped(n_evicted), kept)));
+    tell(
+        dim(fmt::format("The window of {} tokens is full: the oldest turns are being forgotten "
+                        "({} tokens so far){}.",
+                        window_text(dialogue.stream().options()), grouped(n_evicted), kept)));
   } else if (is_interactive_) {
     tell(dim(fmt::format("{} tokens forgotten so far", grouped(n_evicted))));
   }

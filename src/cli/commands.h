@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -31,6 +33,8 @@ std::unique_ptr<Command> add_serve(CLI::App& program);
 // The laboratory: the paper's experiments on the user's own model and text.
 std::unique_ptr<Command> add_attention(CLI::App& program);
 std::unique_ptr<Command> add_ablate(CLI::App& program);
+// `ablate --layers` as `ablate layers`.
+std::vector<std::string> with_kind_first(std::vector<std::string> arguments);
 std::unique_ptr<Command> add_table3(CLI::App& program);
 std::unique_ptr<Command> add_streameval(CLI::App& program);
 std::unique_ptr<Command> add_latency(CLI::App& program);

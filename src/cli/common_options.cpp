@@ -29,10 +29,12 @@ constexpr Names<Policy, 4> kPolicies{{{"dense", Policy::kDense},
                                       {"window", Policy::kWindow},
                                       {"sink", Policy::kSink},
                                       {"recompute", Policy::kRecompute}}};
-constexpr Names<KvType, 4> kKvTypes{{{"f32", KvType::kF32},
+constexpr Names<KvType, 5> kKvTypes{{{"f32", KvType::kF32},
                                      {"f16", KvType::kF16},
                                      {"bf16", KvType::kBF16},
-                                     {"q8_0", KvType::kQ8_0}}};
+                                     {"q8_0", KvType::kQ8_0},
+                                     {"q4_0", KvType::kQ4_0}}};
+constexpr Names<bool, 2> kSwitch{{{"on", true}, {"off", false}}};
 constexpr Names<Softmax, 2> kSoftmaxes{
     {{"standard", Softmax::kStandard}, {"off-by-one", Softmax::kOffByOne}}};
 
@@ -84,7 +86,33 @@ std::string unknown_policy(const std::string& list) {
   return "";
 }
 
+// Empty when the list is good, as CLI11 wants it.
+std::string bad_windows(const std::string& list) {
+  try {
+    parse_layer_windows(list);
+    return "";
+  } catch (const Error&) {
+    return fmt::format("want a number from 1 to {}, or several as 2048,256x5, got {}",
+                       kLongestCache, list);
+  }
+}
+
 }  // namespace
+
+std::string window_text(const StreamOptions& resolved) {
+  const std::vector<std::int64_t>& windows = resolved.layer_windows;
+  if (windows.empty()) return grouped(resolved.window.value_or(0));
+  std::size_t period = 1;
+  while (!std::equal(windows.begin() + static_cast<std::ptrdiff_t>(period), windows.end(),
+                     windows.begin()))
+    ++period;
+  std::string text;
+  for (std::size_t i = 0, n = 0; i < period; i += n) {
+    for (n = 1; i + n < period && windows[i + n] == windows[i];) ++n;
+    text += fmt::format("{}{}{}", i > 0 ? "," : "", windows[i], n > 1 ? fmt::format("x{}", n) : "");
+  }
+  return text;
+}
 
 std::string policy_text(Policy policy) { return name_of(kPolicies, policy); }
 std::string kv_type_text(KvType type) { return name_of(kKvTypes, type); }
@@ -198,14 +226,21 @@ void StreamArguments::add_cache_to(CLI::App& app) {
                      ->type_name("TOKENS")
                      ->check(whole_within(0, kLongestCache))
                      ->group("Stream"));
-  all_.push_back(app.add_option("--window", window_,
-                                "Most recent tokens kept (default: what the model's trained "
-                                "context holds beside the sinks, at most 2043)")
-                     ->type_name("TOKENS")
-                     ->check(whole_within(1, kLongestCache))
-                     ->group("Stream"));
+  all_.push_back(
+      app.add_option("--window", window_,
+                     "Most recent tokens kept (default: what the model's trained context holds "
+                     "beside the sinks, at most 2043); or a list for the layers, repeated over "
+                     "them: 2048,256x5 is 2048 in the first, 256 in the next five, and so on")
+          ->type_name("TOKENS,...")
+          ->check([](const std::string& list) { return bad_windows(list); })
+          ->group("Stream"));
   all_.push_back(add_choice(app, "--kv-type", kv_type_, kKvTypes,
-                            "Number format of the cached keys and values"));
+                            "Number format of the cached keys and values; q4_0 keeps sinks and "
+                            "pins in f16"));
+  all_.push_back(add_choice(app, "--kv-rotate", kv_rotate_, kSwitch,
+                            "Multiply by a Hadamard matrix and take out the keys' mean before "
+                            "quantising, sinks and pins in f16: of q4_0 (default: on) and q8_0 "
+                            "(default: off)"));
   all_.push_back(
       app.add_option("--chunk", chunk_, "Tokens that pass the model together while text is read in")
           ->type_name("TOKENS")
@@ -257,8 +292,16 @@ StreamOptions StreamArguments::options() const {
   StreamOptions options;
   options.policy = policies().front();
   options.sinks = sinks_;
-  options.window = cache_ ? window_of_cache(options.policy) : window_;
+  if (!window_.empty()) {
+    options.layer_windows = parse_layer_windows(window_);
+    if (options.layer_windows.size() == 1) {
+      options.window = options.layer_windows.front();
+      options.layer_windows.clear();
+    }
+  }
+  if (cache_) options.window = window_of_cache(options.policy);
   options.kv_type = value_of(kKvTypes, kv_type_);
+  if (!kv_rotate_.empty()) options.kv_rotate = value_of(kSwitch, kv_rotate_);
   options.chunk = chunk_;
   options.draft = draft_;
   if (!softmax_.empty()) options.softmax = value_of(kSoftmaxes, softmax_);

@@ -38,7 +38,9 @@ class ModelArguments {
   std::uint64_t gpu_memory_ = 0;
 };
 
-// --policy, --sinks, --window (or -c), --kv-type, --chunk, --softmax; with pinning also --pin and
+// --policy, --sinks, --window (or -c), --kv-type, --kv-rotate, --chunk, --softmax; with pinning
+// also
+// --pin and
 // --pin-file.
 class StreamArguments {
  public:
@@ -60,9 +62,10 @@ class StreamArguments {
 
   std::string policy_ = "sink";
   int sinks_ = StreamOptions{}.sinks;
-  std::optional<std::int64_t> window_;
+  std::string window_;                 // empty: the default
   std::optional<std::int64_t> cache_;  // sinks and window
   std::string kv_type_ = "f16";
+  std::string kv_rotate_;  // empty: the type's
   int chunk_ = StreamOptions{}.chunk;
   std::string softmax_;  // empty: the model's
   int draft_ = 0;
@@ -89,6 +92,9 @@ class SamplingArguments {
   std::optional<float> presence_penalty_;
   std::optional<std::uint64_t> seed_;
 };
+
+// "2,043", or "2048,256x5": the pattern of the layers' windows.
+std::string window_text(const StreamOptions& resolved);
 
 // As written on the command line: "sink", "q8_0", "off-by-one".
 std::string policy_text(Policy policy);

@@ -122,7 +122,7 @@ struct Memory {
   std::size_t weight_bytes = 0;  // in the file
   std::size_t loaded_bytes = 0;  // in memory: packed, or still read from the mapped file
   int trained_context = 0;
-  std::array<std::pair<KvType, std::size_t>, 4> stream_bytes;
+  std::vector<std::pair<KvType, std::size_t>> stream_bytes;
 };
 
 // Ends the program before MODEL is missed, as --help does.
@@ -230,10 +230,13 @@ std::variant<Memory, std::string> Info::memory() const {
     memory.loaded_bytes = weights.bytes - weights.released_bytes + weights.packed.bytes();
     memory.trained_context = model.trained_context();
     StreamOptions options = memory.options;
-    constexpr std::array kTypes{KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kQ8_0};
-    for (std::size_t i = 0; i < kTypes.size(); ++i) {
-      options.kv_type = kTypes[i];
-      memory.stream_bytes[i] = {kTypes[i], model.stream_bytes(options)};
+    for (const KvType type :
+         {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kQ8_0, KvType::kQ4_0}) {
+      if (type == KvType::kQ4_0 && !model.device().is_cpu) continue;  // not there
+      options.kv_type = type;
+      options.kv_rotate.reset();
+      if (type == memory.options.kv_type) options.kv_rotate = memory.options.kv_rotate;
+      memory.stream_bytes.emplace_back(type, model.stream_bytes(options));
     }
     return memory;
   } catch (const Error& error) {  // the rest of the file is still worth showing
@@ -291,8 +294,8 @@ std::string memory_text(const Memory& memory) {
     text += "  policy dense: a stream grows with every token; the figure is its beginning\n";
   } else {
     text += fmt::format("  policy {}, {} sinks, window {}; trained context {} tokens\n",
-                        policy_text(options.policy), grouped(options.sinks),
-                        grouped(options.window.value_or(0)), grouped(memory.trained_context));
+                        policy_text(options.policy), grouped(options.sinks), window_text(options),
+                        grouped(memory.trained_context));
   }
   if (options.softmax == Softmax::kOffByOne) text += "  softmax off-by-one: a zero sink\n";
   return text;
@@ -322,6 +325,7 @@ Json memory_json(const Memory& memory) {
           {"policy", policy_text(memory.options.policy)},
           {"sinks", memory.options.sinks},
           {"window", window},
+          {"layer_windows", memory.options.layer_windows},
           {"kv_type", kv_type_text(memory.options.kv_type)},
           {"softmax", softmax_text(*memory.options.softmax)},
           {"trained_context", memory.trained_context}};

@@ -56,8 +56,8 @@ void CacheArguments::add_to(CLI::App& app, const char* window_help) {
       ->check(whole_within(1, 1 << 24))
       ->group("Stream");
   app.add_option("--kv-type", kv_type_, "Number format of the cached keys and values")
-      ->type_name("f32|f16|bf16|q8_0")
-      ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0"}).description(""))
+      ->type_name("f32|f16|bf16|q8_0|q4_0")
+      ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0", "q4_0"}).description(""))
       ->group("Stream");
   app.add_option("--softmax", softmax_,
                  "Off-by-one adds 1 to the denominator of attention (default: what the model was "
@@ -69,7 +69,8 @@ void CacheArguments::add_to(CLI::App& app, const char* window_help) {
 
 StreamOptions CacheArguments::options() const {
   StreamOptions options = {.sinks = sinks_, .window = window_};
-  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kQ8_0})
+  for (const KvType type :
+       {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kQ8_0, KvType::kQ4_0})
     if (kv_type_text(type) == kv_type_) options.kv_type = type;
   for (const Softmax softmax : {Softmax::kStandard, Softmax::kOffByOne})
     if (softmax_text(softmax) == softmax_) options.softmax = softmax;

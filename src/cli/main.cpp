@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <clocale>
 #include <csignal>
 #include <exception>
@@ -101,7 +102,9 @@ int run(int argc, char** argv) {
     std::vector<std::string> arguments(argv + 1, argv + argc);
     const std::string foreign = cli::translate(arguments);
     if (!foreign.empty()) throw CLI::ValidationError(foreign);
-    program.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+    arguments = cli::with_kind_first(std::move(arguments));
+    std::reverse(arguments.begin(), arguments.end());  // as the parser takes them
+    program.parse(std::move(arguments));
     run_chosen(commands);
     return cli::unfinished_exit_code();
   } catch (const CLI::ParseError& error) {

@@ -260,7 +260,7 @@ void Ppl::report(const Stream& stream, const Perplexity& perplexity, double seco
   const StreamOptions& options = stream.options();
   std::string cache = policy_text(options.policy);
   if (options.policy != Policy::kDense) {
-    cache += fmt::format(", {} sinks, window {}", options.sinks, options.window.value_or(0));
+    cache += fmt::format(", {} sinks, window {}", options.sinks, window_text(options));
   }
   print_out(
       fmt::format("perplexity   {:.4f}\nmean nll     {:.6f}\ntokens       {} predicted\n"

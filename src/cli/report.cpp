@@ -118,6 +118,7 @@ void ReportCommand::add_attention(const Model& model, LabProgress& progress) {
 
 void ReportCommand::add_ablations(const Model& model, LabProgress& progress) {
   for (const std::string& kind : eval::ablation_kinds()) {
+    if (kind == "layers") continue;  // a row for every layer is for itself
     if (progress.is_stopped()) return;
     const eval::Ablation ablation = eval::make_ablation(model, kind, stream_, cache_);
     const auto results = eval::run_ablation(model, ablation, tokens_,

@@ -53,7 +53,9 @@ struct Model::Internals {
 
 // The cache that a stream with these resolved options needs, and where it lies.
 CacheShape cache_shape(const Model::Internals& internals, const StreamOptions& resolved);
-// S and W of resolved options.
+// Fills in the windows of all layers, and the largest as the stream's.
+void resolve_layer_windows(const Config& config, StreamOptions& options);
+// S and W of resolved options; of several windows the largest.
 CachePolicy cache_policy(const StreamOptions& resolved);
 
 }  // namespace runnel

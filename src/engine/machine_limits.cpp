@@ -115,13 +115,13 @@ TokenWork token_work(const Model& model, const StreamOptions& resolved) {
   };
   for_each_matrix_of_a_token(config, internals.weights, add);
   const CacheShape shape = cache_shape(internals, resolved);
+  double n_slots = 0;
+  for (const LayerSight& sight : shape.layers) {
+    n_slots += static_cast<double>(
+        sight.sinks + std::min<std::int64_t>(sight.window, shape.capacity) + shape.chunk);
+  }
   const double bytes_of_slot =
-      static_cast<double>(KvCache::bytes_of(shape)) /
-      std::max(1.0, static_cast<double>(shape.layers.size()) *
-                        static_cast<double>(
-                            shape.layers.front().sinks +
-                            std::min<std::int64_t>(shape.layers.front().window, shape.capacity) +
-                            shape.chunk));
+      static_cast<double>(KvCache::bytes_of(shape)) / std::max(1.0, n_slots);
   const bool is_float = shape.type == KvType::kF32 || internals.device != nullptr;
   double& of_attention =
       multiply_adds_of(is_float ? kernels::Numbers::kFloat : kernels.attention_numbers);

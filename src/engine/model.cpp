@@ -46,6 +46,19 @@ PackingProgress packing_progress(const gguf::File& file, const ModelOptions& opt
   };
 }
 
+void resolve_cache_type(const Model::Internals& model, StreamOptions& o) {
+  const bool has_codes = o.kv_type == KvType::kQ4_0;
+  if (!o.kv_rotate) o.kv_rotate = has_codes;
+  if (*o.kv_rotate && !has_codes && o.kv_type != KvType::kQ8_0)
+    throw Error("stream option kv_rotate: want kv_type q8_0 or q4_0, which it is of use to");
+  if ((has_codes || *o.kv_rotate) && model.device != nullptr) {
+    throw Error(
+        fmt::format("stream option kv_type: want f32, f16, bf16, or q8_0 without rotation "
+                    "where layers run on {}, found {}",
+                    model.device->description().name, has_codes ? "q4_0" : "q8_0 with rotation"));
+  }
+}
+
 // Fewer tokens than rows are common, where rows are padding. A token without a row cannot be fed.
 void check_vocabulary(const Model::Internals& model) {
   const int n_rows = model.config.vocabulary_size;
@@ -79,15 +92,27 @@ CachePolicy cache_policy(const StreamOptions& resolved) {
   return {resolved.sinks, resolved.policy == Policy::kDense ? kUnbounded : *resolved.window};
 }
 
+namespace {
+
+// Where nothing is evicted, the first tokens have a place of their own only if it is a better one.
+CachePolicy endless_policy(const StreamOptions& resolved) {
+  const bool has_codes = resolved.kv_type == KvType::kQ4_0 || *resolved.kv_rotate;
+  return {has_codes ? std::max(resolved.sinks, kFirstMeanKey) : 0, kUnbounded};
+}
+
+}  // namespace
+
 CacheShape cache_shape(const Model::Internals& internals, const StreamOptions& resolved) {
   const Config& config = internals.config;
   const bool is_recomputed = resolved.policy == Policy::kRecompute;
-  const CachePolicy policy = is_recomputed ? CachePolicy{0, kUnbounded} : cache_policy(resolved);
+  const bool is_endless = is_recomputed || resolved.policy == Policy::kDense;
+  const CachePolicy policy = is_endless ? endless_policy(resolved) : cache_policy(resolved);
   CacheShape shape = {.type = resolved.kv_type,
+                      .is_rotated = *resolved.kv_rotate,
                       .chunk = resolved.chunk,
                       .capacity = is_recomputed ? resolved.sinks + *resolved.window + 1 : 1024};
   if (resolved.window) shape.context = resolved.sinks + *resolved.window + 1;
-  shape_layers(config, policy, shape);
+  shape_layers(config, policy, shape, resolved.layer_windows);
   for (const Stage& stage : internals.stages)
     shape.sources.insert(shape.sources.end(), static_cast<std::size_t>(stage.n_layers),
                          stage.device->cache_memory());
@@ -176,6 +201,7 @@ StreamOptions Model::resolve(const StreamOptions& options) const {
   check_option(o.chunk >= 1 && o.chunk <= kLargestChunk, "chunk", "1 to 8192", o.chunk);
   check_option(!o.window || (*o.window >= 1 && *o.window <= (1 << 24)), "window", "1 to 16777216",
                o.window.value_or(0));
+  resolve_cache_type(*internals_, o);
   check_option(o.draft >= 0 && o.draft <= 64, "draft", "0 to 64", o.draft);
   if (o.draft > 0 && config.has_state()) {
     throw Error(
@@ -199,6 +225,13 @@ StreamOptions Model::resolve(const StreamOptions& options) const {
   }
   const bool has_sinks = o.policy == Policy::kSink || o.policy == Policy::kRecompute;
   o.sinks = has_sinks ? std::max(o.sinks, n_pinned) : 0;
+  resolve_layer_windows(config, o);
+  if (!o.layer_windows.empty() && internals_->device != nullptr) {
+    throw Error(
+        fmt::format("stream option layer_windows: want one window for all layers where some run "
+                    "on {}",
+                    internals_->device->description().name));
+  }
   if (o.policy == Policy::kDense) {
     o.window.reset();
   } else if (!o.window) {

@@ -43,7 +43,7 @@ bool has_known_options(const Snapshot& s) {
     return static_cast<int>(value) >= 0 && value <= last;
   };
   return is_up_to(s.options.policy, Policy::kRecompute) &&
-         is_up_to(s.options.kv_type, KvType::kQ8_0) &&
+         is_up_to(s.options.kv_type, KvType::kQ4_0) &&
          is_up_to(*s.options.softmax, Softmax::kOffByOne);
 }
 

@@ -199,6 +199,8 @@ void write_to(Sink& sink, const Snapshot& s, std::span<const std::byte> cache) {
   out.list(std::span<const float>(s.logits));
   out.list(cache);
   out.number(static_cast<std::uint64_t>(s.options.pin_tokens.size()));
+  out.list(std::span<const std::int64_t>(s.options.layer_windows));
+  out.number(*s.options.kv_rotate);
   out.end();
 }
 
@@ -212,7 +214,7 @@ void write_snapshot(const std::filesystem::path& path, const Snapshot& snapshot,
 }
 
 std::vector<std::byte> snapshot_bytes(const Snapshot& snapshot, std::span<const std::byte> cache) {
-  constexpr std::size_t kMostFields = 1024;  // bytes of all that is no list
+  constexpr std::size_t kMostFields = 1024;  // bytes of all that is no list, or a short one
   MemorySink sink;
   sink.bytes.reserve(kMostFields + snapshot.pending_text.size() +
                      snapshot.visible.size() * sizeof(Token) +
@@ -245,6 +247,11 @@ Snapshot read_snapshot(std::span<const std::byte> bytes, std::string_view name) 
   if (n_pinned > s.visible.size()) in.fail_short();
   s.options.pin_tokens.assign(s.visible.begin(),
                               s.visible.begin() + static_cast<std::ptrdiff_t>(n_pinned));
+  if (in.at_end()) return s;
+  in.list(s.options.layer_windows);
+  std::uint8_t is_rotated = 0;
+  in.number(is_rotated);
+  s.options.kv_rotate = is_rotated != 0;
   return s;
 }
 

@@ -2,8 +2,9 @@
 // it.
 //
 // Layout, little-endian: the magic "runnel\0\1" (the last byte is the version), the fields in the
-// order of Snapshot below, the number of pinned tokens (files of older programs end without it, and
-// resume with none), and the XXH3-128 hash of all before it. Lengths stand before what they count.
+// order of Snapshot below, the number of pinned tokens, the layers' windows, and whether the
+// cache is rotated (files of older programs end before one of these, and resume with none), and the
+// XXH3-128 hash of all before it. Lengths stand before what they count.
 #pragma once
 
 #include <array>

@@ -7,6 +7,7 @@
 #include <functional>
 #include <utility>
 
+#include "engine/internals.h"
 #include "eval/names.h"
 
 namespace runnel::eval {
@@ -113,11 +114,53 @@ Ablation kv_type_ablation(const StreamOptions& base, std::int64_t cache) {
                        .title = "Number format of the cache",
                        .about = "The same cache in smaller and smaller number formats.",
                        .first_column = "keys and values"};
-  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kQ8_0}) {
+  for (const KvType type :
+       {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kQ8_0, KvType::kQ4_0}) {
     StreamOptions options = with_cache(base, std::max(base.sinks, 1), cache);
     options.kv_type = type;
     ablation.rows.push_back({kv_type_name(type), options, {}});
   }
+  return ablation;
+}
+
+// Layers that keep keys and values.
+std::vector<int> layers_with_windows(const Model& model) {
+  const Config& config = model.internals().config;
+  std::vector<int> layers;
+  for (int layer = 0; layer < config.n_layers; ++layer)
+    if (config.has_keys(layer)) layers.push_back(layer);
+  return layers;
+}
+
+Ablation layers_ablation(const Model& model, const StreamOptions& base, std::int64_t cache,
+                         std::int64_t short_window) {
+  const StreamOptions all_long = with_cache(base, std::max(base.sinks, 1), cache);
+  const std::int64_t window = *all_long.window;
+  if (short_window == 0) short_window = std::max<std::int64_t>(window / 8, 1);
+  if (short_window >= window)
+    throw Error(
+        fmt::format("ablation layers: want a short window below the long one of {} tokens, "
+                    "found {}",
+                    window, short_window));
+  Ablation ablation = {
+      .name = "layers",
+      .title = "Which layers need the long window",
+      .about = fmt::format("One layer after the other sees its last {} tokens only, the others "
+                           "{}; last, all see {}.",
+                           short_window, window, short_window),
+      .first_column = "short window"};
+  ablation.rows.push_back({"no layer", all_long, {}});
+  const std::vector<int> layers = layers_with_windows(model);
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    StreamOptions options = all_long;
+    options.layer_windows.assign(layers.size(), window);
+    options.layer_windows[i] = short_window;
+    if (layers.size() == 1) options.window = short_window;
+    ablation.rows.push_back({fmt::format("layer {}", layers[i]), options, {}});
+  }
+  StreamOptions all_short = all_long;
+  all_short.window = short_window;
+  ablation.rows.push_back({"all layers", all_short, {}});
   return ablation;
 }
 
@@ -161,13 +204,13 @@ Estimate paired_difference(const std::vector<float>& a, const std::vector<float>
 }  // namespace
 
 const std::vector<std::string>& ablation_kinds() {
-  static const std::vector<std::string> kinds = {"sinks", "window", "linebreak", "softmax",
-                                                 "kv-type"};
+  static const std::vector<std::string> kinds = {"sinks",   "window",  "linebreak",
+                                                 "softmax", "kv-type", "layers"};
   return kinds;
 }
 
 Ablation make_ablation(const Model& model, const std::string& kind, const StreamOptions& base,
-                       std::int64_t cache) {
+                       std::int64_t cache, std::int64_t short_window) {
   if (cache == 0) {
     StreamOptions options = base;
     options.policy = Policy::kSink;
@@ -181,6 +224,7 @@ Ablation make_ablation(const Model& model, const std::string& kind, const Stream
   if (kind == "linebreak") return linebreak_ablation(model, base, cache);
   if (kind == "softmax") return softmax_ablation(base, cache);
   if (kind == "kv-type") return kv_type_ablation(base, cache);
+  if (kind == "layers") return layers_ablation(model, base, cache, short_window);
   throw Error(
       fmt::format("ablation: want one of {}, found {}", fmt::join(ablation_kinds(), ", "), kind));
 }

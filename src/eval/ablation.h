@@ -1,5 +1,6 @@
 // Tables of perplexity where one thing changes (the paper's tables 1, 2, 3 and 6): the number of
-// sinks, the window, what the first tokens are, the softmax, the type of the cache.
+// sinks, the window, what the first tokens are, the softmax, the type of the cache, and which layer
+// has a short window.
 //
 // Every row measures the same tokens: those after the largest cache of the table is full, so that
 // what comes before eviction does not dilute the differences. Errors are from the means of blocks
@@ -42,9 +43,10 @@ struct AblationResult {
 };
 
 // `cache` tokens in all (0: the model's default). kinds: "sinks", "window", "linebreak", "softmax",
-// "kv-type". Error: another kind, or a cache too small for it.
+// "kv-type", "layers"; of the last, `short_window` is what one layer after the other has (0: an
+// eighth). Error: another kind, or a cache too small for it.
 Ablation make_ablation(const Model& model, const std::string& kind, const StreamOptions& base,
-                       std::int64_t cache);
+                       std::int64_t cache, std::int64_t short_window = 0);
 const std::vector<std::string>& ablation_kinds();
 
 // Stops between rows when told to, with the rows measured so far. Error: fewer tokens than the

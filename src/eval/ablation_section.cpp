@@ -94,6 +94,31 @@ std::string kv_type_verdict(const std::vector<AblationResult>& results) {
       results.front().row.label, smallest.difference.mean, smallest.difference.error);
 }
 
+// The layers that lose most, as many as it takes for half of what all of them lose one by one.
+std::string layers_verdict(const std::vector<AblationResult>& results) {
+  std::vector<const AblationResult*> layers;
+  double all = 0;
+  for (std::size_t i = 1; i + 1 < results.size(); ++i) {
+    layers.push_back(&results[i]);
+    all += std::max(results[i].difference.mean, 0.0);
+  }
+  std::sort(layers.begin(), layers.end(),
+            [](const auto* a, const auto* b) { return a->difference.mean > b->difference.mean; });
+  std::string names;
+  double sum = 0;
+  std::size_t n = 0;
+  for (; n < layers.size() && sum < 0.5 * all; ++n) {
+    names += (n > 0 ? ", " : "") + layers[n]->row.label;
+    sum += layers[n]->difference.mean;
+  }
+  const AblationResult& all_short = results.back();
+  if (n == 0) return "No layer loses anything by a short window.";
+  return fmt::format(
+      "One by one, {} of {} layers make up half of what short windows cost: {}. All layers short: "
+      "{:+.4f} ± {:.4f} nats a token.",
+      n, layers.size(), names, all_short.difference.mean, all_short.difference.error);
+}
+
 std::string verdict_of(const Model& model, const Ablation& ablation,
                        const std::vector<AblationResult>& results) {
   if (results.size() < ablation.rows.size()) return "";
@@ -101,6 +126,7 @@ std::string verdict_of(const Model& model, const Ablation& ablation,
   if (ablation.name == "window") return window_verdict(results, model.trained_context());
   if (ablation.name == "linebreak") return linebreak_verdict(results);
   if (ablation.name == "softmax") return softmax_verdict(results);
+  if (ablation.name == "layers") return layers_verdict(results);
   return kv_type_verdict(results);
 }
 

@@ -31,6 +31,8 @@ inline std::string kv_type_name(KvType type) {
       return "bf16";
     case KvType::kQ8_0:
       return "q8_0";
+    case KvType::kQ4_0:
+      return "q4_0";
   }
   return "?";
 }

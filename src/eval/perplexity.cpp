@@ -68,7 +68,10 @@ StreamOptions options_of(const Model& model, const StreamOptions& base, Policy p
   StreamOptions options = base;
   options.policy = Policy::kSink;
   options = model.resolve(options);
-  if (policy == Policy::kWindow) options.window = *options.window + options.sinks;
+  if (policy == Policy::kWindow) {
+    options.window = *options.window + options.sinks;
+    for (std::int64_t& window : options.layer_windows) window += options.sinks;
+  }
   options.policy = policy;
   return model.resolve(options);
 }

@@ -55,24 +55,37 @@ inline std::size_t matmul_scratch_bytes(std::int64_t cols) {
 // Keys lie in tiles of 16 consecutive positions, so that one vector holds the scores of a tile.
 inline constexpr int kTile = 16;
 
-enum class KvFormat { kF32, kF16, kBF16, kQ8_0 };
+enum class KvFormat { kF32, kF16, kBF16, kQ8_0, kQ4_0 };
+
+// What the codes of Q4_0 say, in 128ths of their block's scale: closer together near 0, as numbers
+// of a bell curve are.
+constexpr std::int8_t kKvCodes[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                      1,    13,   25,  38,  53,  69,  89,  113};
+inline constexpr int kKvBlock = 16;  // dimensions that share a scale of Q4_0
 
 // One KV head's part of one area (sinks or ring) of the cache.
 //   keys    [n_tiles, head_dim, kTile]       values  [n_tiles * kTile, head_dim]
 // Q8_0 has int8 elements and one f16 scale for 32 dimensions of one position:
 //   key_scales [n_tiles, ceil(head_dim / 32), kTile]    value_scales [n_tiles * kTile,
 //   ceil(head_dim / 32)]
+// Q4_0 has codes of 4 bits, and for 16 dimensions of one position a scale of 8 bits, the upper ones
+// of an f16. A byte of keys holds dimensions 2 i and 2 i + 1, one of values i and i + 16 of 32; the
+// lower one in its low half:
+//   keys [n_tiles, ceil(head_dim / 2), kTile]    values [n_tiles * kTile, ceil(head_dim / 32), 16]
+//   key_scales [n_tiles, ceil(head_dim / 16), kTile]    value_scales [n_tiles * kTile,
+//   ceil(head_dim / 16)], both bytes
 struct KvArea {
   std::byte* keys = nullptr;
   std::byte* values = nullptr;
   std::uint16_t* key_scales = nullptr;
   std::uint16_t* value_scales = nullptr;
   std::int64_t n_tiles = 0;
+  KvFormat format = KvFormat::kF32;
 };
 
 // One query row: a head of a token.
 struct QueryRow {
-  const float* query = nullptr;       // [head_dim], rotated for the window
+  const float* query = nullptr;       // [head_dim + n_angles], rotated for the window
   const float* sink_query = nullptr;  // [head_dim], rotated for the sinks
   float* out = nullptr;               // [head_dim]
   std::int64_t position = 0;          // of the token in the stream
@@ -86,10 +99,13 @@ struct QueryRow {
 // Softmax attention of a few query rows over one KV head: sinks, then the ring's tiles from the
 // oldest visible one.
 struct Attention {
-  KvFormat format = KvFormat::kF32;
   int head_dim = 0;
   KvArea sinks;
   KvArea ring;
+  // Further dimensions of queries and of the ring's keys, which all heads share: f16,
+  // [ring.n_tiles, n_angles, kTile].
+  const std::uint16_t* angles = nullptr;
+  int n_angles = 0;
   int n_sinks = 0;               // sinks stored so far that may be visible
   std::int64_t window = 0;       // a window key is seen up to this distance
   std::int64_t sink_reach = 0;   // a sink is seen up to this distance inside the cache
@@ -115,8 +131,8 @@ inline constexpr unsigned kInt8Inputs = 1;
 inline constexpr unsigned kBfloatInputs = 2;
 
 // Writes one position's key and value, [head_dim] floats each, to its slot of an area.
-void store_kv(KvFormat format, const KvArea& area, int head_dim, std::int64_t slot,
-              const float* key, const float* value);
+void store_kv(const KvArea& area, int head_dim, std::int64_t slot, const float* key,
+              const float* value);
 
 struct Table {
   const char* name;  // "portable", "avx2", "avx_vnni", "avx512", "avx512_bf16", "amx"
@@ -158,7 +174,8 @@ struct Table {
   float (*log_sum_exp)(const float* x, int n);
 
   void (*attend)(const Attention& task, const QueryRow* rows, int n_rows, std::byte* scratch);
-  std::size_t (*attention_scratch_bytes)(int head_dim);  // 64-byte aligned
+  // 64-byte aligned; for up to head_dim + 1 angles
+  std::size_t (*attention_scratch_bytes)(int head_dim);
   int query_rows;             // that share a cache tile best in attend(); at most kMaxQueryRows
   Numbers attention_numbers;  // but floats over an F32 cache
   Numbers (*numbers)(const Matrix& w);

@@ -152,17 +152,37 @@ void Decoder::plan(std::span<const Segment> batch) {
                        query_scale(cache_position)});
     }
   }
-  threads_.run(static_cast<int>(rows_.size()), [&](int i, int) {
-    const StepRow& row = rows_[size(i)];
-    const std::int64_t origin = row.cache->origin();
-    const bool is_long = row.cache->context() > config_.short_context;
-    const Rope& rope = config_.short_context > 0 && is_long ? config_.long_rope : config_.rope;
-    angles_[kAllAngles].set(rope, i, origin + row.position, origin + row.cache_position);
-    angles_[kLocalAngles].set(config_.local_rope, i, origin + row.position,
-                              origin + row.cache_position);
-  });
+  threads_.run(static_cast<int>(rows_.size()), [&](int i, int) { set_angles(i); });
   part_ = &parts_.front();
   for (Part& part : parts_) part.operations->begin({rows_, angle_tables_});
+}
+
+void Decoder::set_angles(int i) {
+  const StepRow& row = rows_[size(i)];
+  const std::int64_t origin = row.cache->origin();
+  const bool is_long = row.cache->context() > config_.short_context;
+  const Rope& rope = config_.short_context > 0 && is_long ? config_.long_rope : config_.rope;
+  angles_[kAllAngles].set(rope, i, origin + row.position, origin + row.cache_position);
+  angles_[kLocalAngles].set(config_.local_rope, i, origin + row.position,
+                            origin + row.cache_position);
+}
+
+// Where layers have windows of their own, tokens stand at other places inside each layer's cache.
+void Decoder::place_rows(int index) {
+  const auto place_in = [&](const StepRow& row) {
+    return row.cache->sight(index).stream.cache_position(row.position);
+  };
+  if (std::all_of(rows_.begin(), rows_.end(),
+                  [&](const StepRow& row) { return place_in(row) == row.cache_position; }))
+    return;
+  threads_.run(static_cast<int>(rows_.size()), [&](int i, int) {
+    StepRow& row = rows_[size(i)];
+    const std::int64_t place = place_in(row);
+    if (place == row.cache_position) return;
+    row.cache_position = place;
+    row.query_scale = query_scale(place);
+    set_angles(i);
+  });
 }
 
 float Decoder::query_scale(std::int64_t cache_position) const {
@@ -211,6 +231,7 @@ void Decoder::attention(int index, const Input& input) {
                                   input, out);
   if (config_.mixer(index) == Mixer::kShortConv)
     return operations().short_conv(index, config_.short_conv_width, w.short_conv, input, out);
+  place_rows(index);
   const AttentionLayer layer = attention_layer(index);
   const Heads heads = config_.heads(index);
   const Rows q = heads.head_dim == config_.head_dim ? part_->q : part_->local_q;

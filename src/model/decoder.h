@@ -82,6 +82,8 @@ class Decoder {
   void layer(int index);
   void parallel_layer(int index);
   void attention(int index, const Input& input);
+  void place_rows(int index);
+  void set_angles(int row);
   void feed_forward(int index, const Input& input);
   void add_layer_input(int index);
   void check_numbers(int layer) const;

@@ -6,6 +6,10 @@
 // written none is overwritten that the chunk's first token still sees. Capacities are whole tiles:
 // a position has the same lane whatever the capacity. Eviction is nothing but position() growing
 // past what the layer sees.
+//
+// A rotated cache holds keys and values of the ring multiplied by the Hadamard matrix, keys without
+// their head's mean (key_centre.h); sinks are multiplied too, and in f16. Who attends multiplies
+// queries likewise, and what comes out once more.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +20,7 @@
 
 #include "kernels/kernels.h"
 #include "runnel/options.h"
+#include "stream/key_centre.h"
 #include "stream/kv_memory.h"
 #include "stream/policy.h"
 
@@ -35,7 +40,9 @@ struct CacheShape {
   std::vector<KvMemorySource*> sources;
   std::vector<KvHeads> heads;  // one for each layer
   KvType type = KvType::kF16;
-  int chunk = 1;  // the most tokens stored at once
+  bool is_rotated = false;             // in the processor's memory only, as kQ4_0
+  std::vector<KeyRotation> rotations;  // by layer, of a rotated cache
+  int chunk = 1;                       // the most tokens stored at once
   std::int64_t capacity =
       0;  // of rings without a window (dense): tokens to begin with; they double when full
   std::int64_t context = kUnbounded;  // the most tokens that one sees, itself included
@@ -46,11 +53,12 @@ class KvCache {
   // All memory is taken here, but for dense rings, which grow. Error: not enough memory.
   explicit KvCache(CacheShape shape);
 
-  const CachePolicy& policy() const { return shape_.layers.front().stream; }
+  const CachePolicy& policy() const { return policy_; }  // of the layer that sees most
   const LayerSight& sight(int layer) const {
     return shape_.layers[static_cast<std::size_t>(layer)];
   }
-  kernels::KvFormat format() const;  // of every area
+  kernels::KvFormat format() const;  // of rings, and of sinks but for kQ4_0 and rotated caches
+  bool is_rotated() const { return shape_.is_rotated; }
   int chunk() const { return shape_.chunk; }
   std::int64_t capacity() const {
     return shape_.capacity;
@@ -65,8 +73,12 @@ class KvCache {
   // nothing has changed then.
   void reserve(int n);
   // Writes the key and value, [head_dim] each, of a position in [position(), position() + n
-  // reserved).
-  void store(int layer, int head, std::int64_t position, const float* key, const float* value);
+  // reserved). `angles`: that the key was rotated by, where the cache is rotated.
+  void store(int layer, int head, std::int64_t position, const float* key, const float* value,
+             const PositionAngles& angles = {});
+  // Whether a layer's means come to be with this position: it is stored after those before it, and
+  // before those behind it.
+  bool makes_means(int layer, std::int64_t position) const;
   void advance(int n) { position_ += n; }
   // Takes back the last n <= chunk tokens of one advance; the ring still holds all that is then
   // visible, and theirs too.
@@ -82,6 +94,15 @@ class KvCache {
   // Of layers in the processor's memory.
   kernels::KvArea sinks(int layer, int head) const;
   kernels::KvArea ring(int layer, int head) const;
+
+  // Of a rotated cache: the mean of a head's keys [head_dim], and the angles of a layer's ring, f16
+  // [ring tiles, n_angles, kTile].
+  const float* mean(int layer, int head) const;
+  const std::uint16_t* angles(int layer) const;
+  int n_angles(int layer) const;
+  const KeyRotation& rotation(int layer) const {
+    return shape_.rotations[static_cast<std::size_t>(layer)];
+  }
 
   // Where a device finds a layer: offsets and sizes in bytes.
   struct Place {
@@ -120,7 +141,11 @@ class KvCache {
   struct Layer {
     Area sinks;
     Area ring;
-    std::size_t state = 0;  // into the layer's memory
+    std::size_t centre = 0;  // into the layer's memory: of each head some keys, f16, and their mean
+    std::size_t centre_bytes = 0;  // of a head
+    std::size_t angles = 0;        // into the layer's memory
+    std::size_t angle_bytes = 0;   // 0: they are an earlier layer's, for which they are the same
+    std::size_t state = 0;         // into the layer's memory
     std::size_t state_bytes = 0;
     std::size_t part = 0;
   };
@@ -137,11 +162,20 @@ class KvCache {
   };
   const KvHeads& heads(int layer) const { return shape_.heads[static_cast<std::size_t>(layer)]; }
   static Layout lay_out(const CacheShape& shape);
+  static void lay_out_centre(const CacheShape& shape, std::size_t layer, Layout& layout);
   static void allocate(Layout& layout);
+  const Layer& of(int layer) const { return layout_.layers[static_cast<std::size_t>(layer)]; }
+  std::byte* host(const Layer& layer) const { return layout_.parts[layer.part].memory->host(); }
+  KvType type_of(const Layer& layer, const Area& area) const;
   kernels::KvArea view(int layer, const Area& area, int head) const;
+  std::int64_t centred_from(int layer) const;
+  void centre(int layer, int head, std::int64_t position, const PositionAngles& angles,
+              std::span<float> key);
+  void write_angles(int layer, std::int64_t position, const PositionAngles& angles);
   void grow(std::int64_t capacity);
 
   CacheShape shape_;
+  CachePolicy policy_;
   Layout layout_;
   std::int64_t position_ = 0;
   std::int64_t origin_ = 0;

@@ -70,6 +70,13 @@ expect_exit 2 "$RUNNEL" ablate linebreak "$MODEL" "$WORK/text" --sinks 2 --cache
 expect_exit 0 "$RUNNEL" ablate softmax "$MODEL" "$WORK/text" --sinks 2 --cache 32 --limit 200 --json
 expect_text "$WORK/out" '"standard, 2 + 30"'
 expect_exit 1 "$RUNNEL" ablate sinks "$MODEL" "$WORK/text" --cache 32 --limit 50
+expect_exit 0 "$RUNNEL" ablate --layers "$MODEL" "$WORK/text" --cache 64 --short 8 --limit 200 -o "$WORK/layers" --json
+expect_same "$(jq -r '.rows | [.[0, 1, -1].row] | join(", ")' "$WORK/out")" "no layer, layer 0, all layers"
+expect_same "$(jq '(.rows[0].cache_mib > .rows[1].cache_mib) and (.rows[-1].cache_mib < .rows[1].cache_mib)' "$WORK/out")" true
+[[ -s $WORK/layers/ablation-layers.csv && -s $WORK/layers/ablation-layers.svg ]] || fail "no table or picture of layers"
+expect_exit 2 "$RUNNEL" ablate sinks "$MODEL" "$WORK/text" --short 8
+expect_exit 1 "$RUNNEL" ablate layers "$MODEL" "$WORK/text" --cache 64 --short 60
+expect_text "$WORK/err" "short window below the long one of 60"
 expect_text "$WORK/err" "tokens"
 
 expect_exit 0 "$RUNNEL" latency "$MODEL" "$WORK/text" --windows 16,32 --tokens 3 --recomputed-tokens 2 --json

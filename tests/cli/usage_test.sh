@@ -44,7 +44,7 @@ done <<'END'
 --frequency-penalty 1000 nan -101
 --presence-penalty 1000 nan
 --sinks 16777217 1073741824
---window 16777217 10000000000
+--window 16777217 10000000000 5, x5 5x0 5x1025 5;6
 --chunk 0 8193 1048576
 END
 expect_exit 0 "$RUNNEL" generate "$MODEL" -n 1 --temperature 100 --top-p 1 --frequency-penalty -100 --chunk 8192

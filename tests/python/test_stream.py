@@ -79,7 +79,7 @@ def test_async_for_writes_the_same(m):
 
 
 def test_streams_together_get_what_they_get_alone(m):
-    options = [dict(seed=1), dict(seed=2, kv="q8_0"), dict(policy="dense", window=None), dict(draft=4)]
+    options = [dict(seed=1), dict(seed=2, kv="q8_0"), dict(kv="q4_0"), dict(policy="dense", window=None), dict(draft=4)]
     together = [opened(m, **o) for o in options]
     alone = [opened(m, **o) for o in options]
     for _ in range(30):
@@ -89,7 +89,8 @@ def test_streams_together_get_what_they_get_alone(m):
         runnel.next([alone[0], alone[0]])
 
 
-@pytest.mark.parametrize("options", [dict(), dict(kv="q8_0"), dict(policy="dense", window=None), dict(draft=5),
+@pytest.mark.parametrize("options", [dict(), dict(kv="q8_0"), dict(kv="q4_0"), dict(kv="q8_0", kv_rotate=True),
+                                     dict(window="60,9x2"), dict(window=[9, 60], kv="q4_0"), dict(policy="dense", window=None), dict(draft=5),
                                      dict(policy="recompute", window=12), dict(policy="window")])
 def test_copies_go_on_as_the_original(m, options, tmp_path):
     stream = opened(m, **options)

@@ -65,6 +65,22 @@ class LoadedDecoder {
   KvCache cache(const CachePolicy& policy, KvType type, int chunk) const {
     return KvCache(shape(policy, type, chunk));
   }
+  KvCache rotated_cache(const CachePolicy& policy, KvType type, int chunk) const {
+    CacheShape rotated = shape(policy, type, chunk);
+    rotated.is_rotated = true;
+    return KvCache(std::move(rotated));
+  }
+  // A window for each layer.
+  KvCache cache(int sinks, std::span<const std::int64_t> windows, KvType type, int chunk) const {
+    const CachePolicy longest = {sinks, *std::max_element(windows.begin(), windows.end())};
+    std::vector<std::int64_t> of_keys;
+    for (int layer = 0; layer < config_.n_layers; ++layer)
+      if (config_.has_keys(layer)) of_keys.push_back(windows[static_cast<std::size_t>(layer)]);
+    CacheShape shape = {.type = type, .chunk = chunk};
+    shape.context = longest.sinks + longest.window + 1;
+    shape_layers(config_, longest, shape, of_keys);
+    return KvCache(std::move(shape));
+  }
 
   // Feeds tokens in chunks; calls visit(index, logits) for each.
   template <typename Visit>

@@ -113,9 +113,11 @@ Frequencies plain(std::size_t dims, double base, double factor) {
 
 class Reference : private ReferenceFile {
  public:
-  Reference(const gguf::File& file, const CachePolicy& policy, Softmax softmax)
+  Reference(const gguf::File& file, const CachePolicy& policy, Softmax softmax,
+            std::span<const std::int64_t> windows = {})
       : ReferenceFile(file),
         policy_(policy),
+        windows_(windows),
         softmax_(softmax),
         is_(kDescriptions.at(name_)),
         dim_(size(count("embedding_length"))),
@@ -326,9 +328,9 @@ class Reference : private ReferenceFile {
     std::vector<Entry>& entries = layers_[index];
     entries.push_back({std::move(p.k), std::move(p.v)});
     std::vector<const Entry*> cache;  // what this token sees, itself last
+    const std::int64_t window = windows_.empty() ? policy_.window : windows_[index];
     for (std::int64_t key = 0; key <= position; ++key) {
-      if (key < policy_.sinks || position - key <= policy_.window)
-        cache.push_back(&entries[size(key)]);
+      if (key < policy_.sinks || position - key <= window) cache.push_back(&entries[size(key)]);
     }
     Doubles heads;
     for (std::size_t head = 0; head < n_heads_; ++head) {
@@ -446,6 +448,7 @@ class Reference : private ReferenceFile {
   }
 
   CachePolicy policy_;
+  std::span<const std::int64_t> windows_;  // by layer; empty: all have the policy's
   Softmax softmax_;
   Description is_;
   std::size_t dim_;
@@ -476,6 +479,12 @@ std::vector<float> reference_logits(const gguf::File& file, std::span<const Toke
   if (file.get_string("general.architecture") == "gemma4")
     return run(ReferenceGemma4(file, policy, softmax), tokens);
   return run(Reference(file, policy, softmax), tokens);
+}
+
+std::vector<float> reference_logits(const gguf::File& file, std::span<const Token> tokens,
+                                    int sinks, std::span<const std::int64_t> windows) {
+  const CachePolicy longest = {sinks, *std::max_element(windows.begin(), windows.end())};
+  return run(Reference(file, longest, Softmax::kStandard, windows), tokens);
 }
 
 }  // namespace runnel::test

@@ -16,5 +16,8 @@ namespace runnel::test {
 std::vector<float> reference_logits(const gguf::File& file, std::span<const Token> tokens,
                                     const CachePolicy& policy,
                                     Softmax softmax = Softmax::kStandard);
+// With a window for each layer.
+std::vector<float> reference_logits(const gguf::File& file, std::span<const Token> tokens,
+                                    int sinks, std::span<const std::int64_t> windows);
 
 }  // namespace runnel::test

@@ -4,6 +4,7 @@
 
 #include "device/cpu/cpu_operations.h"
 #include "device/cpu/rotate.h"
+#include "kernels/attention/hadamard.h"
 
 namespace runnel::cpu {
 
@@ -37,7 +38,14 @@ void CpuOperations::cut_attention(const AttentionLayer& layer) {
 }
 
 void CpuOperations::rotate_and_store(const AttentionLayer& layer, Rows q, Rows k, Rows v) {
-  threads_.run(n_rows(), [&](int row, int) { finish_row(layer, row, q, k, v); });
+  const bool is_in_order = std::any_of(
+      step_.rows.begin(), step_.rows.end(),
+      [&](const StepRow& row) { return row.cache->makes_means(layer.cache_layer, row.position); });
+  if (is_in_order) {
+    for (int row = 0; row < n_rows(); ++row) finish_row(layer, row, q, k, v);
+  } else {
+    threads_.run(n_rows(), [&](int row, int) { finish_row(layer, row, q, k, v); });
+  }
   done(StepPart::kRotate);
 }
 
@@ -82,7 +90,8 @@ void CpuOperations::finish_row(const AttentionLayer& layer, int row, Rows q_rows
       rotate(layer.rope, angles.n_pairs, angles.cosines + angle, angles.sines + angle, key);
     if (layer.normalizes_values)
       kernels_.rms_norm(value, nullptr, layer.norm_epsilon, value, head_dim);
-    token.cache->store(layer.cache_layer, head, token.position, key, value);
+    token.cache->store(layer.cache_layer, head, token.position, key, value,
+                       {angles.cosines + angle, angles.sines + angle});
   }
 }
 
@@ -128,8 +137,7 @@ void CpuOperations::attend_task(const AttentionLayer& layer, const AttentionTask
   const StepRow& last = step_.rows[size(task.first_row + task.n_rows - 1)];
   const LayerSight& sight = first.cache->sight(layer.cache_layer);
   const std::int64_t oldest_tile = sight.oldest(first.position) / kernels::kTile;
-  const kernels::Attention attention = {
-      .format = first.cache->format(),
+  kernels::Attention attention = {
       .head_dim = layer.head_dim,
       .sinks = first.cache->sinks(layer.cache_layer, task.kv_head),
       .ring = first.cache->ring(layer.cache_layer, task.kv_head),
@@ -167,18 +175,45 @@ void CpuOperations::attend_task(const AttentionLayer& layer, const AttentionTask
                    .sink_logit = sink_logit};
     }
   }
+  const bool is_rotated = first.cache->is_rotated();
+  if (is_rotated) turn_queries(layer, task, attention, {rows, size(n)}, thread);
   if (visitor_) {
     Vector& study = study_[size(thread)];
     study.resize(size(attention.n_weights() * n));
     for (int i = 0; i < n; ++i) rows[i].weights = study.data() + attention.n_weights() * i;
   }
   kernels_.attend(attention, rows, n, scratch_of(thread));
+  for (int i = 0; is_rotated && i < n; ++i) kernels::hadamard(rows[i].out, layer.head_dim);
   if (layer.gate.id >= 0) gate_heads(layer, task);
   for (int r = task.first_row; r < task.first_row + task.n_rows; ++r) {
     prepare_part(output, r, std::int64_t{task.first_head} * layer.head_dim,
                  std::int64_t{task.first_head + task.n_heads} * layer.head_dim);
   }
   if (visitor_) report_attention(layer, task, {rows, size(n)}, attention);
+}
+
+// For a rotated cache: queries are rotated likewise, and go on with what they multiply angles with.
+void CpuOperations::turn_queries(const AttentionLayer& layer, const AttentionTask& task,
+                                 kernels::Attention& attention, std::span<kernels::QueryRow> rows,
+                                 int thread) {
+  const KvCache& cache = *step_.rows[size(task.first_row)].cache;
+  const float* mean = cache.mean(layer.cache_layer, task.kv_head);
+  const std::size_t head_dim = size(layer.head_dim);
+  attention.angles = cache.angles(layer.cache_layer);
+  attention.n_angles = cache.n_angles(layer.cache_layer);
+  float* query = turned_[size(thread)].data();
+  for (kernels::QueryRow& row : rows) {
+    float* sink_query = query + head_dim + size(attention.n_angles);
+    project_on_angles(cache.rotation(layer.cache_layer), mean, {row.query, head_dim},
+                      query + head_dim);
+    std::copy_n(row.query, head_dim, query);
+    std::copy_n(row.sink_query, head_dim, sink_query);
+    kernels::hadamard(query, layer.head_dim);
+    kernels::hadamard(sink_query, layer.head_dim);
+    row.query = query;
+    row.sink_query = sink_query;
+    query = sink_query + head_dim;
+  }
 }
 
 void CpuOperations::split_gates(const AttentionLayer& layer, Rows both, Rows q) {

@@ -47,7 +47,18 @@ void CpuOperations::begin(const Step& step) {
   step_ = step;
   met_nonfinite_ = false;
   attention_cut_ = {};
+  make_room_for_turned_queries();
   done(StepPart::kOutside);
+}
+
+// Once, when the first stream with a rotated cache comes.
+void CpuOperations::make_room_for_turned_queries() {
+  const bool any = std::any_of(step_.rows.begin(), step_.rows.end(), [](const StepRow& row) {
+    return row.cache && row.cache->is_rotated();
+  });
+  if (!any || !turned_.empty()) return;
+  const std::size_t of_row = 3 * size(sizes_.head_dim) + 1;
+  turned_.assign(size(threads_.size()), Vector(of_row * kernels::kMaxQueryRows));
 }
 
 void CpuOperations::keep(std::span<const std::size_t> kept, std::span<const StepRow> rows) {

@@ -89,6 +89,9 @@ class CpuOperations final : public Operations {
   void finish_row(const AttentionLayer& layer, int row, Rows q, Rows k, Rows v);
   void attend_task(const AttentionLayer& layer, const AttentionTask& task, Rows q,
                    const kernels::Matmul& output, int thread);
+  void make_room_for_turned_queries();
+  void turn_queries(const AttentionLayer& layer, const AttentionTask& task,
+                    kernels::Attention& attention, std::span<kernels::QueryRow> rows, int thread);
   void gate_heads(const AttentionLayer& layer, const AttentionTask& task);
   void report_attention(const AttentionLayer& layer, const AttentionTask& task,
                         std::span<const kernels::QueryRow> rows,
@@ -142,6 +145,8 @@ class CpuOperations final : public Operations {
   PageBuffer inputs_, down_inputs_;
   std::vector<std::vector<CacheLine>> scratch_;  // one for each thread
   std::vector<Vector> study_;  // attention weights, while observed; one for each thread
+  std::vector<Vector>
+      turned_;  // queries of rotated caches; one for each thread, once there are any
   // Experts: router logits [n, n_experts], the chosen ones and their weights [n, n_experts_used].
   Vector router_;
   std::vector<int> chosen_;

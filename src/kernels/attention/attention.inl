@@ -28,6 +28,8 @@ static std::size_t float_scratch_bytes(int head_dim) {
   return sizeof(float) * (width * kTile * 2 + kMaxQueryRows * width + 2 * kMaxQueryRows * kTile);
 }
 
+constexpr int kKeyBlock = kKvBlock;  // dimensions of keys that are read together
+
 // A tile as it is read: 16 keys' dimension d, and dimensions [d, d + kTile) of one value. Who reads
 // it once fetches a later tile meanwhile, line by line, for memory to be busy all the time.
 template <typename Element>
@@ -39,7 +41,7 @@ struct StoredTile {
   std::int64_t ahead;  // elements from here to the tile to fetch
 
   RUNNEL_MEMBER Vec key(int d) const { return widen16(keys + d * kTile); }
-  // For the 32 dimensions from d on.
+  // For the kKeyBlock dimensions from d on.
   RUNNEL_MEMBER const StoredTile& keys_from(int /*d*/) const { return *this; }
   RUNNEL_MEMBER Vec value(int slot, int d) const {
     const Element* v = values + slot * head_dim + d;
@@ -53,7 +55,7 @@ struct StoredTile {
   }
 };
 
-// Keys of 32 dimensions, that share a scale.
+// Keys of some dimensions, that share a scale.
 struct ScaledKeys {
   const StoredTile<std::int8_t>& quants;
   Vec scale;
@@ -80,12 +82,54 @@ struct QuantisedTile {
   RUNNEL_MEMBER void fetch_value(int slot, int d) const { quants.fetch_value(slot, d); }
 };
 
+// Q4_0: codes of 4 bits, and a scale for 16 dimensions.
+struct CodedTile {
+  const std::uint8_t* keys;          // [ceil(head_dim / 2), kTile]
+  const std::uint8_t* values;        // [kTile, value_bytes]
+  const std::uint8_t* key_scales;    // [n_blocks, kTile]
+  const std::uint8_t* value_scales;  // [kTile, n_blocks]
+  int value_bytes;
+  int n_blocks;
+  std::int64_t keys_ahead;  // bytes from here to the tile to fetch
+  std::int64_t values_ahead;
+
+  struct Keys {
+    const CodedTile& tile;
+    Vec scale;
+    RUNNEL_MEMBER Vec key(int d) const { return tile.codes_of(d) * scale; }
+    RUNNEL_MEMBER void fetch_key(int d) const { tile.fetch_key(d); }
+  };
+
+  RUNNEL_MEMBER Vec codes_of(int d) const {
+    const std::uint8_t* pair = keys + d / 2 * kTile;
+    return d % 2 == 0 ? load_codes16<0>(pair) : load_codes16<1>(pair);
+  }
+  RUNNEL_MEMBER Keys keys_from(int d) const {
+    return {*this, load_scales16(key_scales + d / kKvBlock * kTile)};
+  }
+  Vec key(int d) const { return keys_from(d).key(d); }
+  RUNNEL_MEMBER Vec value(int slot, int d) const {
+    const std::uint8_t* codes = values + slot * value_bytes + d / 32 * 16;
+    const std::uint16_t scale = value_scales[slot * n_blocks + d / kKvBlock];
+    const Vec numbers = d % 32 == 0 ? load_codes16<0>(codes) : load_codes16<1>(codes);
+    return numbers * splat(half_value(static_cast<std::uint16_t>(scale << 8)) * 0x1p-7f);
+  }
+  RUNNEL_MEMBER void fetch_key(int d) const {
+    if (d % 8 == 0) fetch(keys + d / 2 * kTile + keys_ahead);
+  }
+  RUNNEL_MEMBER void fetch_value(int slot, int d) const {
+    const int at = slot * value_bytes + d / 2;
+    if (d % 32 == 0 && at % 64 == 0) fetch(values + at + values_ahead);
+  }
+};
+
 struct WidenedTile {
   const float* keys;    // [head_dim, kTile]
   const float* values;  // [kTile, width]
   int width;
 
-  Vec key(int d) const { return load(keys + d * kTile); }
+  RUNNEL_MEMBER Vec key(int d) const { return load(keys + d * kTile); }
+  RUNNEL_MEMBER const WidenedTile& keys_from(int /*d*/) const { return *this; }
   Vec value(int slot, int d) const { return load(values + slot * width + d); }
   static void fetch_key(int /*d*/) {}
   static void fetch_value(int /*slot*/, int /*d*/) {}
@@ -101,22 +145,47 @@ RUNNEL_INLINE StoredTile<Element> stored_tile(const KvArea& area, std::int64_t t
           reinterpret_cast<const Element*>(area.values) + at, head_dim, ahead * kTile * head_dim};
 }
 
+RUNNEL_INLINE CodedTile coded_tile(const KvArea& area, std::int64_t tile, int head_dim) {
+  const int key_bytes = (head_dim + 1) / 2 * kTile;
+  const int value_bytes = (head_dim + 31) / 32 * 16;
+  const int n_blocks = (head_dim + kKvBlock - 1) / kKvBlock;
+  const std::int64_t ahead = (tile + kTilesAhead) % area.n_tiles - tile;
+  const auto bytes = [](const void* p) { return static_cast<const std::uint8_t*>(p); };
+  return {bytes(area.keys) + tile * key_bytes,
+          bytes(area.values) + tile * kTile * value_bytes,
+          bytes(area.key_scales) + tile * n_blocks * kTile,
+          bytes(area.value_scales) + tile * kTile * n_blocks,
+          value_bytes,
+          n_blocks,
+          ahead * key_bytes,
+          ahead * kTile * value_bytes};
+}
+
 // Calls f with a tile of any format.
 template <typename F>
-RUNNEL_INLINE void with_tile(const Attention& a, const KvArea& area, std::int64_t tile, F f) {
-  const int n_blocks = (a.head_dim + 31) / 32;
-  switch (a.format) {
+RUNNEL_INLINE void with_tile(const KvArea& area, std::int64_t tile, int head_dim, F f) {
+  const int n_blocks = (head_dim + 31) / 32;
+  switch (area.format) {
     case KvFormat::kF32:
-      return f(stored_tile<float>(area, tile, a.head_dim));
+      return f(stored_tile<float>(area, tile, head_dim));
     case KvFormat::kF16:
-      return f(stored_tile<Half>(area, tile, a.head_dim));
+      return f(stored_tile<Half>(area, tile, head_dim));
     case KvFormat::kBF16:
-      return f(stored_tile<Bfloat>(area, tile, a.head_dim));
+      return f(stored_tile<Bfloat>(area, tile, head_dim));
     case KvFormat::kQ8_0:
-      return f(QuantisedTile{stored_tile<std::int8_t>(area, tile, a.head_dim),
+      return f(QuantisedTile{stored_tile<std::int8_t>(area, tile, head_dim),
                              area.key_scales + tile * n_blocks * kTile,
                              area.value_scales + tile * kTile * n_blocks, n_blocks});
+    case KvFormat::kQ4_0:
+      return f(coded_tile(area, tile, head_dim));
   }
+}
+
+// The angles of a tile of the ring, as keys.
+RUNNEL_INLINE StoredTile<Half> angle_tile(const Attention& a, std::int64_t tile) {
+  const std::int64_t ahead = (tile + kTilesAhead) % a.ring.n_tiles - tile;
+  const auto* angles = reinterpret_cast<const Half*>(a.angles) + tile * a.n_angles * kTile;
+  return {angles, nullptr, a.n_angles, ahead * a.n_angles * kTile};
 }
 
 template <typename Tile>
@@ -138,12 +207,16 @@ template <int R, int kStep, typename Tile>
 RUNNEL_INLINE void score_dimensions(const float* const* queries, int head_dim, int first,
                                     const Tile& tile, Vec* sums) {
   repeat<R>([&](int r) __attribute__((always_inline)) { sums[r] = splat(0); });
-  for (int d = first; d < head_dim; d += kStep) {
-    tile.fetch_key(d);
-    const Vec key = tile.key(d);
-    repeat<R>([&](int r) __attribute__((always_inline)) {
-      sums[r] = multiply_add(splat(queries[r][d]), key, sums[r]);
-    });
+  for (int block = 0; block < head_dim; block += kKeyBlock) {
+    const auto& keys = tile.keys_from(block);
+    const int last = block + kKeyBlock < head_dim ? block + kKeyBlock : head_dim;
+    for (int d = block + first; d < last; d += kStep) {
+      keys.fetch_key(d);
+      const Vec key = keys.key(d);
+      repeat<R>([&](int r) __attribute__((always_inline)) {
+        sums[r] = multiply_add(splat(queries[r][d]), key, sums[r]);
+      });
+    }
   }
 }
 
@@ -164,14 +237,18 @@ RUNNEL_INLINE void score_rows(const float* const* queries, int head_dim, const T
     return;
   }
   for (int r = 0; r < R; ++r) even[r] = odd[r] = splat(0);
-  for (int d = 0; d + 1 < head_dim; d += 2) {
-    tile.fetch_key(d);
-    tile.fetch_key(d + 1);
-    const Vec key0 = tile.key(d);
-    const Vec key1 = tile.key(d + 1);
-    for (int r = 0; r < R; ++r) {
-      even[r] = multiply_add(splat(queries[r][d]), key0, even[r]);
-      odd[r] = multiply_add(splat(queries[r][d + 1]), key1, odd[r]);
+  for (int block = 0; block < head_dim; block += kKeyBlock) {
+    const auto& keys = tile.keys_from(block);
+    const int last = block + kKeyBlock < head_dim ? block + kKeyBlock : head_dim;
+    for (int d = block; d + 1 < last; d += 2) {
+      keys.fetch_key(d);
+      keys.fetch_key(d + 1);
+      const Vec key0 = keys.key(d);
+      const Vec key1 = keys.key(d + 1);
+      for (int r = 0; r < R; ++r) {
+        even[r] = multiply_add(splat(queries[r][d]), key0, even[r]);
+        odd[r] = multiply_add(splat(queries[r][d + 1]), key1, odd[r]);
+      }
     }
   }
   if (head_dim % 2 != 0) {
@@ -299,16 +376,34 @@ struct TileTask {
   const QueryRow* rows;
   int n_rows;
   std::int64_t weights_at;  // place of the tile in QueryRow::weights
+  int n_angles;             // that the tile's keys go on with
   const float* queries[kMaxQueryRows];
   TileView views[kMaxQueryRows];
 };
 
+// The part of the scores that the angles of a tile make.
+static void add_angles(const TileTask& t, const StoredTile<Half>& angles, AttentionScratch& s) {
+  for_each_row_group(
+      t.n_rows, [&](auto n, int first) __attribute__((always_inline)) {
+        constexpr int kRows = n;
+        const float* queries[kRows];
+        for (int r = 0; r < kRows; ++r) queries[r] = t.queries[first + r] + t.attention.head_dim;
+        float more[kRows * kTile];
+        score_rows<kRows>(queries, t.n_angles, angles, more);
+        float* scores = s.scores + first * kTile;
+        for (int r = 0; r < kRows; ++r)
+          store(scores + r * kTile, load(scores + r * kTile) + load(more + r * kTile));
+      });
+}
+
 template <typename Tile>
-RUNNEL_INLINE void attend_tile(const TileTask& t, const Tile& tile, AttentionScratch& s) {
+RUNNEL_INLINE void attend_tile(const TileTask& t, const Tile& tile, std::int64_t index,
+                               AttentionScratch& s) {
   for_each_row_group(
       t.n_rows, [&](auto n, int r) __attribute__((always_inline)) {
         score_rows<n>(t.queries + r, t.attention.head_dim, tile, s.scores + r * kTile);
       });
+  if (t.n_angles > 0) add_angles(t, angle_tile(t.attention, index), s);
   for (int r = 0; r < t.n_rows; ++r) {
     float* scores_of_row = s.scores + r * kTile;
     if (t.views[r].low > t.views[r].high) {
@@ -330,7 +425,11 @@ constexpr int kDirectRows = 8;
 template <bool kSinks>
 static void visit_tile(const Attention& a, std::int64_t tile, const QueryRow* rows, int n_rows,
                        AttentionScratch& s, std::int64_t weights_at) {
-  TileTask task = {.attention = a, .rows = rows, .n_rows = n_rows, .weights_at = weights_at};
+  TileTask task = {.attention = a,
+                   .rows = rows,
+                   .n_rows = n_rows,
+                   .weights_at = weights_at,
+                   .n_angles = kSinks ? 0 : a.n_angles};
   bool any_seen = false;
   for (int r = 0; r < n_rows; ++r) {
     task.queries[r] = kSinks ? rows[r].sink_query : rows[r].query;
@@ -340,10 +439,11 @@ static void visit_tile(const Attention& a, std::int64_t tile, const QueryRow* ro
   }
   if (!any_seen) return;
   const KvArea& area = kSinks ? a.sinks : a.ring;
+  const std::int64_t index = tile % area.n_tiles;
   with_tile(
-      a, area, tile % area.n_tiles, [&](const auto& stored) __attribute__((always_inline)) {
-        if (n_rows <= kDirectRows) return attend_tile(task, stored, s);
-        attend_tile(task, widen_tile(stored, a.head_dim, s), s);
+      area, index, a.head_dim, [&](const auto& stored) __attribute__((always_inline)) {
+        if (n_rows <= kDirectRows) return attend_tile(task, stored, index, s);
+        attend_tile(task, widen_tile(stored, a.head_dim, s), index, s);
       });
 }
 

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/half.h"
+#include "kernels/attention/kv_codes.h"
 #include "kernels/kernels.h"
 
 namespace runnel::kernels {
@@ -51,11 +52,38 @@ void store_q8(const KvArea& area, int head_dim, std::int64_t slot, const float* 
   }
 }
 
+void store_q4(const KvArea& area, int head_dim, std::int64_t slot, const float* key,
+              const float* value) {
+  const int n_blocks = (head_dim + kKvBlock - 1) / kKvBlock;
+  const std::int64_t tile = slot / kTile;
+  const std::int64_t lane = slot % kTile;
+  auto* keys =
+      reinterpret_cast<std::uint8_t*>(area.keys) + tile * ((head_dim + 1) / 2) * kTile + lane;
+  auto* values = reinterpret_cast<std::uint8_t*>(area.values) + slot * ((head_dim + 31) / 32) * 16;
+  auto* key_scales = reinterpret_cast<std::uint8_t*>(area.key_scales) + tile * n_blocks * kTile;
+  auto* value_scales = reinterpret_cast<std::uint8_t*>(area.value_scales) + slot * n_blocks;
+  for (int block = 0; block < n_blocks; ++block) {
+    const int first = block * kKvBlock;
+    const int n = std::min(kKvBlock, head_dim - first);
+    std::uint8_t codes[kKvBlock] = {};
+    key_scales[block * kTile + lane] = quantize_codes(key + first, n, codes);
+    for (int i = 0; i < n; i += 2) {
+      keys[static_cast<std::ptrdiff_t>(first + i) / 2 * kTile] =
+          static_cast<std::uint8_t>(codes[i] | codes[i + 1] << 4);
+    }
+    value_scales[block] = quantize_codes(value + first, n, codes);
+    std::uint8_t* const row = values + first / 32 * 16;
+    for (int i = 0; i < kKvBlock; ++i) {
+      row[i] = static_cast<std::uint8_t>(block % 2 == 0 ? codes[i] : (row[i] & 15) | codes[i] << 4);
+    }
+  }
+}
+
 }  // namespace
 
-void store_kv(KvFormat format, const KvArea& area, int head_dim, std::int64_t slot,
-              const float* key, const float* value) {
-  switch (format) {
+void store_kv(const KvArea& area, int head_dim, std::int64_t slot, const float* key,
+              const float* value) {
+  switch (area.format) {
     case KvFormat::kF32:
       return store_elements<float>(area, head_dim, slot, key, value, [](float x) { return x; });
     case KvFormat::kF16:
@@ -64,6 +92,8 @@ void store_kv(KvFormat format, const KvArea& area, int head_dim, std::int64_t sl
       return store_elements<std::uint16_t>(area, head_dim, slot, key, value, f32_to_bf16);
     case KvFormat::kQ8_0:
       return store_q8(area, head_dim, slot, key, value);
+    case KvFormat::kQ4_0:
+      return store_q4(area, head_dim, slot, key, value);
   }
 }
 

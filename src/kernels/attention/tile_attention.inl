@@ -12,28 +12,35 @@ constexpr int kValueDepth = kBlockKeys / kTileDepth;  // tiles that values are s
 
 struct TileScratch {
   AttentionScratch rows;    // output, maxima and denominators
-  int key_depth;            // tiles that a score is summed over
+  int key_depth;            // tiles that a score is summed over: dimensions, then
+  int angle_depth;          // those of angles, in the ring
   int n_columns;            // tiles of kTile dimensions
-  std::byte* queries;       // [row groups][key_depth] tiles, for the ring
-  std::byte* sink_queries;  // and for the sinks
-  std::byte* keys;          // [kBlockTiles][key_depth] tiles
+  std::byte* queries;       // [row groups][key_depth + angle_depth] tiles, for the ring
+  std::byte* sink_queries;  // [row groups][key_depth], for the sinks
+  std::byte* keys;          // [kBlockTiles][key_depth + angle_depth] tiles
   std::byte* values;        // [n_columns][kValueDepth] tiles
   std::byte* weights;       // [2 row groups][kValueDepth] tiles
   float* scores;            // [2 * kTileRows][kBlockKeys]
+
+  int ring_depth() const { return key_depth + angle_depth; }
 };
 
+constexpr int depth_of(int n_dims) { return (n_dims + kTileDepth - 1) / kTileDepth; }
+
 static std::size_t tile_scratch_bytes(int head_dim) {
-  const int key_depth = (head_dim + kTileDepth - 1) / kTileDepth;
+  const int key_depth = depth_of(head_dim);
+  const int ring_depth = key_depth + depth_of(head_dim + 1);
   const int n_columns = (head_dim + kTile - 1) / kTile;
-  const int n_tiles =
-      (2 * kMaxQueryRows / kTileRows + kBlockTiles) * key_depth + (n_columns + 2) * kValueDepth;
+  const int n_tiles = kMaxQueryRows / kTileRows * (key_depth + ring_depth) +
+                      kBlockTiles * ring_depth + (n_columns + 2) * kValueDepth;
   return float_scratch_bytes(head_dim) + static_cast<std::size_t>(n_tiles * kTileBytes) +
          sizeof(float) * 2 * kTileRows * kBlockKeys;
 }
 
-static TileScratch carve_tiles(std::byte* bytes, int head_dim) {
+static TileScratch carve_tiles(std::byte* bytes, int head_dim, int n_angles) {
   TileScratch s = {.rows = carve(bytes, head_dim)};
-  s.key_depth = (head_dim + kTileDepth - 1) / kTileDepth;
+  s.key_depth = depth_of(head_dim);
+  s.angle_depth = depth_of(n_angles);
   s.n_columns = s.rows.width / kTile;
   std::byte* at = bytes + float_scratch_bytes(head_dim);
   const auto take = [&at](int n_tiles) {
@@ -41,9 +48,9 @@ static TileScratch carve_tiles(std::byte* bytes, int head_dim) {
     at += n_tiles * kTileBytes;
     return taken;
   };
-  s.queries = take(kMaxQueryRows / kTileRows * s.key_depth);
+  s.queries = take(kMaxQueryRows / kTileRows * s.ring_depth());
   s.sink_queries = take(kMaxQueryRows / kTileRows * s.key_depth);
-  s.keys = take(kBlockTiles * s.key_depth);
+  s.keys = take(kBlockTiles * s.ring_depth());
   s.values = take(s.n_columns * kValueDepth);
   s.weights = take(2 * kValueDepth);
   s.scores = reinterpret_cast<float*>(at);
@@ -62,29 +69,36 @@ RUNNEL_INLINE void fill_query(const float* query, int head_dim, std::byte* row) 
 
 // Where the keys and values of place `place` of a block begin; values lie in rows of pairs.
 RUNNEL_INLINE std::byte* keys_at(const TileScratch& s, int place) {
-  return s.keys + place * s.key_depth * kTileBytes;
+  return s.keys + place * s.ring_depth() * kTileBytes;
 }
 RUNNEL_INLINE std::byte* values_at(const TileScratch& s, int place, int column) {
   return s.values + column * kValueDepth * kTileBytes + place * kTileBytes / 2;
+}
+
+// Keys of n_dims dimensions as tiles, with zeros behind them.
+template <typename Tile>
+RUNNEL_INLINE void fill_keys(const Tile& tile, int n_dims, std::byte* row) {
+  for (int first = 0; first < n_dims; first += kKeyBlock) {
+    const auto& keys = tile.keys_from(first);
+    const auto key = [&](int d) { return d < n_dims ? keys.key(d) : splat(0); };
+    for (int d = first; d < first + kKeyBlock; d += 2, row += 64) {
+      keys.fetch_key(d);
+      keys.fetch_key(d + 1);
+      _mm512_storeu_si512(row, pairs(key(d), key(d + 1)));
+    }
+  }
+  for (int d = (n_dims + kKeyBlock - 1) / kKeyBlock * kKeyBlock; d % kTileDepth != 0; d += 2)
+    _mm512_storeu_si512(std::exchange(row, row + 64), _mm512_setzero_si512());
 }
 
 // A tile of the cache to place `place` of the block.
 template <typename Tile>
 RUNNEL_INLINE void fill_block_tile(const Tile& tile, int place, int head_dim,
                                    const TileScratch& s) {
-  std::byte* row = keys_at(s, place);
-  for (int first = 0; first < head_dim; first += kTileDepth) {
-    const auto& keys = tile.keys_from(first);
-    const auto key = [&](int d) { return d < head_dim ? keys.key(d) : splat(0); };
-    for (int d = first; d < first + kTileDepth; d += 2, row += 64) {
-      keys.fetch_key(d);
-      keys.fetch_key(d + 1);
-      _mm512_storeu_si512(row, pairs(key(d), key(d + 1)));
-    }
-  }
+  fill_keys(tile, head_dim, keys_at(s, place));
   for (int column = 0; column < s.n_columns; ++column) {
     const int d = column * kTile;
-    row = values_at(s, place, column);
+    std::byte* row = values_at(s, place, column);
     for (int slot = 0; slot < kTile; slot += 2, row += 64) {
       tile.fetch_value(slot, d);
       tile.fetch_value(slot + 1, d);
@@ -95,7 +109,7 @@ RUNNEL_INLINE void fill_block_tile(const Tile& tile, int place, int head_dim,
 
 // A tile that nobody sees: anything but a NaN would do.
 static void clear_block_tile(int place, const TileScratch& s) {
-  __builtin_memset(keys_at(s, place), 0, static_cast<std::size_t>(s.key_depth * kTileBytes));
+  __builtin_memset(keys_at(s, place), 0, static_cast<std::size_t>(s.ring_depth() * kTileBytes));
   for (int column = 0; column < s.n_columns; ++column)
     __builtin_memset(values_at(s, place, column), 0, kTileBytes / 2);
 }
@@ -120,8 +134,11 @@ static void fill_block(const Attention& a, const Block& block, const TileScratch
       clear_block_tile(place, s);
       continue;
     }
-    with_tile(a, area, block.tile_of(place) % area.n_tiles,
+    const std::int64_t index = block.tile_of(place) % area.n_tiles;
+    with_tile(area, index, a.head_dim,
               [&](const auto& stored) { fill_block_tile(stored, place, a.head_dim, s); });
+    if (!kSinks && a.n_angles > 0)
+      fill_keys(angle_tile(a, index), a.n_angles, keys_at(s, place) + s.key_depth * kTileBytes);
   }
 }
 
@@ -170,14 +187,15 @@ RUNNEL_INLINE void weigh_block(const Attention& a, const Block& block, const Que
 template <bool kSinks>
 static void visit_rows(const Attention& a, const Block& block, const QueryRow* rows, int first,
                        int n_rows, TileScratch& s, TileUnit& unit) {
-  const std::byte* queries = row_of_tiles(kSinks ? s.sink_queries : s.queries, first, s.key_depth);
+  const int depth = kSinks ? s.key_depth : s.ring_depth();
+  const std::byte* queries = row_of_tiles(kSinks ? s.sink_queries : s.queries, first, depth);
   unit.multiply({.n_rows = n_rows,
                  .n_columns = block.n_places() * kTile,
-                 .depth = s.key_depth,
-                 .a = {queries, queries + s.key_depth * kTileBytes},
+                 .depth = depth,
+                 .a = {queries, queries + depth * kTileBytes},
                  .a_step = {kTileBytes, kTileBytes},
                  .b = s.keys,
-                 .b_step = s.key_depth * kTileBytes,
+                 .b_step = s.ring_depth() * kTileBytes,
                  .c = s.scores,
                  .c_stride = kBlockKeys,
                  .is_first = true});
@@ -197,22 +215,20 @@ static void visit_rows(const Attention& a, const Block& block, const QueryRow* r
 // Up to kDirectRows rows use each number once, so it is multiplied as soon as it is made bfloat16:
 // the products and sums of visit_rows(), in its order.
 template <typename Unit, int R, typename Tile>
-RUNNEL_INLINE void score_pairs(const Tile& tile, int head_dim, const std::byte* queries,
-                               float* scores) {
-  Vec sums[R];
-  for (int r = 0; r < R; ++r) sums[r] = splat(0);
-  for (int first = 0; first < head_dim; first += kTileDepth, queries += kTileBytes) {
-    const int last = first + kTileDepth < head_dim ? first + kTileDepth : head_dim;
+RUNNEL_INLINE void add_score_pairs(const Tile& tile, int n_dims, const std::byte* queries,
+                                   Vec* sums) {
+  for (int first = 0; first < n_dims; first += kKeyBlock) {
+    const int last = first + kKeyBlock < n_dims ? first + kKeyBlock : n_dims;
+    const std::byte* row = queries + first / kTileDepth * kTileBytes + first % kTileDepth * 2;
     const auto& keys = tile.keys_from(first);
     for (int d = first; d < last; d += 2) {
       keys.fetch_key(d);
       keys.fetch_key(d + 1);
       const __m512i pair = pairs(keys.key(d), d + 1 < last ? keys.key(d + 1) : splat(0));
       for (int r = 0; r < R; ++r)
-        sums[r] = Unit::add_pairs(sums[r], queries + r * 64 + (d - first) * 2, pair);
+        sums[r] = Unit::add_pairs(sums[r], row + r * 64 + (d - first) * 2, pair);
     }
   }
-  for (int r = 0; r < R; ++r) store(scores + r * kBlockKeys, sums[r]);
 }
 
 template <typename Unit, int R, typename Tile>
@@ -238,12 +254,13 @@ static void visit_few_rows(const Attention& a, const Block& block, const QueryRo
                            TileScratch& s) {
   const KvArea& area = kSinks ? a.sinks : a.ring;
   std::byte* queries = kSinks ? s.sink_queries : s.queries;
+  const int depth = kSinks ? s.key_depth : s.ring_depth();
   const auto each_tile = [&](auto f) __attribute__((always_inline)) {
     for (int place = 0; place < block.n_places(); ++place) {
       if (!block.visits(place)) continue;
       with_tile(
-          a, area, block.tile_of(place) % area.n_tiles,
-          [&](const auto& tile) __attribute__((always_inline)) {
+          area, block.tile_of(place) % area.n_tiles,
+          a.head_dim, [&](const auto& tile) __attribute__((always_inline)) {
             for_each_row_group(
                 n_rows, [&](auto n, int r)
                             __attribute__((always_inline)) { f(tile, place, n, r); });
@@ -251,8 +268,18 @@ static void visit_few_rows(const Attention& a, const Block& block, const QueryRo
     }
   };
   each_tile([&](const auto& tile, int place, auto n, int r) __attribute__((always_inline)) {
-    score_pairs<Unit, n>(tile, a.head_dim, row_of_tiles(queries, r, s.key_depth),
-                         s.scores + r * kBlockKeys + place * kTile);
+    constexpr int kRows = n;
+    const std::byte* row = row_of_tiles(queries, r, depth);
+    Vec sums[kRows];
+    repeat<kRows>([&](int i) __attribute__((always_inline)) { sums[i] = splat(0); });
+    add_score_pairs<Unit, kRows>(tile, a.head_dim, row, sums);
+    if (!kSinks && a.n_angles > 0) {
+      add_score_pairs<Unit, kRows>(angle_tile(a, block.tile_of(place) % area.n_tiles), a.n_angles,
+                                   row + s.key_depth * kTileBytes, sums);
+    }
+    float* scores = s.scores + r * kBlockKeys + place * kTile;
+    repeat<kRows>([&](int i)
+                      __attribute__((always_inline)) { store(scores + i * kBlockKeys, sums[i]); });
   });
   for (int r = 0; r < n_rows; ++r) weigh_block<kSinks>(a, block, rows[r], r, s);
   each_tile([&](const auto& tile, int place, auto n, int r) __attribute__((always_inline)) {
@@ -289,12 +316,14 @@ static void visit_blocks(const Attention& a, std::int64_t first, std::int64_t la
 
 static void attend_in_tiles(const Attention& a, const QueryRow* rows, int n_rows,
                             std::byte* scratch) {
-  if (a.format == KvFormat::kF32) return attend_in_floats(a, rows, n_rows, scratch);
-  TileScratch s = carve_tiles(scratch, a.head_dim);
+  if (a.ring.format == KvFormat::kF32) return attend_in_floats(a, rows, n_rows, scratch);
+  TileScratch s = carve_tiles(scratch, a.head_dim, a.n_angles);
   const std::int64_t n_sink_tiles = a.n_sink_tiles();
   for (int r = 0; r < n_rows; ++r) {
     begin_row(rows[r], r, a.n_weights(), s.rows);
-    fill_query(rows[r].query, a.head_dim, row_of_tiles(s.queries, r, s.key_depth));
+    std::byte* const query = row_of_tiles(s.queries, r, s.ring_depth());
+    fill_query(rows[r].query, a.head_dim, query);
+    fill_query(rows[r].query + a.head_dim, a.n_angles, query + s.key_depth * kTileBytes);
     fill_query(rows[r].sink_query, a.head_dim, row_of_tiles(s.sink_queries, r, s.key_depth));
   }
   TileUnit unit;

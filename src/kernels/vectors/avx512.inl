@@ -40,6 +40,15 @@ inline native load_int8(const std::int8_t* p) {
   return (native)_mm512_cvtepi32_ps(
       _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
+template <int kHalf>
+inline native load_codes(const std::uint8_t* p) {
+  alignas(64) static constexpr float kNumbers[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                                     1,    13,   25,  38,  53,  69,  89,  113};
+  // The permutation looks at the lowest four bits of each index.
+  __m512i codes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  if constexpr (kHalf == 1) codes = _mm512_srli_epi32(codes, 4);
+  return (native)_mm512_permutexvar_ps(codes, _mm512_load_ps(kNumbers));
+}
 inline native multiply_add(native a, native b, native c) {
   return (native)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 }

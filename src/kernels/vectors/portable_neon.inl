@@ -18,6 +18,12 @@ inline native load_int8(const std::int8_t* p) {
   const int16x8_t wide = vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(four)));
   return (native)vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
 }
+template <int kHalf>
+inline native load_codes(const std::uint8_t* p) {
+  std::int8_t four[4];
+  for (int i = 0; i < 4; ++i) four[i] = kKvCodes[kHalf == 1 ? p[i] >> 4 : p[i] & 15];
+  return load_int8(four);
+}
 inline native multiply_add(native a, native b, native c) {
   return (native)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 }

@@ -25,6 +25,12 @@ inline float half_value(std::uint16_t h) {
 }
 inline native load_bfloat(const std::uint16_t* p) { return (native)(widen4(p) << 16); }
 inline native load_int8(const std::int8_t* p) { return __builtin_convertvector(widen4(p), native); }
+template <int kHalf>
+inline native load_codes(const std::uint8_t* p) {
+  std::int8_t four[4];
+  for (int i = 0; i < 4; ++i) four[i] = kKvCodes[kHalf == 1 ? p[i] >> 4 : p[i] & 15];
+  return load_int8(four);
+}
 inline native multiply_add(native a, native b, native c) { return a * b + c; }
 
 // 8 numbers of 16 bits to 4 of 32.

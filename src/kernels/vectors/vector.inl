@@ -3,6 +3,8 @@
 // Wanted from the including file:
 //   native, native_int      GCC vectors of kLanes floats / int32
 //   load_half(p), load_bfloat(p), load_int8(p)     kLanes elements to floats
+//   load_codes<h>(p)        kLanes codes, the lower halves of bytes or (h = 1) the upper ones, to
+//                           what kKvCodes says they are, as floats
 //   half_value(bits)        one half-precision number
 //   exp_native(x)           e^x, relative error below 2e-7; exactly 0 below -87.34
 //   multiply_add(a, b, c)   a * b + c of natives, fused where the machine can: said by name, since
@@ -91,6 +93,20 @@ RUNNEL_INLINE Vec load_bfloat16(const std::uint16_t* p) {
 RUNNEL_INLINE Vec load_int16x8(const std::int8_t* p) {
   Vec v;
   RUNNEL_EACH_PART v.part[i] = load_int8(p + i * kLanes);
+  return v;
+}
+template <int kHalf>
+RUNNEL_INLINE Vec load_codes16(const std::uint8_t* p) {
+  Vec v;
+  RUNNEL_EACH_PART v.part[i] = load_codes<kHalf>(p + i * kLanes);
+  return v;
+}
+// 128ths of scales of 8 bits, the upper ones of an f16.
+RUNNEL_INLINE Vec load_scales16(const std::uint8_t* p) {
+  std::uint16_t halves[kTile];
+  for (int i = 0; i < kTile; ++i) halves[i] = static_cast<std::uint16_t>(p[i] << 8);
+  Vec v = load_half16(halves);
+  RUNNEL_EACH_PART v.part[i] = v.part[i] * 0x1p-7f;
   return v;
 }
 

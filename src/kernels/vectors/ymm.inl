@@ -39,6 +39,15 @@ inline native load_int8(const std::int8_t* p) {
   return (native)_mm256_cvtepi32_ps(
       _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 }
+template <int kHalf>
+inline native load_codes(const std::uint8_t* p) {
+  __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  if constexpr (kHalf == 1) codes = _mm_srli_epi16(codes, 4);
+  const __m128i numbers =
+      _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kKvCodes)),
+                       _mm_and_si128(codes, _mm_set1_epi8(15)));
+  return (native)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(numbers));
+}
 inline native multiply_add(native a, native b, native c) {
   return (native)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 }

@@ -1,0 +1,68 @@
+// Rotated caches: what a token sees does not change with them, and codes of few bits come near.
+#include <gtest/gtest.h>
+
+#include "support/made_models.h"
+
+namespace runnel {
+namespace {
+
+// Past the keys that the means are of, more than once around the rings, and beyond all windows.
+constexpr std::size_t kTokens = 200;
+const CachePolicy kPolicies[] = {{4, 40}, {9, 100}, {0, 30}, {4, kUnbounded}};
+
+class RotatedCache : public testing::TestWithParam<ModelShape> {
+ protected:
+  std::vector<Token> tokens_ = test::some_tokens(kTokens, GetParam().vocabulary_size);
+  MadeModel model_ = test::make(GetParam());
+  test::LoadedDecoder decoder_{test::parse(model_), 2};
+
+  std::vector<float> logits(KvCache cache, int chunk) {
+    return decoder_.all_logits(cache, tokens_, chunk);
+  }
+};
+
+TEST_P(RotatedCache, GivesTheSameLogitsInChunksOfAnySize) {
+  for (const CachePolicy& policy : kPolicies) {
+    const auto want = logits(decoder_.rotated_cache(policy, KvType::kQ4_0, 1), 1);
+    for (const int chunk : {7, 200}) {
+      EXPECT_EQ(logits(decoder_.rotated_cache(policy, KvType::kQ4_0, chunk), chunk), want)
+          << "chunk " << chunk << " window " << policy.window;
+    }
+  }
+}
+
+// Of floats it would be exact but for the angles, which are in f16. Experts are chosen, and a small
+// difference may choose others; gemma4's scores are not divided by the root of the head's size.
+TEST_P(RotatedCache, ChangesNothingButRounding) {
+  const bool is_sensitive = GetParam().n_experts > 0 || GetParam().architecture == "gemma4";
+  const double scale = is_sensitive ? 2 : 1;
+  for (const CachePolicy& policy : kPolicies) {
+    const auto want = logits(decoder_.cache(policy, KvType::kF32, 32), 32);
+    const auto error = [&](KvCache cache) {
+      return test::relative_error(logits(std::move(cache), 32), want);
+    };
+    EXPECT_LT(error(decoder_.rotated_cache(policy, KvType::kF32, 32)), 2e-3);
+    EXPECT_LT(error(decoder_.rotated_cache(policy, KvType::kQ8_0, 32)), 2e-2 * scale);
+    EXPECT_LT(error(decoder_.rotated_cache(policy, KvType::kQ4_0, 32)), 0.2 * scale);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Every, RotatedCache, testing::ValuesIn(test::tiny_shapes()),
+                         [](const auto& parameter) {
+                           return test::test_name(std::string(parameter.param.architecture));
+                         });
+
+TEST(RotatedCache, CodesHalveWhatQ8Takes) {
+  const test::LoadedDecoder decoder(test::parse(test::make(find_shape("tiny", "llama"))));
+  CacheShape shape = decoder.shape({4, 2043}, KvType::kQ8_0, 256);
+  for (KvHeads& heads : shape.heads) heads.dim = 64;
+  const auto q8 = static_cast<double>(KvCache::bytes_of(shape));
+  shape.type = KvType::kQ4_0;
+  shape.is_rotated = true;
+  const auto q4 = static_cast<double>(KvCache::bytes_of(shape));
+  EXPECT_LT(q4 / q8, 0.7);
+  EXPECT_GT(q4 / q8, 0.5);
+}
+
+}  // namespace
+}  // namespace runnel
