@@ -48,7 +48,8 @@ the part of the memory bandwidth that decode uses (weights and cache read for a 
 the arithmetic peak that ingestion uses (each product against the peak of the numbers it multiplies).
 The limits are measured on the same threads with the same instructions, memory eight times within every
 run of decode: on a machine with neighbours it changes. With --device the limits are the rate at which
-the device copies its own memory and what its integer dots and floats multiply in registers. --profile shows where the time of a token goes, by parts of a layer:
+the device copies its own memory and what its integer dots and floats multiply in registers.
+--profile shows where the time of a token goes, by parts of a layer:
 of one written by what each part reads of its weights, of one read by what it multiplies.
 Shapes and types: see runnel make-model --help.)";
 
