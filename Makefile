@@ -37,6 +37,7 @@ test-packages:
 
 venv: test-packages
 	@scripts/python-venv.sh $(BUILD)/venv
+	@scripts/python-venv.sh $(BUILD)/venv-transformers requirements-transformers.txt
 
 # Programs that compile at once: one for each core, as long as each has 1.25 GB of memory.
 JOBS := $(shell awk -v cores="$$(nproc)" '/^MemAvailable/ { n = int($$2 / 1250000); print n < 1 ? 1 : n < cores ? n : cores }' /proc/meminfo)
@@ -135,7 +136,7 @@ test-debs: deb
 	@export CHROOTS=$(BUILD)/chroots; for suite in bookworm trixie; do \
 	  debs=build-deb/debs; \
 	  grep -q "^VERSION_CODENAME=$$suite" /etc/os-release || { debs=build-deb/$$suite; scripts/debs-of.sh $$suite $$debs || exit; }; \
-	  scripts/try-debs.sh $$suite $$debs || exit; \
+	  scripts/try-debs.sh $$suite $$debs all || exit; \
 	done
 
 wheels: packages

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "runnel/chat.h"
 #include "runnel/runnel.h"
 #include "support/decoder_fixture.h"
 #include "support/error_text.h"
@@ -43,8 +44,9 @@ TEST_P(HfFolder, GivesTheLogitsOfTransformers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryKind, HfFolder,
-                         testing::Values("llama", "qwen2", "qwen3", "gemma2", "gemma3", "gptneox",
-                                         "falcon", "mpt"));
+                         testing::Values("llama", "qwen2", "qwen2-local", "qwen3", "gemma",
+                                         "gemma2", "gemma3", "gptneox", "gptneox-serial", "falcon",
+                                         "mpt"));
 
 TEST(HfTokenizer, GivesTheTokensOfTokenizers) {
   for (const char* name : {"llama", "qwen2"}) {
@@ -58,9 +60,10 @@ TEST(HfTokenizer, GivesTheTokensOfTokenizers) {
   }
 }
 
-class DamagedFolder : public testing::Test {
+// A copy of the folder of "llama", with files that are other than there.
+class ChangedFolder : public testing::Test {
  protected:
-  DamagedFolder() {
+  ChangedFolder() {
     for (const auto& file : fs::directory_iterator(folder_of("llama")))
       fs::copy(file, folder_ / file.path().filename().string());
   }
@@ -79,7 +82,58 @@ class DamagedFolder : public testing::Test {
   test::TempDir folder_;
 };
 
-TEST_F(DamagedFolder, IsRefusedWithWhatIsWrong) {
+TEST_F(ChangedFolder, BringsItsChatTemplatesInAnyOfThreePlaces) {
+  const auto said = [&](const char* name) {
+    const Model model = Model::load(path());
+    return ChatTemplate::of(model, name).text({{{.role = "user", .content = "Hi"}}}).at(0).text;
+  };
+  const std::string end = "\"eos_token\"";
+  replace("tokenizer_config.json", end, "\"chat_template\": \"one\", " + end);
+  EXPECT_EQ(said(""), "one");
+  replace("tokenizer_config.json", "\"one\"",
+          R"([{"name": "default", "template": "two"}, {"name": "tool_use", "template": "tools"}])");
+  EXPECT_EQ(said(""), "two");
+  EXPECT_EQ(said("tool_use"), "tools");
+  std::ofstream(folder_ / "chat_template.jinja") << "three";
+  EXPECT_EQ(said(""), "three");
+}
+
+TEST_F(ChangedFolder, IsReadAsFalconsTokenizerSplits) {
+  const auto tokens = [&] { return Model::load(path()).tokenize("12345", false).size(); };
+  replace("tokenizer.json", "\"individual_digits\": true", "\"individual_digits\": false");
+  EXPECT_NE(error().find("pre-tokenizer is not known"), std::string::npos) << error();
+  replace("tokenizer.json", "\"pretokenizers\": [",
+          "\"pretokenizers\": [{\"type\": \"Punctuation\", \"behavior\": \"Contiguous\"},");
+  EXPECT_EQ(error(), "no error");
+  EXPECT_GT(tokens(), 0u);
+}
+
+// As the library tokenizers encodes them with the normalizer "Prepend", and with Metaspace.
+TEST(HfTokenizer, PutsASpaceBeforeATextAsTheFolderSays) {
+  const test::TempDir folder;
+  for (const char* file : {"config.json", "model.safetensors", "tokenizer_config.json"})
+    fs::copy(folder_of("qwen2") / file, folder / file);
+  std::ifstream in(folder_of("qwen2") / "tokenizer.json");
+  nlohmann::json json = nlohmann::json::parse(in);
+  const auto tokens = [&](const char* text) {
+    std::ofstream(folder / "tokenizer.json") << json.dump();
+    const Model model =
+        Model::load((folder / "config.json").parent_path(), {.vocabulary_only = true});
+    return model.tokenize(text, false, true);
+  };
+  const std::vector<Token> word = tokens("it");
+  EXPECT_NE(tokens(" it"), word);
+  json["normalizer"] = nullptr;
+  json["pre_tokenizer"] = {
+      {"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "first"}, {"split", false}};
+  EXPECT_EQ(tokens("it"), word);
+  EXPECT_EQ(tokens(" it"), word);
+  json["pre_tokenizer"]["prepend_scheme"] = "never";
+  EXPECT_EQ(tokens(" it"), word);
+  EXPECT_NE(tokens("it"), word);
+}
+
+TEST_F(ChangedFolder, IsRefusedWithWhatIsWrong) {
   EXPECT_EQ(error(), "no error");
   replace("config.json", "\"model_type\": \"llama\"", "\"model_type\": \"oracle\"");
   EXPECT_NE(error().find("model_type: want one of llama, mistral"), std::string::npos) << error();
@@ -90,19 +144,22 @@ TEST_F(DamagedFolder, IsRefusedWithWhatIsWrong) {
   replace("config.json", "\"num_hidden_layers\": 3", "\"num_hidden_layers\": 1");
   EXPECT_NE(error().find("nobody asked for it"), std::string::npos) << error();
   replace("config.json", "\"num_hidden_layers\": 1", "\"num_hidden_layers\": 2");
+  replace("config.json", "\"hidden_act\": \"silu\"", "\"hidden_act\": \"relu\"");
+  EXPECT_NE(error().find("hidden_act: want silu, found 'relu'"), std::string::npos) << error();
+  replace("config.json", "relu", "silu");
   replace("model.safetensors", "\"BF16\"", "\"F8_X\"");
   EXPECT_NE(error().find("want F32, F16 or BF16"), std::string::npos) << error();
   fs::remove(folder_ / "config.json");
   EXPECT_NE(error().find("config.json: cannot open"), std::string::npos) << error();
 }
 
-TEST_F(DamagedFolder, WhoseSettingsAreNestedDeeplyEndsInAnError) {
+TEST_F(ChangedFolder, WhoseSettingsAreNestedDeeplyEndsInAnError) {
   const std::string deep = std::string(100000, '[') + std::string(100000, ']');
   std::ofstream(folder_ / "config.json") << "{\"model_type\": " << deep << "}";
   EXPECT_NE(error().find("config.json: want JSON of at most"), std::string::npos) << error();
 }
 
-TEST_F(DamagedFolder, OfAnyByteEndsInAnErrorOrAModel) {
+TEST_F(ChangedFolder, OfAnyByteEndsInAnErrorOrAModel) {
   std::string bytes;
   {
     std::ifstream in(folder_ / "model.safetensors", std::ios::binary);

@@ -240,7 +240,7 @@ TEST(ArchitectureErrors, AnUnsupportedOneIsNamedWithTheSupportedOnes) {
   EXPECT_EQ(
       error_of_loading(header.encode()),
       "x.gguf: architecture 'rwkv6' is not supported; supported: llama, mpt, falcon, gptneox, "
-      "qwen2, qwen3, qwen3moe, gemma2, gemma3, gemma4, gpt-oss, mistral3, smollm3, granite, "
+      "qwen2, qwen3, qwen3moe, gemma, gemma2, gemma3, gemma4, gpt-oss, mistral3, smollm3, granite, "
       "granitemoe, minicpm, phi3, olmo2, exaone4, seed_oss, hunyuan-dense, ernie4_5, glm4, "
       "starcoder2, internlm2, qwen3next, qwen35, qwen35moe, lfm2, lfm2moe");
 }

@@ -37,6 +37,8 @@ std::vector<Variant> variants() {
   all.push_back(changed("llama with YaRN", "llama", [](auto& s) {
     s.scaling = {.kind = RopeScaling::Kind::kYarn, .factor = 4, .original_context = 128};
   }));
+  all.push_back(changed("llama that is local", "llama", [](auto& s) { s.local_window = 12; }));
+  all.push_back(changed("qwen2 that is local", "qwen2", [](auto& s) { s.local_window = 12; }));
   all.push_back(changed("llama with experts", "llama", [](auto& s) {
     s.n_experts = 4;
     s.n_experts_used = 2;

@@ -24,6 +24,7 @@ constexpr std::array kKinds = {Kind{"llama", "llama"},
                                Kind{"mistral", "llama"},
                                Kind{"qwen2", "qwen2"},
                                Kind{"qwen3", "qwen3"},
+                               Kind{"gemma", "gemma"},
                                Kind{"gemma2", "gemma2"},
                                Kind{"gemma3_text", "gemma3"},
                                Kind{"gpt_neox", "gptneox"},
@@ -105,6 +106,7 @@ class Keys {
   void count(const char* key, int n) { header_.add(prefix_ + key, static_cast<std::uint32_t>(n)); }
   void number(const char* key, double x) { header_.add(prefix_ + key, static_cast<float>(x)); }
   void flag(const char* key, bool x) { header_.add(prefix_ + key, x); }
+  void list(const char* key, const std::vector<bool>& x) { header_.add(prefix_ + key, x); }
   void text(const char* key, const char* x) { header_.add(prefix_ + key, std::string(x)); }
 
  private:
@@ -147,8 +149,10 @@ void add_rope(Keys& keys, const Settings& s, ModelConfig& config) {
   const double base = parameters.number(
       "rope_theta",
       s.number(config.architecture == "gptneox" ? "rotary_emb_base" : "rope_theta", 10000));
-  double share = s.number("partial_rotary_factor", 1);
-  if (config.architecture == "gptneox") share = s.number("rotary_pct", 0.25);
+  const bool is_gptneox = config.architecture == "gptneox";
+  const double share =
+      parameters.number("partial_rotary_factor", is_gptneox ? s.number("rotary_pct", 0.25)
+                                                            : s.number("partial_rotary_factor", 1));
   const int n_dims = static_cast<int>(config.head_dim * share);
   keys.count("rope.dimension_count", n_dims);
   keys.number("rope.freq_base", base);
@@ -180,6 +184,24 @@ int full_attention_period(const Settings& s) {
            fmt::format("layer_types with full_attention in every layer of {}", period));
   }
   return period;
+}
+
+// Layers that see the last tokens alone: as newer files say it of each, or Mistral's all and Qwen
+// 2's from one on.
+void add_local_layers(Keys& keys, const Settings& s, const ModelConfig& config) {
+  const bool is_qwen = config.architecture != "llama";
+  if (!s.has("sliding_window") || (is_qwen && !s.flag("use_sliding_window", false))) return;
+  const std::vector<std::string> types = s.texts("layer_types");
+  s.want(types.empty() || std::ssize(types) == config.n_layers,
+         fmt::format("layer_types of {} layers", config.n_layers));
+  const double first = is_qwen ? s.number("max_window_layers", 28) : 0;
+  std::vector<bool> is_local;
+  for (int layer = 0; layer < config.n_layers; ++layer)
+    is_local.push_back(types.empty()
+                           ? layer >= first
+                           : types[static_cast<std::size_t>(layer)] == "sliding_attention");
+  keys.count("attention.sliding_window", s.count({"sliding_window"}));
+  keys.list("attention.sliding_window_pattern", is_local);
 }
 
 void add_gemma(Keys& keys, const Settings& s, const ModelConfig& config) {
@@ -236,6 +258,18 @@ void add_sizes(Keys& keys, const Settings& s, const ModelConfig& config, int dim
   }
 }
 
+void check_activation(const Settings& s, const std::string& architecture) {
+  const bool is_silu = architecture == "llama" || architecture.starts_with("qwen");
+  for (const char* key : {"hidden_activation", "hidden_act", "activation"}) {
+    if (!s.has(key)) continue;
+    const std::string found = s.text(key, "");
+    const bool is_good = is_silu ? found == "silu" || found == "swish" : found.starts_with("gelu");
+    if (!is_good)
+      s.fail(fmt::format("{}: want {}, found '{}'", key, is_silu ? "silu" : "gelu", found));
+    return;
+  }
+}
+
 bool is_tied(const Settings& s, const std::string& architecture) {
   const bool ties_by_default =
       architecture.starts_with("gemma") || architecture == "falcon" || architecture == "mpt";
@@ -261,11 +295,15 @@ ModelConfig read_config(const std::filesystem::path& folder, gguf::Header& heade
   config.vocabulary_size = s.count({"vocab_size"});
   config.is_tied = is_tied(s, config.architecture);
   header.add("general.architecture", config.architecture);
+  check_activation(s, config.architecture);
   Keys keys(header, config.architecture);
   add_sizes(keys, s, config, dim);
   if (config.architecture != "mpt") add_rope(keys, s, config);
   if (config.architecture == "mpt") add_mpt(keys, s);
-  if (config.architecture.starts_with("gemma")) add_gemma(keys, s, config);
+  if (config.architecture == "gemma2" || config.architecture == "gemma3")
+    add_gemma(keys, s, config);
+  if (config.architecture == "llama" || config.architecture.starts_with("qwen"))
+    add_local_layers(keys, s, config);
   if (config.architecture == "gptneox")
     keys.flag("use_parallel_residual", s.flag("use_parallel_residual", true));
   if (config.architecture == "falcon")

@@ -41,8 +41,8 @@ class Rules {
 };
 
 void add_llama_like(Rules& rules, const std::string& architecture) {
-  const bool is_gemma = architecture == "gemma2" || architecture == "gemma3";
-  const Change norm = is_gemma ? Change::kAddOne : Change::kNone;
+  const bool has_post_norms = architecture == "gemma2" || architecture == "gemma3";
+  const Change norm = architecture.starts_with("gemma") ? Change::kAddOne : Change::kNone;
   const Change rotated = architecture == "llama" ? Change::kPairs : Change::kNone;
   rules.both("model.embed_tokens", "token_embd");
   rules.both("model.norm", "output_norm");
@@ -56,12 +56,12 @@ void add_llama_like(Rules& rules, const std::string& architecture) {
   rules.layers("model.layers.{}.mlp.gate_proj", "ffn_gate");
   rules.layers("model.layers.{}.mlp.up_proj", "ffn_up");
   rules.layers("model.layers.{}.mlp.down_proj", "ffn_down");
-  if (is_gemma) {
+  if (has_post_norms) {
     rules.layers("model.layers.{}.post_attention_layernorm", "post_attention_norm", norm);
     rules.layers("model.layers.{}.pre_feedforward_layernorm", "ffn_norm", norm);
     rules.layers("model.layers.{}.post_feedforward_layernorm", "post_ffw_norm", norm);
   } else {
-    rules.layers("model.layers.{}.post_attention_layernorm", "ffn_norm");
+    rules.layers("model.layers.{}.post_attention_layernorm", "ffn_norm", norm);
   }
 }
 

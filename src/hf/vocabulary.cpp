@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -117,8 +120,9 @@ std::string scheme_name(const Json& json, const std::string& name) {
     const std::string type = text_in(step, "type");
     if (type == "ByteLevel") {
       splits_as_gpt2 = member(step, "use_regex") != false;
-    } else if (type == "Digits" && member(step, "individual_digits") == true) {
-      patterns.emplace_back("digits");
+    } else if (type == "Digits") {
+      const bool is_one_by_one = member(step, "individual_digits") == true;
+      patterns.emplace_back(is_one_by_one ? "digits" : "numbers");
     } else if (type == "Split") {
       patterns.push_back(text_in(member(step, "pattern"), "Regex"));
     } else if (type == "Punctuation") {
@@ -162,15 +166,18 @@ std::vector<float> scores_of(const Vocabulary& vocabulary, const std::vector<std
   return scores;
 }
 
-bool puts_space_first(const Json& json) {
+// Where a space is put before a text: always by a normalizer, by Metaspace where there is none.
+void add_space_prefix(const Json& json, gguf::Header& header) {
+  bool is_put = false;
   for (const Json& step : steps_of(member(json, "normalizer")))
-    if (text_in(step, "type") == "Prepend") return true;
+    is_put = is_put || text_in(step, "type") == "Prepend";
   for (const Json& step : steps_of(member(json, "pre_tokenizer"))) {
     if (text_in(step, "type") != "Metaspace") continue;
     const std::string scheme = text_in(step, "prepend_scheme");
-    return scheme.empty() ? member(step, "add_prefix_space") != false : scheme != "never";
+    is_put = scheme.empty() ? member(step, "add_prefix_space") != false : scheme != "never";
+    if (is_put) header.add("runnel.tokenizer.metaspace", true);
   }
-  return false;
+  header.add("tokenizer.ggml.add_space_prefix", is_put);
 }
 
 // A token of tokenizer_config.json: its text, or an object with it.
@@ -191,6 +198,31 @@ bool begins_with_special(const Json& json) {
   return false;
 }
 
+// Templates stand in tokenizer_config.json, one or several by name, or in a file of their own.
+void add_chat_templates(const std::filesystem::path& folder, const Json& config,
+                        gguf::Header& header) {
+  std::map<std::string, std::string> templates;
+  if (member(config, "chat_template").is_array()) {
+    for (const Json& entry : member(config, "chat_template"))
+      templates[text_in(entry, "name")] = text_in(entry, "template");
+  } else {
+    templates["default"] = text_in(config, "chat_template");
+  }
+  if (const std::ifstream file(folder / "chat_template.jinja", std::ios::binary); file) {
+    std::ostringstream text;
+    text << file.rdbuf();
+    templates["default"] = text.str();
+  }
+  std::vector<std::string> names;
+  for (const auto& [name, text] : templates) {
+    if (name.empty() || text.empty()) continue;
+    header.add(name == "default" ? "tokenizer.chat_template" : "tokenizer.chat_template." + name,
+               text);
+    if (name != "default") names.push_back(name);
+  }
+  if (!names.empty()) header.add("tokenizer.chat_templates", names);
+}
+
 void add_special_tokens(const std::filesystem::path& folder, const Json& json,
                         const Vocabulary& vocabulary, gguf::Header& header) {
   const Json config = find_json(folder / "tokenizer_config.json").value_or(Json::object());
@@ -204,8 +236,7 @@ void add_special_tokens(const std::filesystem::path& folder, const Json& json,
   const Json& wanted = member(config, "add_bos_token");
   const bool adds_bos = wanted.is_boolean() ? wanted.get<bool>() : begins_with_special(json);
   header.add("tokenizer.ggml.add_bos_token", has_bos && adds_bos);
-  if (const std::string chat = text_in(config, "chat_template"); !chat.empty())
-    header.add("tokenizer.chat_template", chat);
+  add_chat_templates(folder, config, header);
 }
 
 }  // namespace
@@ -232,7 +263,7 @@ void add_vocabulary(const std::filesystem::path& folder, int n_rows, gguf::Heade
   } else {
     header.add("tokenizer.ggml.model", "llama");
     header.add("tokenizer.ggml.scores", scores_of(vocabulary, merges));
-    header.add("tokenizer.ggml.add_space_prefix", puts_space_first(json));
+    add_space_prefix(json, header);
     const auto unknown = vocabulary.ids.find(text_in(model, "unk_token"));
     if (unknown != vocabulary.ids.end())
       header.add("tokenizer.ggml.unknown_token_id", static_cast<std::uint32_t>(unknown->second));

@@ -17,6 +17,7 @@ constexpr Architecture kArchitectures[] = {
     {"qwen2", "Qwen 1.5, 2 and 2.5, QwQ, DeepSeek R1 distilled to Qwen", arch::qwen2},
     {"qwen3", "Qwen 3", arch::qwen3},
     {"qwen3moe", "Qwen 3 with experts (30B-A3B, 235B-A22B)", arch::qwen3},
+    {"gemma", "Gemma 1", arch::gemma},
     {"gemma2", "Gemma 2", arch::gemma2},
     {"gemma3", "Gemma 3 (text)", arch::gemma3},
     {"gemma4", "Gemma 4 (text)", arch::gemma4},
@@ -272,6 +273,19 @@ std::vector<int> alternate_local(int n_layers, int window, int period) {
   for (int layer = 0; layer < n_layers; ++layer) {
     windows[static_cast<std::size_t>(layer)] = (layer + 1) % period == 0 ? 0 : window;
   }
+  return windows;
+}
+
+std::vector<int> read_local_windows(const Metadata& metadata, const Config& config) {
+  const gguf::File& file = metadata.file();
+  const std::string key =
+      fmt::format("{}.attention.sliding_window", file.get_string("general.architecture"));
+  const std::int64_t window = file.get_int(key, 0);
+  if (window <= 0 || window >= config.trained_context) return {};
+  std::vector<int> windows(static_cast<std::size_t>(config.n_layers), 1);
+  if (file.find(key + "_pattern") != nullptr)
+    windows = metadata.counts("attention.sliding_window_pattern", config.n_layers);
+  for (int& of_layer : windows) of_layer = of_layer != 0 ? static_cast<int>(window) : 0;
   return windows;
 }
 

@@ -61,11 +61,15 @@ Rope read_rope(const Metadata& metadata, const Config& config, RopeStyle style,
 void read_long_rope(const Metadata& metadata, Config& config);
 // Layer l is local unless (l + 1) is a multiple of `period`.
 std::vector<int> alternate_local(int n_layers, int window, int period);
+// What a file that names a window says of its layers: which are local (a list), or that all are.
+// Empty: no window, or one as large as the trained context, which says nothing.
+std::vector<int> read_local_windows(const Metadata& metadata, const Config& config);
 
 // Each in src/model/arch.
 namespace arch {
 Config exaone4(const gguf::File& file);
 Config falcon(const gguf::File& file);
+Config gemma(const gguf::File& file);
 Config gemma2(const gguf::File& file);
 Config gemma3(const gguf::File& file);
 Config gemma4(const gguf::File& file);

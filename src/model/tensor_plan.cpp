@@ -54,6 +54,7 @@ constexpr Family kFamilies[] = {
     {.architecture = "qwen2", .has_qkv_biases = true},
     {.architecture = "qwen3", .has_head_norms = true},
     {.architecture = "qwen3moe", .has_head_norms = true},
+    {.architecture = "gemma"},
     {.architecture = "gemma2", .has_post_norms = true},
     {.architecture = "gemma3", .has_head_norms = true, .has_post_norms = true},
     {.architecture = "gemma4",

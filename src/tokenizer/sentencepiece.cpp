@@ -77,6 +77,7 @@ bool is_mergeable(const Vocabulary& vocabulary, Token token) {
 SentencePieceTokenizer::SentencePieceTokenizer(const gguf::File& file)
     : Tokenizer(Vocabulary(file, {.bos = 1, .eos = 2, .unknown = 0, .adds_bos = true})),
       has_space_prefix_(file.get_bool("tokenizer.ggml.add_space_prefix", true)),
+      doubles_space_(file.find("runnel.tokenizer.metaspace") == nullptr),
       has_listed_merges_(file.get_string("tokenizer.ggml.model") == "gemma4") {
   index_symbols();
   if (has_listed_merges_) {
@@ -172,7 +173,7 @@ void SentencePieceTokenizer::encode_plain(std::string_view text, bool space_pref
   std::vector<int> symbols;
   for (std::size_t begin = 0; begin < text.size();) {
     const std::string_view word = text.substr(begin, word_length(text.substr(begin)));
-    const bool is_prefixed = space_prefix && begin == 0;
+    const bool is_prefixed = space_prefix && begin == 0 && (doubles_space_ || text.front() != ' ');
     begin += word.size();
     if (!is_prefixed && words.replay(word, tokens)) continue;
     const std::size_t first = tokens.size();

@@ -49,6 +49,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   void push_byte(unsigned char byte, std::vector<Token>& tokens) const;
 
   bool has_space_prefix_ = true;
+  bool doubles_space_;  // a text that begins with one gets another; not as Metaspace has it
   bool has_listed_merges_ = false;
   MergeTable merges_;
   std::deque<std::string> characters_;    // of the symbols from size() on

@@ -1,5 +1,6 @@
 """Tiny random models as transformers saves them, and what transformers says about them. As a program it makes the
-fixtures of tests/hf_folder_test.cpp:  python tests/python/hf_models.py tests/fixtures/hf"""
+fixtures of tests/hf_folder_test.cpp:  python tests/python/hf_models.py tests/fixtures/hf
+and those of test_hf.py:  python tests/python/hf_models.py --all FOLDER"""
 
 import json
 import sys
@@ -8,32 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from hf_kinds import CONFIGS
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 TOKENS = [1, 7, 300, 42, 42, 5, 199, 260, 33, 8, 77, 140]
-SIZES = dict(vocab_size=320, hidden_size=32, num_hidden_layers=2, num_attention_heads=4)
-LLAMA = dict(SIZES, intermediate_size=48, num_key_value_heads=2, max_position_embeddings=128)
-
-
-def configs():
-    t = transformers
-    scaling = dict(rope_type="llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0,
-                   original_max_position_embeddings=32)
-    return {
-        "llama": t.LlamaConfig(**LLAMA, rope_theta=500000.0, rope_scaling=scaling, tie_word_embeddings=False),
-        "mistral": t.MistralConfig(**LLAMA, sliding_window=None),
-        "qwen2": t.Qwen2Config(**LLAMA, tie_word_embeddings=True),
-        "qwen3": t.Qwen3Config(**LLAMA, head_dim=16, rope_theta=1e6, tie_word_embeddings=True),
-        "gemma2": t.Gemma2Config(**LLAMA, head_dim=8, query_pre_attn_scalar=8, sliding_window=8),
-        "gemma3": t.Gemma3TextConfig(**dict(LLAMA, num_hidden_layers=3), head_dim=16, query_pre_attn_scalar=16,
-                                     sliding_window=8, rope_theta=1e6, rope_local_base_freq=1e4,
-                                     layer_types=["sliding_attention", "sliding_attention", "full_attention"]),
-        "gptneox": t.GPTNeoXConfig(**SIZES, intermediate_size=64, rotary_pct=0.25, max_position_embeddings=128),
-        "falcon": t.FalconConfig(**SIZES, num_kv_heads=2, new_decoder_architecture=True, alibi=False, bias=False),
-        "falcon7b": t.FalconConfig(**SIZES, multi_query=True, parallel_attn=True, new_decoder_architecture=False,
-                                   alibi=False, bias=False),
-        "mpt": t.MptConfig(vocab_size=320, d_model=32, n_layers=2, n_heads=4, max_seq_len=128),
-    }
 
 
 def model_of(config, dtype=torch.float32):
@@ -80,7 +59,7 @@ def sentencepiece_like_tokenizer():
 def save(folder, name, dtype=torch.float32, tokenizer=None):
     """The model, and beside it what transformers says: logits.f32 [tokens, vocabulary], tokens.json."""
     folder = Path(folder)
-    model = model_of(configs()[name], dtype)
+    model = model_of(CONFIGS[name](transformers), dtype)
     model.save_pretrained(folder, safe_serialization=True)
     (folder / "generation_config.json").unlink(missing_ok=True)
     logits_of(model).astype(np.float32).tofile(folder / "logits.f32")
@@ -91,13 +70,27 @@ def save(folder, name, dtype=torch.float32, tokenizer=None):
         (folder / "tokens.json").write_text(json.dumps(expected, ensure_ascii=False) + "\n")
 
 
+def save_all(folder):
+    """Every kind that this transformers has, of every type: folder/KIND/TYPE."""
+    for name in CONFIGS:
+        for dtype in ("float32", "float16", "bfloat16"):
+            try:
+                save(Path(folder) / name / dtype, name, getattr(torch, dtype))
+            except AttributeError as error:
+                print(f"transformers {transformers.__version__}: {error}", file=sys.stderr)
+
+
+def save_fixtures(folder):
+    save(folder / "llama", "llama", torch.bfloat16, byte_level_tokenizer())
+    save(folder / "qwen2", "qwen2", torch.float16, sentencepiece_like_tokenizer())
+    for name in ("gemma", "gemma2", "qwen3", "gemma3", "qwen2-local"):
+        save(folder / name, name, torch.bfloat16)
+    for name in ("gptneox", "gptneox-serial", "falcon", "mpt"):
+        save(folder / name, name, torch.float16)
+
+
 if __name__ == "__main__":
-    target = Path(sys.argv[1])
-    save(target / "llama", "llama", torch.bfloat16, byte_level_tokenizer())
-    save(target / "qwen2", "qwen2", torch.float16, sentencepiece_like_tokenizer())
-    save(target / "gemma2", "gemma2", torch.bfloat16)
-    save(target / "qwen3", "qwen3", torch.bfloat16)
-    save(target / "gemma3", "gemma3", torch.bfloat16)
-    save(target / "gptneox", "gptneox", torch.float16)
-    save(target / "falcon", "falcon", torch.float16)
-    save(target / "mpt", "mpt", torch.float16)
+    if sys.argv[1] == "--all":
+        save_all(sys.argv[2])
+    else:
+        save_fixtures(Path(sys.argv[1]))

@@ -1,10 +1,14 @@
-"""Folders of transformers: those of the fixtures, and, where transformers is installed, every kind of model made anew."""
+"""Folders of transformers: those of the fixtures, and, where a Python has transformers and torch, every kind of model made
+anew: $RUNNEL_TRANSFORMERS, the environment that `make venv` makes beside that of the tests, or the tests' own."""
 
+import os
 import subprocess
+import sys
 
 import numpy as np
 import pytest
 from conftest import ROOT
+from hf_kinds import CONFIGS, GELU_BY_ERF
 
 runnel = pytest.importorskip("runnel", reason="the Python module is not built")
 FIXTURES = ROOT / "tests/fixtures/hf"
@@ -63,18 +67,32 @@ def test_a_saved_stream_asks_for_its_own_folder(tmp_path):
         runnel.Model(FIXTURES / "falcon").resume(saved.save())
 
 
-@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "gptneox", "falcon", "falcon7b", "mpt"])
-@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-4), ("float16", 0.02), ("bfloat16", 0.02)])
-def test_logits_agree_with_transformers(kind, dtype, tolerance, tmp_path):
-    pytest.importorskip("transformers", reason="transformers is not installed")
-    torch = pytest.importorskip("torch")
-    import hf_models
+@pytest.fixture(scope="session")
+def made(build, tmp_path_factory):
+    """folder/KIND/TYPE of every kind that this transformers has, with its logits."""
+    beside = build / "venv-transformers/bin/python"
+    python = os.environ.get("RUNNEL_TRANSFORMERS") or (beside if beside.exists() else sys.executable)
+    has_both = subprocess.run([python, "-c", "import transformers, torch"], capture_output=True, check=False)
+    if has_both.returncode != 0:
+        pytest.skip(f"{python} has no transformers and torch")
+    folder = tmp_path_factory.mktemp("transformers")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH" or "RUNNEL_TRANSFORMERS" in os.environ}
+    done = subprocess.run([python, ROOT / "tests/python/hf_models.py", "--all", folder], capture_output=True, text=True,
+                          check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
 
-    if kind in ("falcon", "falcon7b", "mpt"):  # their GELU is by erf there and by tanh here, as in GGUF files
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-4), ("float16", 0.02), ("bfloat16", 0.02)])
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_logits_agree_with_transformers(kind, dtype, tolerance, made):
+    folder = made / kind / dtype
+    if not (folder / "logits.f32").exists():
+        pytest.skip(f"this transformers has no {kind}")
+    if kind in GELU_BY_ERF:
         tolerance = max(tolerance, 5e-4)
-    hf_models.save(tmp_path, kind, getattr(torch, dtype))
-    stream = runnel.Model(tmp_path, threads=1).stream(policy="dense", kv="f32")
-    want = np.fromfile(tmp_path / "logits.f32", np.float32).reshape(len(TOKENS), -1)
+    stream = runnel.Model(folder, threads=1).stream(policy="dense", kv="f32")
+    want = np.fromfile(folder / "logits.f32", np.float32).reshape(len(TOKENS), -1)
     for token, logits in zip(TOKENS, want):
         stream.feed([token])
         assert np.abs(stream.logits - logits).max() < tolerance * np.abs(want).max()

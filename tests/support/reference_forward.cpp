@@ -39,6 +39,7 @@ const std::map<std::string, Description> kDescriptions = {
     {"qwen2", {}},
     {"qwen3", {}},
     {"qwen3moe", {}},
+    {"gemma", {.gelu = true, .scales_embeddings = true}},
     {"gemma2", {.gelu = true, .scales_embeddings = true, .local_period = 2, .layers_of_27b = 46}},
     {"gemma3", {.gelu = true, .scales_embeddings = true, .local_period = 6, .layers_of_27b = 62}},
     {"gpt-oss", {.local_period = 2}},
@@ -185,7 +186,8 @@ class Reference : private ReferenceFile {
   }
 
   std::int64_t local_window(std::size_t layer) const {
-    if (name_ == "phi3") return count("attention.sliding_window", 0);  // every layer
+    const bool is_local_throughout = name_ == "phi3" || name_ == "llama" || name_ == "qwen2";
+    if (is_local_throughout) return count("attention.sliding_window", 0);
     const bool is_local = is_.local_period > 0 && (layer + 1) % size(is_.local_period) != 0;
     return is_local ? count("attention.sliding_window") : 0;
   }

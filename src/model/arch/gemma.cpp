@@ -1,7 +1,7 @@
-// Gemma 2 and 3: scaled embeddings, a norm before and after each part of a layer, layers that see
-// their last few tokens only between those that see everything. Gemma 2 caps attention scores and
-// logits; Gemma 3 normalises q and k, and its local layers keep a rotary base of their own.
-// Norm weights are stored in files with their 1 added.
+// Gemma 1 to 3: scaled embeddings. Gemma 2 and 3: a norm before and after each part of a layer,
+// layers that see their last few tokens only between those that see everything. Gemma 2 caps
+// attention scores and logits; Gemma 3 normalises q and k, and its local layers keep a rotary base
+// of their own. Norm weights are stored in files with their 1 added.
 #include <cmath>
 
 #include "model/architecture.h"
@@ -26,6 +26,8 @@ void scale_by_share(Config& config) {
 }
 
 }  // namespace
+
+Config gemma(const gguf::File& file) { return read_gemma(Metadata(file)); }
 
 Config gemma2(const gguf::File& file) {
   const Metadata metadata(file);

@@ -12,6 +12,7 @@ Config llama(const gguf::File& file) {
   read_experts(metadata, config);
   config.norm_epsilon = metadata.number("attention.layer_norm_rms_epsilon");
   config.rope = config.local_rope = read_rope(metadata, config, RopeStyle::kInterleaved);
+  config.local_windows = read_local_windows(metadata, config);
   return config;
 }
 

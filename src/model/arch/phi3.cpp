@@ -12,10 +12,7 @@ Config phi3(const gguf::File& file) {
   config.is_gate_up_fused = true;
   config.rope = config.local_rope = read_rope(metadata, config, RopeStyle::kHalves);
   read_long_rope(metadata, config);
-  const std::int64_t window = file.get_int("phi3.attention.sliding_window", 0);
-  if (window > 0 && window < config.trained_context)
-    config.local_windows.assign(static_cast<std::size_t>(config.n_layers),
-                                static_cast<int>(window));
+  config.local_windows = read_local_windows(metadata, config);
   return config;
 }
 

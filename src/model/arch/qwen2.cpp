@@ -8,6 +8,7 @@ Config qwen2(const gguf::File& file) {
   Config config = read_common(metadata);
   config.norm_epsilon = metadata.number("attention.layer_norm_rms_epsilon");
   config.rope = config.local_rope = read_rope(metadata, config, RopeStyle::kHalves);
+  config.local_windows = read_local_windows(metadata, config);
   return config;
 }
 

@@ -10,6 +10,7 @@ Config qwen3(const gguf::File& file) {
   read_experts(metadata, config);
   config.norm_epsilon = metadata.number("attention.layer_norm_rms_epsilon");
   config.rope = config.local_rope = read_rope(metadata, config, RopeStyle::kHalves);
+  config.local_windows = read_local_windows(metadata, config);
   return config;
 }
 
