@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -355,6 +356,93 @@ TEST_F(CInterface, SaysWhatIsWrong) {
   runnel_model_close(nullptr);
 }
 
+// One token again and again, then the end.
+struct Counted {
+  runnel_token token;
+  runnel_token end;
+  int n_left;
+  int* n_alive;
+};
+
+runnel_constraint counted(const Counted& begin) {
+  ++*begin.n_alive;
+  return {
+      .size = sizeof(runnel_constraint),
+      .state = new Counted(begin),
+      .allowed =
+          [](void* state, std::uint32_t* bits, std::size_t) {
+            const auto& s = *static_cast<Counted*>(state);
+            const auto token = static_cast<std::uint32_t>(s.n_left > 0 ? s.token : s.end);
+            bits[token / 32] |= 1u << (token % 32);
+          },
+      .accept = [](void* state,
+                   runnel_token) { return --static_cast<Counted*>(state)->n_left < -1 ? 1 : 0; },
+      .is_complete = [](void* state) { return static_cast<Counted*>(state)->n_left <= 0 ? 1 : 0; },
+      .clone = [](void* state) -> void* {
+        const auto& s = *static_cast<Counted*>(state);
+        ++*s.n_alive;
+        return new Counted(s);
+      },
+      .free =
+          [](void* state) {
+            --*static_cast<Counted*>(state)->n_alive;
+            delete static_cast<Counted*>(state);
+          },
+  };
+}
+
+TEST_F(CInterface, KeepsToAConstraintOfTheCallers) {
+  runnel_model_info info = {.size = sizeof(info)};
+  ASSERT_EQ(runnel_model_get_info(model_, &info), RUNNEL_OK);
+  int n_alive = 0;
+  runnel_stream* stream = open();
+  const runnel_constraint form = counted({77, info.eos, 3, &n_alive});
+  ASSERT_EQ(runnel_stream_set_constraint(stream, &form), RUNNEL_OK) << runnel_error();
+  EXPECT_EQ(next(stream, 2), (std::vector<runnel_token>{77, 77}));
+  runnel_stream* fork = nullptr;
+  ASSERT_EQ(runnel_stream_fork(stream, &fork), RUNNEL_OK);
+  EXPECT_EQ(n_alive, 2);
+  for (runnel_stream* each : {stream, fork})
+    EXPECT_EQ(next(each, 2), (std::vector<runnel_token>{77, info.eos}));
+  ASSERT_EQ(runnel_stream_set_constraint(stream, nullptr), RUNNEL_OK);
+  EXPECT_EQ(n_alive, 1);
+  runnel_stream_close(fork);
+  EXPECT_EQ(n_alive, 0);
+  runnel_constraint half = {.size = sizeof(half)};
+  EXPECT_EQ(runnel_stream_set_constraint(stream, &half), RUNNEL_ERROR);
+  EXPECT_STREQ(runnel_error(), "constraint allowed: want a pointer, found NULL");
+  runnel_stream_close(stream);
+}
+
+TEST_F(CInterface, TokenizesAsAStreamWouldReadIt) {
+  runnel_stream* stream = nullptr;
+  ASSERT_EQ(runnel_stream_open(model_, nullptr, &stream), RUNNEL_OK);
+  std::int64_t n_fed = 0;
+  for (const char* text : {"It was", " a dark night"}) {
+    runnel_token* tokens = nullptr;
+    std::size_t n = 0;
+    ASSERT_EQ(runnel_stream_tokenize(stream, text, RUNNEL_NUL, &tokens, &n), RUNNEL_OK);
+    runnel_free(tokens);
+    ASSERT_EQ(runnel_stream_feed(stream, text, RUNNEL_NUL, nullptr, nullptr, &n_fed), RUNNEL_OK);
+    EXPECT_EQ(n_fed, static_cast<std::int64_t>(n));
+  }
+  runnel_stream_close(stream);
+}
+
+TEST_F(CInterface, KeepsPackedWeightsWhereItIsTold) {
+  const runnel::test::TempDir folder;
+  const std::string cache = (folder / "packed").string();
+  runnel_model_options options;
+  runnel_model_options_init(&options, sizeof(options));
+  options.packed_cache = cache.c_str();
+  for (int i = 0; i < 2; ++i) {
+    runnel_model* model = nullptr;
+    ASSERT_EQ(runnel_model_load(path().c_str(), &options, &model), RUNNEL_OK) << runnel_error();
+    runnel_model_close(model);
+    EXPECT_TRUE(std::filesystem::exists(cache));
+  }
+}
+
 TEST_F(CInterface, StopsALongCallWhereItsProgressSays) {
   runnel_stream* stream = open();
   std::int64_t n_fed = 0;
@@ -418,6 +506,9 @@ TEST(CLayout, StaysAsItIs) {
   EXPECT_EQ(offsetof(runnel_model_info, weight_bytes), 56u);
   EXPECT_EQ(offsetof(runnel_model_options, exact), 44u);
   EXPECT_EQ(offsetof(runnel_model_info, device_bytes), 80u);
+  EXPECT_EQ(offsetof(runnel_model_options, packed_cache), 56u);
+  EXPECT_EQ(offsetof(runnel_model_info, device_seconds), 96u);
+  EXPECT_EQ(offsetof(runnel_constraint, free), 48u);
   EXPECT_EQ(offsetof(runnel_device, largest_buffer_bytes), 40u);
   EXPECT_EQ(offsetof(runnel_work, n_tokens), 24u);
   EXPECT_EQ(offsetof(runnel_sampling, seed), 40u);

@@ -77,6 +77,8 @@ typedef struct runnel_model_options {
   const char* device;    /* NULL or "cpu"; "gpu": OpenCL's first; "opencl:N" of the devices below */
   int32_t device_layers; /* so many run there, the rest on the processor; -1: all, the default */
   int32_t exact; /* not 0: quantised weights are multiplied with floats; several times slower */
+  uint64_t device_memory; /* bytes taken on the device at most; 0: what it has */
+  const char* packed_cache; /* a folder where weights are kept as they were packed; NULL: none */
 } runnel_model_options;
 RUNNEL_API void runnel_model_options_init(runnel_model_options* options, size_t size);
 
@@ -106,6 +108,8 @@ typedef struct runnel_model_info {
   const char* device;    /* that runs layers, by its name; lives with the model */
   int32_t device_layers; /* on it; 0: all on the processor */
   uint64_t device_bytes; /* its memory: weights, caches, buffers */
+  uint64_t device_launches;
+  double device_seconds; /* in steps, until their results came back */
 } runnel_model_info;
 RUNNEL_API runnel_status runnel_model_get_info(const runnel_model* model, runnel_model_info* info);
 
@@ -207,6 +211,11 @@ RUNNEL_API void runnel_stream_close(runnel_stream* stream);
 /* A stream of its own that goes on exactly as this one would. */
 RUNNEL_API runnel_status runnel_stream_fork(const runnel_stream* stream, runnel_stream** fork);
 
+/* The tokens that runnel_stream_feed() would ingest now: BOS before a stream's first text, where the
+ * model has one. */
+RUNNEL_API runnel_status runnel_stream_tokenize(const runnel_stream* stream, const char* text,
+                                                size_t n_bytes, runnel_token** tokens,
+                                                size_t* n_tokens);
 /* Ingests any amount of text or tokens in chunks; the first text begins the stream with BOS when
  * the model has one. `progress` and `n_fed` (tokens) may be NULL. Chunks already ingested stay,
  * also when a later one fails. */
@@ -269,6 +278,24 @@ RUNNEL_API runnel_status runnel_stream_set_sampling(runnel_stream* stream,
  * token that ends a generation; NULL: anything. "{}" is any JSON. A fork has it too, a saved stream
  * not. Fails where the schema has what is not supported, by name. */
 RUNNEL_API runnel_status runnel_stream_set_json_schema(runnel_stream* stream, const char* schema);
+
+/* A form of the caller's own. Every function is given the state; none may call this library with the
+ * stream. A fork has a clone of the state, a saved stream none. */
+typedef struct runnel_constraint {
+  size_t size;
+  void* state; /* the stream's once it is set; then free is called with it in the end */
+  /* Which tokens may come next: bit (t % 32) of word (t / 32), all zero at first. Those that end a
+   * generation are to be among them only where the text is complete. */
+  void (*allowed)(void* state, uint32_t* bits, size_t n_words);
+  /* The token that came; anything but 0: it was not allowed, and the call fails. */
+  int (*accept)(void* state, runnel_token token);
+  int (*is_complete)(void* state); /* 1: the text may end here */
+  void* (*clone)(void* state);     /* NULL: there is no memory */
+  void (*free)(void* state);
+} runnel_constraint;
+/* From here on the stream keeps to it, in next and push; NULL: anything. */
+RUNNEL_API runnel_status runnel_stream_set_constraint(runnel_stream* stream,
+                                                      const runnel_constraint* constraint);
 
 typedef struct runnel_stream_info {
   size_t size;

@@ -1,12 +1,12 @@
 """Dialogues in OpenAI's dicts. A dialogue is a stream: a call whose messages go on from the last answer feeds only
-what they add, whatever the length of what came before."""
+what they add, whatever the length of what came before. Calls of tools and thoughts are taken out of the answer's text."""
 
 from __future__ import annotations
 
 import json
 import time
 import uuid
-from typing import TYPE_CHECKING, Any, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Sequence
 
 from . import _engine
 from .errors import Error
@@ -43,7 +43,14 @@ def _as_tuple(message: Message) -> tuple[Any, ...]:
             message.get("tool_call_id") or "", message.get("name") or "")
 
 
+def _said(message: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A message without its thoughts, which clients leave out when they send it back."""
+    return (*message[:2], *message[3:])
+
+
 def _as_tuples(messages: Sequence[Message]) -> list[tuple[Any, ...]]:
+    if not messages:
+        raise Error("messages: want at least one, found none")
     return [_as_tuple(message) for message in messages]
 
 
@@ -60,7 +67,8 @@ class Dialogue:
 
     def goes_on(self, messages: list[tuple[Any, ...]]) -> bool:
         n = len(self.seen)
-        return self.stream is not None and n > 0 and len(messages) > n and messages[:n] == self.seen
+        is_longer = self.stream is not None and n > 0 and len(messages) > n
+        return is_longer and list(map(_said, messages[:n])) == list(map(_said, self.seen))
 
     def feed(self, messages: list[tuple[Any, ...]]) -> int:
         """The number of tokens that were read for these messages."""
@@ -106,23 +114,109 @@ class _Cut:
         return text
 
 
-def _write(dialogue: Dialogue, most: int | None, stops: Sequence[str],
-           finish: dict[str, Any]) -> Iterator[str]:
-    """The pieces of an answer; `finish` then says why it ended and how many tokens it took."""
-    assert dialogue.stream is not None
-    cut = _Cut([*stops, *dialogue.template.stops])
-    finish.update(reason="length", tokens=0)
-    while most is None or finish["tokens"] < most:
-        step = dialogue.stream.next()
-        finish["tokens"] += 1
-        if dialogue.template.is_end(step.token):
-            finish["reason"] = "stop"
-            break
-        yield cut.push(step.text)
-        if cut.is_over:
-            finish["reason"] = "stop"
-            break
-    yield cut.flush()
+class Wishes(NamedTuple):
+    """What one answer is asked for, as OpenAI's API has it."""
+
+    most: int | None  # tokens
+    stops: Sequence[str]
+    tool_choice: Any
+    response_format: Any
+
+    def schema(self) -> Any:
+        """Of the JSON that is wanted; None: any text."""
+        given = self.response_format or {"type": "text"}
+        if given.get("type") == "json_object":
+            return {"type": "object"}
+        if given.get("type") == "json_schema":
+            return given["json_schema"].get("schema", {})
+        if given.get("type") != "text":
+            raise Error(f"response_format: want text, json_object or json_schema, found {given!r}")
+        return None
+
+    def tool(self) -> str | None:
+        """The tool that has to be called; "": any of them; None: as the model likes."""
+        if self.tool_choice in (None, "auto", "none"):
+            return None
+        if self.tool_choice == "required":
+            return ""
+        try:
+            return self.tool_choice["function"]["name"]
+        except (TypeError, KeyError):
+            raise Error(f"tool_choice: want auto, none, required or a function's name, found "
+                        f"{self.tool_choice!r}") from None
+
+
+class _Answer:
+    """What the model writes, as OpenAI's deltas; afterwards the whole message, why it ended, and its tokens."""
+
+    def __init__(self, dialogue: Dialogue, wishes: Wishes):
+        self.message: dict[str, Any] = {"role": "assistant", "content": ""}
+        self.reason = "length"
+        self.n_tokens = 0
+        self._dialogue = dialogue
+        self._most = wishes.most
+        self._marked = _Cut(dialogue.template.stops)  # marks that are text, which end a turn
+        self._stopped = _Cut(wishes.stops)
+        form = dialogue.template.answer_form(dialogue.options)
+        self._parser = None if form.is_plain or wishes.tool_choice == "none" else _engine.AnswerParser(form)
+        assert dialogue.stream is not None
+        schema, tool = wishes.schema(), wishes.tool()
+        if tool is not None:
+            _engine.set_tool_call(dialogue.model._engine, dialogue.stream._engine, form, dialogue.options.tools, tool)
+        else:
+            dialogue.stream.set_json_schema(schema)
+
+    def deltas(self) -> Iterator[dict[str, Any]]:
+        stream, template = self._dialogue.stream, self._dialogue.template
+        assert stream is not None
+        while self._most is None or self.n_tokens < self._most:
+            step = stream.next()
+            self.n_tokens += 1
+            if template.is_end(step.token):
+                self.reason = "stop"
+                break
+            yield from self._take(self._marked.push(step.text), step.token)
+            if self._marked.is_over or self._stopped.is_over:
+                self.reason = "stop"
+                break
+        if not self._stopped.is_over:
+            yield from self._take(self._marked.flush(), None)
+        yield from self._content(self._stopped.flush())
+        if self.message.get("tool_calls") and self.reason == "stop":
+            self.reason = "tool_calls"
+
+    def _take(self, text: str, token: int | None) -> Iterator[dict[str, Any]]:
+        if self._parser is None:
+            yield from self._content(self._stopped.push(text))
+            return
+        events = self._parser.push(text)
+        mark = None if token is None else _engine.mark_of(self._dialogue.model._engine, token)
+        if mark is not None:
+            events += self._parser.push_mark(mark)
+        if token is None:
+            events += self._parser.finish()
+        for event in events:
+            yield from self._told(*event)
+
+    def _told(self, kind: str, text: str, index: int, given_id: str, name: str) -> Iterator[dict[str, Any]]:
+        if kind == "text":
+            yield from self._content(self._stopped.push(text))
+        elif kind == "reasoning" and text:
+            self.message["reasoning_content"] = self.message.get("reasoning_content", "") + text
+            yield {"reasoning_content": text}
+        elif kind == "call":
+            head = {"id": given_id or f"call_{uuid.uuid4().hex[:24]}", "type": "function"}
+            function = {"name": name, "arguments": ""}
+            self.message.setdefault("tool_calls", []).append({**head, "function": function})
+            yield {"tool_calls": [{"index": index, **head, "function": dict(function)}]}
+        elif kind == "arguments":
+            self.message["tool_calls"][-1]["function"]["arguments"] += text
+            yield {"tool_calls": [{"index": index, "function": {"arguments": text}}]}
+
+    def _content(self, text: str) -> Iterator[dict[str, Any]]:
+        if text:
+            self.message["content"] += text
+            yield {"content": text}
 
 
 def _frame(model: "Model", kind: str) -> dict[str, Any]:
@@ -130,41 +224,36 @@ def _frame(model: "Model", kind: str) -> dict[str, Any]:
             "model": model.name}
 
 
-def answer(dialogue: Dialogue, messages: Sequence[Message], most: int | None,
-           stops: Sequence[str]) -> dict[str, Any]:
+def answer(dialogue: Dialogue, messages: Sequence[Message], wishes: Wishes) -> dict[str, Any]:
     seen = _as_tuples(messages)
     n_read = dialogue.feed(seen)
-    finish: dict[str, Any] = {}
-    text = "".join(_write(dialogue, most, stops, finish))
-    dialogue.seen = [*seen, _as_tuple({"role": "assistant", "content": text})]
+    found = _Answer(dialogue, wishes)
+    for _ in found.deltas():
+        pass
+    dialogue.seen = [*seen, _as_tuple(found.message)]
     return {
         **_frame(dialogue.model, "chat.completion"),
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": text},
-                     "finish_reason": finish["reason"]}],
-        "usage": {"prompt_tokens": n_read, "completion_tokens": finish["tokens"],
-                  "total_tokens": n_read + finish["tokens"]},
+        "choices": [{"index": 0, "message": found.message, "finish_reason": found.reason}],
+        "usage": {"prompt_tokens": n_read, "completion_tokens": found.n_tokens,
+                  "total_tokens": n_read + found.n_tokens},
     }
 
 
-def answer_in_pieces(dialogue: Dialogue, messages: Sequence[Message], most: int | None,
-                     stops: Sequence[str]) -> Iterator[dict[str, Any]]:
+def answer_in_pieces(dialogue: Dialogue, messages: Sequence[Message], wishes: Wishes) -> Iterator[dict[str, Any]]:
     frame = _frame(dialogue.model, "chat.completion.chunk")
 
-    def chunk(delta: dict[str, str], reason: str | None = None) -> dict[str, Any]:
+    def chunk(delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
         return {**frame, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
 
     seen = _as_tuples(messages)
     dialogue.feed(seen)
     dialogue.seen = []  # an answer that is not taken to its end is nothing to go on from
-    finish: dict[str, Any] = {}
-    text = ""
+    found = _Answer(dialogue, wishes)
     yield chunk({"role": "assistant"})
-    for piece in _write(dialogue, most, stops, finish):
-        text += piece
-        if piece:
-            yield chunk({"content": piece})
-    dialogue.seen = [*seen, _as_tuple({"role": "assistant", "content": text})]
-    yield chunk({}, finish["reason"])
+    for delta in found.deltas():
+        yield chunk(delta)
+    dialogue.seen = [*seen, _as_tuple(found.message)]
+    yield chunk({}, found.reason)
 
 
 def options_of(tools: Any, thinking: bool | None) -> Any:

@@ -8,9 +8,10 @@ from html import escape
 from typing import Any, Sequence
 
 from . import _engine
-from .chat import Dialogue, answer, answer_in_pieces
+from .chat import Dialogue, Wishes, answer, answer_in_pieces
 from .chat import options_of as chat_options
-from .options import policies_of, stream_options
+from .errors import Error
+from .options import policies_of, stream_options, tokens_of
 from .progress import Bar, Told
 from .stream import Stream
 
@@ -23,7 +24,10 @@ class Model:
     threads          0: one for each core that the process may use
     vocabulary_only  the tokenizer alone; such a model opens no streams
     device           who runs the layers: "cpu"; "gpu", the first that OpenCL has; an id of devices()
-    device_layers    so many run there, the rest on the processor; None: all
+    device_layers    so many run there, the rest on the processor; None: as many as fit
+    device_memory    bytes taken there at most; 0: what it has
+    packed_cache     a folder where weights are kept as they were packed, to be mapped when the same
+                     file is loaded again: sooner, and one copy in memory for all processes
     exact            quantised weights are multiplied with floats; several times slower
     progress         a bar, where somebody looks (None), always, never, or a function that is told
                      thousandths
@@ -33,9 +37,11 @@ class Model:
 
     def __init__(self, path: str | os.PathLike[str], *, threads: int = 0,
                  vocabulary_only: bool = False, device: str = "cpu", device_layers: int | None = None,
-                 exact: bool = False, progress: bool | Told | None = None):
+                 device_memory: int = 0, exact: bool = False,
+                 packed_cache: str | os.PathLike[str] | None = None, progress: bool | Told | None = None):
         self._path = os.path.abspath(os.fspath(path))
-        self._options = (threads, vocabulary_only, device, device_layers, exact)
+        self._options = (threads, vocabulary_only, device, device_layers, device_memory, exact,
+                         "" if packed_cache is None else os.fspath(packed_cache))
         self._dialogue: Dialogue | None = None
         self._dialogue_key: tuple[Any, ...] = ()
         with Bar("loading", 1000, "‰", progress) as bar:
@@ -85,20 +91,26 @@ class Model:
 
     def chat(self, messages: Sequence[dict[str, Any]], *, stream: bool = False, max_tokens: int | None = None,
              stop: str | Sequence[str] = (), tools: Sequence[dict[str, Any]] | None = None,
+             tool_choice: str | dict[str, Any] | None = None,
+             response_format: dict[str, Any] | None = None,
              template: str = "", thinking: bool | None = None, **options: Any) -> Any:
         """An answer to the messages, as OpenAI's API gives it: a dict, or with stream=True an iterator
         of chunks. Messages that go on from the last answer go on with its stream, so that only what
-        they add is read. `template`: the model's own (""), another one of its file's, or a format by
+        they add is read. `tools`, `tool_choice` and `response_format` are as there too. `template`: the model's own (""), another one of its file's, or a format by
         name. Other options as of stream()."""
         key = (template, str(tools), thinking, str(sorted(options.items(), key=str)))
         dialogue = self._dialogue
         if dialogue is None or self._dialogue_key != key:
-            chosen = _engine.chat_template(self._engine, template)
+            try:
+                chosen = _engine.chat_template(self._engine, template)
+            except Error as error:
+                raise Error(str(error).replace("--chat-template", "template=")) from None
             dialogue = Dialogue(self, chosen, chat_options(tools, thinking), options)
             self._dialogue, self._dialogue_key = dialogue, key
         stops = [stop] if isinstance(stop, str) else list(stop)
+        wishes = Wishes(max_tokens, stops, tool_choice, response_format)
         ask = answer_in_pieces if stream else answer
-        return ask(dialogue, messages, max_tokens, stops)
+        return ask(dialogue, messages, wishes)
 
     def forget(self) -> None:
         """Lets go of the last dialogue and its stream."""
@@ -113,7 +125,7 @@ class Model:
         return self._engine.tokenize(text, add_bos, special, continues)
 
     def detokenize(self, tokens: Sequence[int]) -> str:
-        return self._engine.detokenize(list(tokens)).decode("utf-8", "replace")
+        return self._engine.detokenize(tokens_of(tokens)).decode("utf-8", "replace")
 
     def token_bytes(self, token: int) -> bytes:
         """Of one token; may be half a character."""
@@ -134,7 +146,9 @@ class Model:
         stream ends (0: nowhere). `recompute_tokens`: tokens past the cache that are recomputed,
         evenly spread on a logarithmic scale (0: all). Other options as of stream().
         """
-        tokens = self.tokenize(text) if isinstance(text, str) else list(text)
+        tokens = self.tokenize(text) if isinstance(text, str) else tokens_of(text)
+        if len(tokens) < 2:
+            raise Error(f"text: want at least two tokens to measure, found {len(tokens)}")
         with Bar("perplexity", len(tokens), "tokens", progress) as bar:
             found = _engine.perplexity(self._engine, tokens, policies_of(policies),
                                        stream_options(**options), dense_tokens, recompute_tokens,
@@ -212,6 +226,8 @@ class Model:
         return (_unpickle, self._key())
 
     def __repr__(self) -> str:
+        if not self.architecture:
+            return f"<runnel.Model {self.name!r}: vocabulary of {self.vocabulary_size:,} alone>"
         return (f"<runnel.Model {self.name!r}: {self.architecture}, {self.layers} layers, vocabulary "
                 f"{self.vocabulary_size:,}, {self.nbytes / 2**20:.1f} MiB, {self.instruction_set}>")
 
@@ -227,12 +243,14 @@ class Model:
 
 
 def _unpickle(path: str, threads: int, vocabulary_only: bool, device: str, device_layers: int | None,
-              exact: bool) -> Model:
+              device_memory: int, exact: bool, packed_cache: str) -> Model:
     """The model of that file that is loaded already, or a new one."""
-    found = _loaded.get((path, threads, vocabulary_only, device, device_layers, exact))
+    found = _loaded.get((path, threads, vocabulary_only, device, device_layers, device_memory, exact,
+                         packed_cache))
     return found if found is not None else Model(
         path, threads=threads, vocabulary_only=vocabulary_only, device=device,
-        device_layers=device_layers, exact=exact)
+        device_layers=device_layers, device_memory=device_memory, exact=exact,
+        packed_cache=packed_cache or None)
 
 
 def devices() -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, Sequence
 
 from . import _engine
@@ -28,12 +29,24 @@ def policies_of(names: Sequence[str]) -> list[Any]:
     return [_one_of("policy", name) for name in names]
 
 
+# Of options whose default does not show it.
+_KINDS = {"window": "int", "pin_tokens": "text or tokens"}
+
+
 def _set(options: Any, name: str, value: Any) -> None:
     try:
         setattr(options, name, value)
     except (TypeError, OverflowError):
-        kind = type(getattr(options, name)).__name__
+        kind = _KINDS.get(name) or type(getattr(options, name)).__name__
         raise Error(f"stream option {name}: want {kind}, found {value!r}") from None
+
+
+def tokens_of(what: Any) -> list[int]:
+    """Token numbers of a list, an array or whatever else gives them."""
+    try:
+        return [operator.index(token) for token in (what.tolist() if hasattr(what, "tolist") else what)]
+    except TypeError:
+        raise Error(f"tokens: want text or whole numbers, found {what!r}"[:200]) from None
 
 
 def sampling_of(base: Any = None, **values: Any) -> Any:

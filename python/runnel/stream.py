@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from typing import TYPE_CHECKING, Any, AsyncIterator, Iterator, NamedTuple, Sequence
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from . import _engine
 from ._engine import Step
 from .errors import Error
-from .options import as_dict, sampling_of
+from .options import as_dict, sampling_of, tokens_of
 from .progress import Bar, Told
 from .view import html_of
 
@@ -63,9 +64,7 @@ class Stream:
             return self._engine.score(tokens, bar.told)
 
     def _tokens(self, what: str | Sequence[int]) -> list[int]:
-        if isinstance(what, str):
-            return self._engine.tokenize(what)
-        return what.tolist() if isinstance(what, np.ndarray) else list(what)
+        return self._engine.tokenize(what) if isinstance(what, str) else tokens_of(what)
 
     # ---- writing
 
@@ -75,7 +74,7 @@ class Stream:
 
     def push(self, token: int) -> Step:
         """A token of your choice in place of a sampled one."""
-        return self._engine.push(int(token))
+        return self._engine.push(tokens_of([token])[0])
 
     def write(self, n: int) -> str:
         """The text of the next n tokens. Half a character at its end waits for the next call."""
@@ -102,6 +101,13 @@ class Stream:
         presence_penalty, seed; those not named stay."""
         self._engine.set_sampling(sampling_of(self._engine.options.sampling, **sampling))
 
+    def set_json_schema(self, schema: str | dict[str, Any] | None) -> None:
+        """From here on the stream writes JSON of this schema (and takes it by push), to its end and
+        then a token that ends a generation; {}: any JSON; None: anything again. A fork has it too, a
+        saved stream not. docs/templates.md says what part of JSON Schema holds."""
+        text = "" if schema is None else schema if isinstance(schema, str) else json.dumps(schema)
+        _engine.set_json_schema(self._model._engine, self._engine, text)
+
     # ---- looking
 
     @property
@@ -122,7 +128,9 @@ class Stream:
         return self._engine.top_logprobs(n)
 
     def attention(self, last: int = 1) -> Attention:
-        """Of the last tokens, which pass the model once more; the stream stays as it is."""
+        """What the last tokens looked at: arrays weights [queries, layers, heads, positions], queries
+        [queries] and positions [positions]. They pass the model once more; the stream stays as it
+        is."""
         return Attention(*_engine.attention(self._engine, last))
 
     @property

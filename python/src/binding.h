@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,8 +26,21 @@ namespace runnel::python {
 
 namespace nb = nanobind;
 
-struct PyModel {
+// A model with what its streams' constraints are made of, once it is asked for.
+class PyModel {
+ public:
+  explicit PyModel(Model loaded) : model(std::move(loaded)) {}
+
+  const Constraints& constraints() const {
+    std::call_once(*once_, [this] { constraints_.emplace(model); });
+    return *constraints_;
+  }
+
   Model model;
+
+ private:
+  std::unique_ptr<std::once_flag> once_ = std::make_unique<std::once_flag>();
+  mutable std::optional<Constraints> constraints_;
 };
 
 // A stream that refuses a second thread while one is in a call, since the interpreter's lock is not

@@ -21,13 +21,16 @@ namespace {
 
 std::unique_ptr<PyModel> load(const std::string& path, int threads, bool vocabulary_only,
                               const std::string& device, std::optional<int> device_layers,
-                              bool exact, const nb::object& progress) {
+                              std::uint64_t device_memory, bool exact,
+                              const std::string& packed_cache, const nb::object& progress) {
   Reporter report(progress);
   ModelOptions options = {.threads = threads,
                           .vocabulary_only = vocabulary_only,
                           .device = device,
                           .device_layers = device_layers,
-                          .exact = exact};
+                          .device_memory = device_memory,
+                          .exact = exact,
+                          .packed_cache = packed_cache};
   options.progress = [&](std::size_t done, std::size_t all) {
     return report(static_cast<std::int64_t>(done * 1000 / std::max<std::size_t>(all, 1)));
   };
@@ -82,8 +85,8 @@ void bind_model(nb::module_& m) {
   nb::class_<PyModel>(m, "Model")
       .def(nb::new_(&load), nb::arg("path"), nb::arg("threads") = 0,
            nb::arg("vocabulary_only") = false, nb::arg("device") = "cpu",
-           nb::arg("device_layers") = nb::none(), nb::arg("exact") = false,
-           nb::arg("progress") = nb::none())
+           nb::arg("device_layers") = nb::none(), nb::arg("device_memory") = 0,
+           nb::arg("exact") = false, nb::arg("packed_cache") = "", nb::arg("progress") = nb::none())
       .def("tokenize", &tokenize, nb::arg("text"), nb::arg("add_bos") = true,
            nb::arg("parse_special") = false, nb::arg("continues") = false)
       .def("detokenize",

@@ -79,6 +79,13 @@ std::unique_ptr<PyStream> fork(const PyModel&, PyStream& self) {
   return alone(self, [](Stream& s) { return std::make_unique<PyStream>(s.fork()); });
 }
 
+// An empty schema: anything.
+void set_json_schema(const PyModel& model, PyStream& self, const std::string& schema) {
+  alone(self, [&](Stream& stream) {
+    stream.set_constraint(schema.empty() ? nullptr : model.constraints().json_schema(schema));
+  });
+}
+
 nb::bytes save_bytes(PyStream& self) {
   const std::vector<std::byte> saved =
       alone(self, [](Stream& stream) { return stream.save_bytes(); });
@@ -86,14 +93,19 @@ nb::bytes save_bytes(PyStream& self) {
 }
 
 void bind_step(nb::module_& m) {
-  nb::class_<Stream::Step>(m, "Step")
-      .def_ro("token", &Stream::Step::token)
-      .def_prop_ro("text", [](const Stream::Step& step) { return text_of(step.text); })
+  nb::class_<Stream::Step>(m, "Step", "One token that a stream wrote.")
+      .def_ro("token", &Stream::Step::token, "Its number in the vocabulary.")
+      .def_prop_ro(
+          "text", [](const Stream::Step& step) { return text_of(step.text); },
+          "What became complete with it: never half a UTF-8 character.")
       .def_prop_ro(
           "bytes",
-          [](const Stream::Step& step) { return nb::bytes(step.text.data(), step.text.size()); })
-      .def_ro("logprob", &Stream::Step::log_probability)
-      .def_ro("end_of_generation", &Stream::Step::end_of_generation)
+          [](const Stream::Step& step) { return nb::bytes(step.text.data(), step.text.size()); },
+          "The same, not decoded.")
+      .def_ro("logprob", &Stream::Step::log_probability,
+              "Natural log probability under the model's own distribution, before sampling options.")
+      .def_ro("end_of_generation", &Stream::Step::end_of_generation,
+              "The model says that it has finished; the stream may go on all the same.")
       .def("__repr__", [](const Stream::Step& step) {
         return nb::str("Step(token={}, text={!r}, logprob={:.4f})")
             .format(step.token, text_of(step.text), step.log_probability);
@@ -151,6 +163,7 @@ void bind_streams(nb::module_& m) {
   m.def("resume_file", &resume_file, nb::keep_alive<0, 1>());
   m.def("resume_bytes", &resume_bytes, nb::keep_alive<0, 1>());
   m.def("fork", &fork, nb::keep_alive<0, 1>());
+  m.def("set_json_schema", &set_json_schema);
   m.def("next", &next_of_many);
 }
 

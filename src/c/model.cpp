@@ -62,7 +62,9 @@ runnel_status runnel_model_get_info(const runnel_model* model, runnel_model_info
                                      .weight_bytes = m.weight_bytes(),
                                      .device = m.device_name().c_str(),
                                      .device_layers = device.layers,
-                                     .device_bytes = device.memory_bytes};
+                                     .device_bytes = device.memory_bytes,
+                                     .device_launches = device.launches,
+                                     .device_seconds = device.seconds};
     write_struct(found, info, info->size);
   });
 }

@@ -64,6 +64,8 @@ ModelOptions model_options(const runnel_model_options* options) {
       .threads = o.threads, .vocabulary_only = o.vocabulary_only != 0, .exact = o.exact != 0};
   if (o.device != nullptr) result.device = o.device;
   if (o.device_layers != kAllLayers) result.device_layers = o.device_layers;
+  result.device_memory = o.device_memory;
+  if (o.packed_cache != nullptr) result.packed_cache = o.packed_cache;
   if (o.progress != nullptr) {
     result.progress = [progress = o.progress, user = o.user](std::size_t done, std::size_t all) {
       return progress(user, static_cast<std::int64_t>(done), static_cast<std::int64_t>(all)) == 0;

@@ -188,6 +188,18 @@ runnel_status runnel_stream_set_sampling(runnel_stream* stream, const runnel_sam
   });
 }
 
+runnel_status runnel_stream_tokenize(const runnel_stream* stream, const char* text, size_t n_bytes,
+                                     runnel_token** tokens, size_t* n_tokens) {
+  return guarded([&] {
+    want(stream, "stream");
+    want(tokens, "tokens");
+    want(n_tokens, "n_tokens");
+    const std::vector<runnel::Token> found =
+        stream->stream.tokenize(text_of(text, n_bytes, "text"));
+    give(std::span(found), tokens, n_tokens);
+  });
+}
+
 runnel_status runnel_stream_set_json_schema(runnel_stream* stream, const char* schema) {
   return guarded([&] {
     want(stream, "stream");

@@ -198,3 +198,34 @@ def test_options_that_are_wrong_are_named(m):
             m.stream(**options)
     with pytest.raises(TypeError, match="unknown option: heat"):
         m.stream(heat=1)
+
+
+def test_a_stream_keeps_to_json_of_a_schema(m):
+    schema = {"type": "object", "properties": {"dark": {"type": "boolean"}}, "required": ["dark"]}
+    s = m.stream(seed=4, window=100)
+    s.feed("It was a dark night.")
+    s.set_json_schema(schema)
+    copy = s.fork()
+    for stream in (s, copy):
+        text = ""
+        while not (step := stream.next()).end_of_generation:
+            text += step.text
+        assert isinstance(json.loads(text)["dark"], bool)
+    s.set_json_schema(None)
+    assert len(s.write(30)) > 30
+    with pytest.raises(runnel.Error, match="schema"):
+        s.set_json_schema({"type": "oracle"})
+    with pytest.raises(runnel.Error):
+        s.set_json_schema("no JSON")
+
+
+def test_what_is_no_token_is_named(m):
+    s = m.stream()
+    for wrong in (5, [1.5], ["a"], None):
+        with pytest.raises(runnel.Error, match="want text or whole numbers"):
+            s.feed(wrong)
+    with pytest.raises(runnel.Error, match="found \\['x'\\]"):
+        s.push("x")
+    assert s.feed(np.array([5, 6], np.int64)) == 2 and s.feed((7, np.int32(8))) == 2 and s.position == 4
+    with pytest.raises(runnel.Error, match="a fresh one"):
+        m.stream().attention()
