@@ -1,5 +1,5 @@
 # Debian packages by CPack: `make deb`. A part of the installation each (install.cmake), with the documents that Debian
-# wants beside it.
+# wants beside it, which an installation otherwise leaves out.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME runnel)
 set(CPACK_PACKAGE_VENDOR "The runnel authors")
@@ -41,10 +41,11 @@ function(debian_package component name section depends summary text)
   configure_file(${PROJECT_SOURCE_DIR}/packaging/deb/copyright ${documents}/copyright COPYONLY)
   configure_file(${PROJECT_SOURCE_DIR}/packaging/deb/changelog ${documents}/changelog.Debian @ONLY)
   install(FILES ${documents}/copyright ${documents}/changelog.Debian DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/doc/${name}
-    COMPONENT ${component})
+    COMPONENT ${component} EXCLUDE_FROM_ALL)
   set(overrides ${PROJECT_SOURCE_DIR}/packaging/deb/${name}.lintian-overrides)
   if(EXISTS ${overrides})
-    install(FILES ${overrides} DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/lintian/overrides RENAME ${name} COMPONENT ${component})
+    install(FILES ${overrides} DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/lintian/overrides RENAME ${name}
+      COMPONENT ${component} EXCLUDE_FROM_ALL)
   endif()
 endfunction()
 

@@ -10,5 +10,6 @@ if ! "$python" -c 'import material' 2>/dev/null; then
   # shellcheck disable=SC2046
   "$python" -m pip install --quiet --disable-pip-version-check $(grep -E '^mkdocs(-material)?==' python/requirements.txt)
 fi
-NO_MKDOCS_2_WARNING=1 "$python" -m mkdocs build --strict --quiet --site-dir "$(realpath "$folder")"
+log=$(NO_MKDOCS_2_WARNING=1 "$python" -m mkdocs build --strict --site-dir "$(realpath "$folder")" 2>&1) ||
+  { echo "$log" >&2; exit 1; }
 echo "$folder/index.html"

@@ -1,12 +1,14 @@
 """The model for lm-eval, on a small task with data of its own. Skipped where lm-eval is not installed (it is large)."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from conftest import MODEL, OPENING
+from conftest import MODEL, OPENING, ROOT
 
 pytest.importorskip("lm_eval", reason="lm-eval is not installed (pip install lm-eval)")
 pytest.importorskip("runnel", reason="the Python module is not built")
@@ -41,11 +43,17 @@ def tasks(tmp_path, monkeypatch):
     return tmp_path
 
 
+def the_line_of_the_document():
+    """The command of docs/python.md, with this model and these tasks."""
+    (line,) = re.findall(r"^    (lm_eval .*)$", (ROOT / "docs/python.md").read_text(), re.M)
+    return [f"path={MODEL},window=60" if word.startswith("path=") else "choices,texts" if word == "lambada_openai" else word
+            for word in shlex.split(line)]
+
+
 def test_lm_eval_runs_a_task_from_its_command_line(tasks, m):
     done = subprocess.run(
-        [sys.executable, "-m", "runnel.lm_eval", "run", "--model", "runnel", "--model_args",
-         f"path={MODEL},window=60", "--tasks", "choices,texts", "--include_path", str(tasks), "--output_path",
-         str(tasks / "out")], capture_output=True, text=True, check=False)
+        [sys.executable, "-m", "runnel.lm_eval", *the_line_of_the_document()[1:], "--include_path", str(tasks),
+         "--output_path", str(tasks / "out")], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     (file,) = (tasks / "out").rglob("results*.json")
     results = json.loads(file.read_text())["results"]

@@ -5,6 +5,7 @@ import html
 import re
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 from conftest import ROOT
@@ -15,7 +16,7 @@ pytest.importorskip("material", reason="mkdocs-material is not installed")
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],
+    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder],
                           cwd=ROOT, capture_output=True, text=True, check=False, env={"NO_MKDOCS_2_WARNING": "1"})
     assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr[-3000:]
     return folder
@@ -33,12 +34,20 @@ def test_the_pages_are_there_and_ask_for_nothing(site):
         assert not re.findall(r'<link[^>]+rel="(?:stylesheet|preconnect)"[^>]+href="(?:https?:)?//', page)
 
 
+@cache
+def anchors_of(page):
+    return {html.unescape(name) for name in re.findall(r'\b(?:id|name)="([^"]+)"', page.read_text())}
+
+
 def test_links_lead_somewhere(site):
     for page in site.rglob("*.html"):
         if page.name == "404.html":
             continue
-        for target in re.findall(r'<a[^>]+href="([^"#:]+)(?:#[^"]*)?"', page.read_text()):
-            assert (page.parent / html.unescape(target)).exists(), f"{page.relative_to(site)}: {target}"
+        for target, anchor in re.findall(r'<a[^>]+href="([^"#:]*)(?:#([^"]*))?"', page.read_text()):
+            there = page.parent / html.unescape(target) if target else page
+            assert there.exists(), f"{page.relative_to(site)}: {target}"
+            if anchor and there.suffix == ".html":
+                assert html.unescape(anchor) in anchors_of(there), f"{page.relative_to(site)}: {target}#{anchor}"
 
 
 def test_the_reference_has_every_name_of_the_headers(site):
