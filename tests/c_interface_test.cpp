@@ -414,6 +414,29 @@ TEST_F(CInterface, KeepsToAConstraintOfTheCallers) {
   runnel_stream_close(stream);
 }
 
+TEST_F(CInterface, TakesWindowsByLayerAndACacheOf4Bits) {
+  constexpr std::array<std::int64_t, 2> kWindows = {40, 9};
+  runnel_stream_options options;
+  runnel_stream_options_init(&options, sizeof(options));
+  std::uint64_t plain = 0, small = 0;
+  ASSERT_EQ(runnel_stream_bytes(model_, &options, &plain), RUNNEL_OK);
+  options.layer_windows = kWindows.data();
+  options.n_layer_windows = kWindows.size();
+  options.kv_type = RUNNEL_KV_Q4_0;
+  ASSERT_EQ(runnel_stream_bytes(model_, &options, &small), RUNNEL_OK) << runnel_error();
+  EXPECT_LT(small, plain);
+  runnel_stream* stream = nullptr;
+  ASSERT_EQ(runnel_stream_open(model_, &options, &stream), RUNNEL_OK) << runnel_error();
+  runnel_stream_info info = {.size = sizeof(info)};
+  ASSERT_EQ(runnel_stream_get_info(stream, &info), RUNNEL_OK);
+  EXPECT_EQ(info.kv_type, RUNNEL_KV_Q4_0);
+  EXPECT_EQ(info.window, 40);
+  EXPECT_EQ(info.least_window, 9);
+  EXPECT_EQ(info.kv_rotate, 1);
+  EXPECT_EQ(next(stream, 60).size(), 60u);
+  runnel_stream_close(stream);
+}
+
 TEST_F(CInterface, TokenizesAsAStreamWouldReadIt) {
   runnel_stream* stream = nullptr;
   ASSERT_EQ(runnel_stream_open(model_, nullptr, &stream), RUNNEL_OK);
@@ -513,6 +536,8 @@ TEST(CLayout, StaysAsItIs) {
   EXPECT_EQ(offsetof(runnel_work, n_tokens), 24u);
   EXPECT_EQ(offsetof(runnel_sampling, seed), 40u);
   EXPECT_EQ(offsetof(runnel_stream_options, sampling), 80u);
+  EXPECT_EQ(offsetof(runnel_stream_options, kv_rotate), 104u);
+  EXPECT_EQ(offsetof(runnel_stream_info, kv_rotate), 88u);
   EXPECT_EQ(offsetof(runnel_step, log_probability), 32u);
   EXPECT_EQ(offsetof(runnel_stream_info, chunk), 76u);
   EXPECT_EQ(offsetof(runnel_attention, weights), 40u);

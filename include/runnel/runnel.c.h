@@ -77,7 +77,7 @@ typedef struct runnel_model_options {
   const char* device;    /* NULL or "cpu"; "gpu": OpenCL's first; "opencl:N" of the devices below */
   int32_t device_layers; /* so many run there, the rest on the processor; -1: all, the default */
   int32_t exact; /* not 0: quantised weights are multiplied with floats; several times slower */
-  uint64_t device_memory; /* bytes taken on the device at most; 0: what it has */
+  uint64_t device_memory;   /* bytes taken on the device at most; 0: what it has */
   const char* packed_cache; /* a folder where weights are kept as they were packed; NULL: none */
 } runnel_model_options;
 RUNNEL_API void runnel_model_options_init(runnel_model_options* options, size_t size);
@@ -211,8 +211,8 @@ RUNNEL_API void runnel_stream_close(runnel_stream* stream);
 /* A stream of its own that goes on exactly as this one would. */
 RUNNEL_API runnel_status runnel_stream_fork(const runnel_stream* stream, runnel_stream** fork);
 
-/* The tokens that runnel_stream_feed() would ingest now: BOS before a stream's first text, where the
- * model has one. */
+/* The tokens that runnel_stream_feed() would ingest now: BOS before a stream's first text, where
+ * the model has one. */
 RUNNEL_API runnel_status runnel_stream_tokenize(const runnel_stream* stream, const char* text,
                                                 size_t n_bytes, runnel_token** tokens,
                                                 size_t* n_tokens);
@@ -279,8 +279,8 @@ RUNNEL_API runnel_status runnel_stream_set_sampling(runnel_stream* stream,
  * not. Fails where the schema has what is not supported, by name. */
 RUNNEL_API runnel_status runnel_stream_set_json_schema(runnel_stream* stream, const char* schema);
 
-/* A form of the caller's own. Every function is given the state; none may call this library with the
- * stream. A fork has a clone of the state, a saved stream none. */
+/* A form of the caller's own. Every function is given the state; none may call this library with
+ * the stream. A fork has a clone of the state, a saved stream none. */
 typedef struct runnel_constraint {
   size_t size;
   void* state; /* the stream's once it is set; then free is called with it in the end */

@@ -52,8 +52,8 @@ class Model:
 
     def stream(self, *, sinks: int | None = None,
                window: int | str | Sequence[int] | None = None,
-               pin: str | Sequence[int] | None = None, policy: str = "sink", kv: str = "f16", kv_rotate: bool | None = None,
-               softmax: str | None = None, chunk: int | None = None, draft: int | None = None,
+               pin: str | Sequence[int] | None = None, policy: str = "sink", kv: str = "f16",
+               kv_rotate: bool | None = None, softmax: str | None = None, chunk: int | None = None, draft: int | None = None,
                start_position: int | None = None, **sampling: Any) -> Stream:
         """Opens a stream, which takes its whole memory now (a dense one grows).
 
@@ -71,8 +71,8 @@ class Model:
         sampling     temperature, top_k, top_p, min_p, repetition_penalty, frequency_penalty,
                      presence_penalty, seed
         """
-        options = stream_options(sinks=sinks, window=window, pin=pin, policy=policy, kv=kv, kv_rotate=kv_rotate,
-                                 softmax=softmax, chunk=chunk, draft=draft,
+        options = stream_options(sinks=sinks, window=window, pin=pin, policy=policy, kv=kv,
+                                 kv_rotate=kv_rotate, softmax=softmax, chunk=chunk, draft=draft,
                                  start_position=start_position, **sampling)
         return Stream(self, _engine.open(self._engine, options))
 

@@ -30,7 +30,7 @@ def policies_of(names: Sequence[str]) -> list[Any]:
 
 
 # Of options whose default does not show it.
-_KINDS = {"window": "int", "pin_tokens": "text or tokens"}
+_KINDS = {"pin_tokens": "text or tokens", "kv_rotate": "bool"}
 
 
 def _set(options: Any, name: str, value: Any) -> None:
@@ -67,9 +67,13 @@ def _windows(values: dict[str, Any]) -> dict[str, Any]:
     window = values.get("window")
     if isinstance(window, str):
         window = _engine.parse_layer_windows(window)
-    if window is None or isinstance(window, int):
+    if window is None or hasattr(window, "__index__"):
         return values
-    return {**values, "window": None, "layer_windows": list(window)}
+    try:
+        windows = [operator.index(each) for each in window]
+    except TypeError:
+        raise Error(f"stream option window: want a number, a list of them or text, found {window!r}") from None
+    return {**values, "window": None, "layer_windows": windows}
 
 
 def stream_options(**values: Any) -> Any:

@@ -53,7 +53,7 @@ class Stream:
         model has one. Returns the number of tokens. Interrupted, what was read stays."""
         tokens = self._tokens(what)
         with Bar("reading", len(tokens), "tokens", progress) as bar:
-            return self._engine.feed(tokens, bar.told)
+            return self._read(self._engine.feed, tokens, bar)
 
     def score(self, what: str | Sequence[int],
               progress: bool | Told | None = None) -> npt.NDArray[np.float32]:
@@ -61,10 +61,19 @@ class Stream:
         it. A fresh stream's first token has none."""
         tokens = self._tokens(what)
         with Bar("scoring", len(tokens), "tokens", progress) as bar:
-            return self._engine.score(tokens, bar.told)
+            return self._read(self._engine.score, tokens, bar)
 
     def _tokens(self, what: str | Sequence[int]) -> list[int]:
-        return self._engine.tokenize(what) if isinstance(what, str) else tokens_of(what)
+        if isinstance(what, str):
+            return self._engine.tokenize(what)
+        return what if isinstance(what, list) else tokens_of(what)
+
+    def _read(self, call: Any, tokens: list[int], bar: Bar) -> Any:
+        try:
+            return call(tokens, bar.told)
+        except TypeError:
+            tokens_of(tokens)  # says what is no token
+            raise
 
     # ---- writing
 

@@ -102,8 +102,7 @@ Stream::Attention Stream::attention(int n_last) const {
   }
   const std::int64_t end = s.history.position();
   const std::int64_t most = most_queries(s.options, s.cache, end, std::ssize(s.ahead));
-  if (end == 0)
-    throw Error("attention: want a stream that has read something, found a fresh one");
+  if (end == 0) throw Error("attention: want a stream that has read something, found a fresh one");
   if (n_last < 1 || n_last > most)
     throw Error(fmt::format("attention: want 1 to {} of the last tokens, found {}", most, n_last));
   const Columns columns = columns_of(s.cache, n_last);

@@ -151,7 +151,8 @@ ELSEWHERE = {
     "bench/peers.sh": ("bench/peers.sh", "LLAMA_BENCH"),
     "runnel-train": ("tests/python/test_training.py", "runnel_training"),
 }
-OUTPUT = re.compile(r"^(read \d+ tokens in|http -> page)")
+# What programs write, and a grammar.
+OUTPUT = re.compile(r"^(read \d+ tokens in|http -> page|list +=|item +=)")
 
 
 @pytest.mark.parametrize("document, line", [case[1:] for case in COMMANDS], ids=[case[0] for case in COMMANDS])

@@ -219,6 +219,14 @@ def test_a_stream_keeps_to_json_of_a_schema(m):
         s.set_json_schema("no JSON")
 
 
+def test_windows_are_numbers_lists_or_text(m):
+    assert m.stream(window=np.int64(60)).options["window"] == 60
+    assert m.stream(window="60,9x2").options == m.stream(window=(60, 9, 9)).options
+    for wrong in (1.5, [1.5], object()):
+        with pytest.raises(runnel.Error, match="window: want"):
+            m.stream(window=wrong)
+
+
 def test_what_is_no_token_is_named(m):
     s = m.stream()
     for wrong in (5, [1.5], ["a"], None):
