@@ -30,11 +30,11 @@
 namespace runnel::kernels {
 namespace {
 
-constexpr TensorType kPackedTypes[] = {TensorType::kQ4_0,  TensorType::kQ4_1,  TensorType::kQ5_0,
-                                       TensorType::kQ5_1,  TensorType::kQ8_0,  TensorType::kQ2_K,
-                                       TensorType::kQ3_K,  TensorType::kQ4_K,  TensorType::kQ5_K,
-                                       TensorType::kQ6_K,  TensorType::kMXFP4, TensorType::kIQ4_NL,
-                                       TensorType::kIQ4_XS};
+constexpr TensorType kPackedTypes[] = {
+    TensorType::kQ4_0,   TensorType::kQ4_1,  TensorType::kQ5_0,   TensorType::kQ5_1,
+    TensorType::kQ8_0,   TensorType::kQ2_K,  TensorType::kQ3_K,   TensorType::kQ4_K,
+    TensorType::kQ5_K,   TensorType::kQ6_K,  TensorType::kMXFP4,  TensorType::kIQ4_NL,
+    TensorType::kIQ4_XS, TensorType::kIQ3_S, TensorType::kIQ3_XXS};
 constexpr int kCols = 512;
 constexpr int kRows = 37;
 constexpr int kTokens = 19;
@@ -64,7 +64,7 @@ struct Problem {
   static std::vector<std::byte> quantised(TensorType type) {
     const auto weights = gaussian(kRows * kCols, 1);
     std::vector<std::byte> stored(bytes_of(type, kRows * kCols));
-    if (type == TensorType::kIQ4_NL || type == TensorType::kIQ4_XS) {  // which nobody writes here
+    if (traits(type).name.starts_with("IQ")) {  // which nobody writes here
       WeightRandom random(1);
       random_weights(type, 1, random, stored.data(), kRows * kCols);
       return stored;
@@ -89,6 +89,8 @@ double rounding_in_spans(TensorType type) {
     case TensorType::kQ3_K:
     case TensorType::kQ6_K:
     case TensorType::kIQ4_XS:
+    case TensorType::kIQ3_S:
+    case TensorType::kIQ3_XXS:
       return 1e-6;
     case TensorType::kQ4_1:
     case TensorType::kQ5_1:

@@ -41,7 +41,7 @@ const char* float_options(TensorType type) {
     default:
       throw Error(
           fmt::format("OpenCL devices do not multiply with {} matrices: want floats, Q types, "
-                      "K types, MXFP4, IQ4_NL or IQ4_XS",
+                      "K types, MXFP4, IQ4 or IQ3 types",
                       traits(type).name));
   }
 }

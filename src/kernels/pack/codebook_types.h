@@ -37,6 +37,8 @@ struct BlockIQ3_XXS {  // for each 4 weights an entry; for 32 a word of signs (4
   std::uint8_t qs[64];
   std::uint8_t rest[32];
 };
+// Of 32 weights, 1 to 31: w = d * scale / 4 * entry.
+inline int scale_iq3_xxs(const BlockIQ3_XXS& b, int i) { return 1 + 2 * (b.rest[4 * i + 3] >> 4); }
 struct BlockIQ3_S {  // for each 4 weights 9 bits of entry, for 8 a byte of signs
   std::uint16_t d;
   std::uint8_t qs[64];
@@ -44,6 +46,10 @@ struct BlockIQ3_S {  // for each 4 weights 9 bits of entry, for 8 a byte of sign
   std::uint8_t signs[32];
   std::uint8_t scales[4];  // 4 bits for 32 weights
 };
+// Of 32 weights, 1 to 31: w = d * scale * entry.
+inline int scale_iq3_s(const BlockIQ3_S& b, int i) {
+  return 1 + 2 * (b.scales[i / 2] >> (i % 2 * 4) & 15);
+}
 struct BlockIQ1_S {  // for each 8 weights 11 bits of entry; qh has 3 x 4 of them, scale and sign
   std::uint16_t d;
   std::uint8_t qs[32];

@@ -1,7 +1,10 @@
 #include "kernels/pack/packed.h"
 
+#include <array>
+#include <cmath>
 #include <cstring>
 
+#include "base/half.h"
 #include "kernels/pack/blocks.h"
 #include "kernels/pack/codebook_types.h"
 
@@ -139,6 +142,41 @@ void read_iq4_xs(const std::byte* data, Fields& f) {
   look_up_iq4(kSuperBlock, f.q);
 }
 
+// Whole numbers q of weights unit * scales[j] * (q - offset), 32 to a scale.
+void find_numbers(const float* weights, float unit, int offset, Fields& f) {
+  for (int i = 0; i < kSuperBlock; ++i) {
+    const float step = unit * static_cast<float>(f.scales[i / 32]);
+    f.q[i] = static_cast<std::uint8_t>(std::lround(weights[i] / step) + offset);
+  }
+}
+
+// The weights of a block whose d is 1.
+template <TensorType kType, typename Block>
+std::array<float, kSuperBlock> weights_of_one(Block block) {
+  block.d = 0x3c00;
+  std::array<float, kSuperBlock> weights;
+  dequantize_codebook_row(kType, reinterpret_cast<const std::byte*>(&block), weights.data(),
+                          kSuperBlock);
+  return weights;
+}
+
+void read_iq3_s(const std::byte* data, Fields& f) {
+  BlockIQ3_S b;
+  std::memcpy(&b, data, sizeof(b));
+  f.d = b.d;
+  for (int j = 0; j < 8; ++j) f.scales[j] = static_cast<std::int8_t>(scale_iq3_s(b, j));
+  find_numbers(weights_of_one<TensorType::kIQ3_S>(b).data(), 1, kPackedIQ3_S.offset, f);
+}
+
+// w = d * scale / 4 * entry, and entry = 2 * (q - offset).
+void read_iq3_xxs(const std::byte* data, Fields& f) {
+  BlockIQ3_XXS b;
+  std::memcpy(&b, data, sizeof(b));
+  f.d = f32_to_f16(f16_to_f32(b.d) / 2);
+  for (int j = 0; j < 8; ++j) f.scales[j] = static_cast<std::int8_t>(scale_iq3_xxs(b, j));
+  find_numbers(weights_of_one<TensorType::kIQ3_XXS>(b).data(), 0.5f, kPackedIQ3_XXS.offset, f);
+}
+
 struct Packing {
   PackedFormat format;
   void (*read)(const std::byte* block, Fields& fields);
@@ -162,6 +200,10 @@ std::optional<Packing> packing_of(TensorType type) {
       return Packing{kPackedIQ4_NL, read_iq4_nl};
     case TensorType::kIQ4_XS:
       return Packing{kPackedIQ4_XS, read_iq4_xs};
+    case TensorType::kIQ3_S:
+      return Packing{kPackedIQ3_S, read_iq3_s};
+    case TensorType::kIQ3_XXS:
+      return Packing{kPackedIQ3_XXS, read_iq3_xxs};
     case TensorType::kQ2_K:
       return Packing{kPackedQ2_K, read_q2_k};
     case TensorType::kQ3_K:

@@ -78,12 +78,19 @@ inline constexpr PackedFormat kPackedIQ4_NL = kPackedQ8_0;
 inline constexpr PackedFormat kPackedIQ4_XS = {
     .bits = 8, .block = 256, .has_scales = true, .offset = 128};
 
+// Signed entries of a table, as few bits as hold them: odd numbers up to 15, and halves of even
+// ones up to 62, whose d is halved instead (exact, unless it is subnormal and odd).
+inline constexpr PackedFormat kPackedIQ3_S = {
+    .bits = 5, .block = 256, .has_scales = true, .offset = 15};
+inline constexpr PackedFormat kPackedIQ3_XXS = {
+    .bits = 6, .block = 256, .has_scales = true, .offset = 31};
+
 inline constexpr PackedFormat kPackedMXFP4 = {.bits = 4, .offset = 12, .is_e2m1 = true};
 
 // The packed types, by files that multiply them: everything else that knows them goes by these
 // lists.
 #define RUNNEL_BLOCK_TYPES(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(MXFP4) X(IQ4_NL)
-#define RUNNEL_K_TYPES(X) X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K) X(IQ4_XS)
+#define RUNNEL_K_TYPES(X) X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K) X(IQ4_XS) X(IQ3_S) X(IQ3_XXS)
 
 constexpr bool is_k_type(TensorType type) {
 #define RUNNEL_IS(name) || type == TensorType::k##name
