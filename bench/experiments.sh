@@ -5,8 +5,9 @@
 # LIMIT=6000     tokens of the text
 # RECOMPUTE=150  positions past the cache that are recomputed
 # RUNNEL=build/runnel
+# Where gnuplot is here, also pictures of all models side by side (bench/natural.sh).
 set -euo pipefail
-[[ $# -ge 3 ]] || { sed -n '2,7p' "$0" >&2; exit 2; }
+[[ $# -ge 3 ]] || { sed -n '2,8p' "$0" >&2; exit 2; }
 out=$1 text=$2
 shift 2
 runnel=${RUNNEL:-build/runnel} cache=${CACHE:-256} limit=${LIMIT:-6000}
@@ -31,9 +32,17 @@ for model in "$@"; do
   measure "$to/sinks" ablate sinks "$model" "$text" --cache "$cache" --limit "$limit"
   measure "$to/linebreak" ablate linebreak "$model" "$text" --cache "$cache" --limit "$limit"
   measure "$to/window" ablate window "$model" "$text" --cache "$cache" --limit "$limit"
-  for policy in dense window sink; do
+  for policy in dense window sink recompute; do
     measure "$to/questions-$policy" streameval "$model" --questions "$(dirname "$0")/capitals.jsonl" --answer-tokens 8 --policy "$policy" \
-      --window "$([[ $policy == sink ]] && echo $((cache - 4)) || echo "$cache")"
+      --window "$([[ $policy == sink || $policy == recompute ]] && echo $((cache - 4)) || echo "$cache")"
   done
   measure "$to/streameval" streameval "$model" --lines 120 --distance 5,10,20,40 --window 1020
 done
+
+command -v gnuplot >/dev/null || exit 0
+titles=()
+for model in "$@"; do
+  name=$(basename "$model" .gguf)
+  titles+=("$name=$name")
+done
+CACHE=$cache "$(dirname "$0")/natural.sh" "$out" "${titles[@]}"

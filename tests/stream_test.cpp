@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <fstream>
@@ -282,6 +283,18 @@ TEST(Stream, TakesTheBytesThatAreForetold) {
         StreamOptions{.policy = Policy::kRecompute, .window = 100}}) {
     EXPECT_EQ(bundled().open(options).bytes(), bundled().stream_bytes(options));
   }
+}
+
+TEST(Stream, RecomputesAfterAChunkWhatSingleTokensWouldHave) {
+  const std::vector<Token> tokens = test::some_tokens(90, bundled().vocabulary_size());
+  const StreamOptions options = {.policy = Policy::kRecompute, .window = 20, .chunk = 33};
+  Stream together = bundled().open(options);
+  together.feed(tokens);
+  Stream alone = bundled().open(options);
+  for (const Token token : tokens) alone.feed(std::array{token});
+  EXPECT_TRUE(std::ranges::equal(together.logits(), alone.logits()));
+  EXPECT_EQ(together.visible_tokens(), alone.visible_tokens());
+  EXPECT_EQ(generate(together, 8), generate(alone, 8));
 }
 
 class SavedStream : public testing::TestWithParam<StreamOptions> {};

@@ -64,7 +64,10 @@ void Stream::State::run(std::span<const Token> tokens, Segment::Logits wanted,
   const bool is_fresh =
       cache.position() == history.position() && cache_policy(options).evicted(n_seen) == 0;
   if (options.policy == Policy::kRecompute && !is_fresh) {
-    for (std::size_t i = 0; i < tokens.size(); ++i) {
+    // Nothing of a token stays in the cache, so those whose logits nobody wants need not pass.
+    const std::size_t first = wanted == Segment::Logits::kAll ? 0 : tokens.size() - 1;
+    for (const Token token : tokens.first(first)) history.push(token);
+    for (std::size_t i = first; i < tokens.size(); ++i) {
       recompute(tokens[i], [&](std::size_t, std::size_t, std::span<const float> scores) {
         on_logits(0, i, scores);
       });

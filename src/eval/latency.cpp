@@ -27,8 +27,7 @@ struct Measured {
   std::size_t bytes = 0;
 };
 
-// Fills the stream, then feeds single tokens; nullopt when told to stop. The last token of the
-// filling goes alone: were it the last of a chunk, kRecompute might recompute for the whole chunk.
+// Fills the stream, then feeds single tokens; nullopt when told to stop.
 std::optional<Measured> measure(const Model& model, const StreamOptions& options,
                                 std::span<const Token> tokens, std::int64_t filled, int n_timed,
                                 const Progress& progress) {
@@ -37,9 +36,8 @@ std::optional<Measured> measure(const Model& model, const StreamOptions& options
   const auto is_wanted = [&] {
     return goes_on(progress, static_cast<double>(stream.position()) / n_all);
   };
-  stream.feed(cyclic(tokens, 0, filled - 1), [&](std::int64_t) { return is_wanted(); });
+  stream.feed(cyclic(tokens, 0, filled), [&](std::int64_t) { return is_wanted(); });
   if (!is_wanted()) return std::nullopt;
-  stream.feed(cyclic(tokens, filled - 1, 1));
   std::vector<double> seconds;
   for (int i = 0; i <= n_timed && is_wanted(); ++i) {
     const std::vector<Token> token = cyclic(tokens, filled + i, 1);
