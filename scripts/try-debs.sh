@@ -56,8 +56,8 @@ CMAKE
   [[ $(cmake/build/static $model "It was a dark night" 20 | wc -c) -gt 40 ]]
 
   # The pages, as man shows them; what follows `runnel gen` and a tabulator; the service.
-  man runnel | grep -q 'endless streams'
-  man runnel-generate | grep -q -- --window
+  man runnel | grep 'endless streams' >/dev/null
+  man runnel-generate | grep -e --window >/dev/null
   [[ $(bash -c 'source /usr/share/bash-completion/bash_completion; source /usr/share/bash-completion/completions/runnel
   COMP_WORDS=(runnel gen) COMP_CWORD=1 COMP_LINE="runnel gen" COMP_POINT=10
   $(complete -p runnel | sed -E "s/.* -F ([^ ]+) .*/\1/") runnel gen runnel; echo "${COMPREPLY[@]}"') == *generate* ]]
