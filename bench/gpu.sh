@@ -26,6 +26,12 @@ fi
 
 cmake --build "$build" --target runnel_cli >/dev/null
 "$runnel" info --devices
+# One step of the smallest model: is the device there, and does it do what it is told?
+"$runnel" make-model "$work/first.gguf" >/dev/null 2>&1
+if ! "$runnel" generate "$work/first.gguf" -p "It was" -n 1 --device "$device" --gpu-layers all >/dev/null 2>"$work/error"; then
+  echo "bench/gpu.sh: $device runs no model: $(tail -1 "$work/error")" >&2
+  exit 1
+fi
 if [[ -x $build/tests/runnel_tests ]]; then
   "$build/tests/runnel_tests" --gtest_brief=1 --gtest_filter="$tests"
 else

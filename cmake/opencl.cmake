@@ -1,10 +1,16 @@
 # The OpenCL kernels become a part of the library, as text; a device's driver builds them at run time.
 set(opencl_folder ${PROJECT_SOURCE_DIR}/src/device/opencl)
-foreach(name common inputs rows product attention)
+foreach(name common inputs rows product attention sample)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${opencl_folder}/kernels/${name}.cl)
   string(TOUPPER ${name} upper)
   file(READ ${opencl_folder}/kernels/${name}.cl ${upper}_SOURCE)
 endforeach()
+# The sampler's exponential, the same here and there.
+set(exact_exp ${PROJECT_SOURCE_DIR}/src/sampling/exact_exp.inl)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${exact_exp})
+file(READ ${exact_exp} EXACT_EXP_SOURCE)
+string(REPLACE "EXACT_EXP\n" "${EXACT_EXP_SOURCE}" SAMPLE_SOURCE "${SAMPLE_SOURCE}")
+set_source_files_properties(${PROJECT_SOURCE_DIR}/src/sampling/sampler.cpp PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
 configure_file(${opencl_folder}/sources.cpp.in ${PROJECT_BINARY_DIR}/opencl_sources.cpp @ONLY)
 target_sources(runnel PRIVATE ${PROJECT_BINARY_DIR}/opencl_sources.cpp)
 target_link_libraries(runnel PRIVATE ${CMAKE_DL_LIBS})

@@ -12,7 +12,7 @@ declare -A allowed=(
   [base]="" [kernels]="" [gguf]="" [sampling]="" [jinja]="" [grammar]=""
   [tokenizer]="gguf"
   [stream]="kernels"
-  [device]="kernels stream"
+  [device]="kernels stream sampling"
   [model]="device kernels stream gguf"
   [hf]="gguf tokenizer"
   [engine]="hf model device kernels stream gguf tokenizer sampling"
@@ -64,7 +64,7 @@ done < <(grep -rnoP '^#include "\K(device/(cpu|opencl)/[^"]+)' src --include='*.
 
 # Angle brackets in headers: the standard library; with json_fwd, a forward declaration of JSON; OpenCL's types in the
 # folder that is all about them.
-system='CL/cl\.h|std(def|int)\.h|sys/[a-z]+\.h|unistd\.h|immintrin\.h|arm_neon\.h|cpuid\.h'
+system='CL/cl(_ext)?\.h|std(def|int)\.h|sys/[a-z]+\.h|unistd\.h|immintrin\.h|arm_neon\.h|cpuid\.h'
 while IFS=: read -r file line header; do
   fault "$file:$line: <$header> in a header: third-party headers belong in .cpp files"
 done < <(grep -rnoP '^#include <\K[^>]+' src include --include='*.h' --include='*.inl' |

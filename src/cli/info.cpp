@@ -143,7 +143,8 @@ std::string abilities_text(const DeviceInfo& device) {
   };
   add("cl_khr_integer_dot_product", "dot products of bytes");
   add("cl_nv_device_attribute_query", "NVIDIA instructions");
-  add("cl_khr_command_buffer", "recorded launches (not used)");
+  add("cl_khr_command_buffer", "recorded launches");
+  add("cl_khr_fp64", "sampling in double precision");
   return text.empty() ? "plain OpenCL 1.2" : text;
 }
 

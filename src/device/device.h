@@ -25,17 +25,17 @@ struct DeviceDescription {
 };
 
 struct DeviceCounters {
-  std::uint64_t memory_bytes = 0;  // taken now
-  std::uint64_t launches = 0;      // since the device was opened
-  double seconds = 0;              // spent in steps
+  std::uint64_t memory_bytes = 0;    // taken now
+  std::uint64_t launches = 0;        // since the device was opened
+  std::uint64_t recorded_steps = 0;  // whose launches were one command
+  double seconds = 0;                // spent in steps
 };
 
 // What not every device has operations for.
 struct ModelNeeds {
   int head_dim = 0;
-  bool states = false;         // layers that keep a state instead of keys and values
-  bool output_gates = false;   // of attention
-  bool uneven_layers = false;  // heads, keys, values and inputs that differ by layer
+  bool states = false;        // layers that keep a state instead of keys and values
+  bool output_gates = false;  // of attention
 };
 
 // Multiply-adds a second, in registers, of the instructions that products are made of; 0: not
@@ -52,6 +52,9 @@ class Device {
   // Rows, buffers and operations for steps of up to sizes.max_tokens; borrows the device.
   // std::bad_alloc or Error: not so much memory.
   virtual std::unique_ptr<Operations> operations(const StepSizes& sizes) = 0;
+
+  // Error: not so much memory.
+  virtual std::unique_ptr<LogitsRow> logits_row(int vocabulary_size) = 0;
 
   // For a device with memory of its own: takes matrices of one shape and type that operations will
   // multiply with, one, or several that are chosen from by row (experts); their stored bytes are

@@ -15,6 +15,7 @@
 #include <functional>
 #include <span>
 
+#include "device/logits.h"
 #include "device/step_times.h"
 #include "device/terms.h"
 #include "device/weights.h"
@@ -36,8 +37,9 @@ struct StepRow {
   KvCache* cache;
   std::int64_t position;
   std::int64_t cache_position;
-  float sink_logit;       // of its softmax: exp of it joins the denominator
-  float query_scale = 1;  // its queries are multiplied with it
+  float sink_logit;             // of its softmax: exp of it joins the denominator
+  float query_scale = 1;        // its queries are multiplied with it
+  LogitsRow* logits = nullptr;  // where its logits stay, if it has some; null: they are shown
 };
 
 // Cosines and sines of the rows' positions in the stream and, where these differ, in the cache:
@@ -57,6 +59,7 @@ struct AngleTable {
 struct Step {
   std::span<const StepRow> rows;
   std::span<const AngleTable> angles;  // of the model's rotations
+  bool wants_all_logits = false;       // keep() is not called
 };
 
 struct Normalization {
@@ -207,9 +210,13 @@ class Operations {
   virtual void feed_forward(const FfnLayer& layer, const FeedForward& weights, const Input& input,
                             const Residual& residual) = 0;
   virtual void experts(const ExpertsLayer& layer, const Input& input, const Residual& residual) = 0;
-  // Of all rows; softcap 0: none.
+  // Of all rows: left where the row says, or shown. softcap 0: none.
   virtual void logits(const Input& input, const Linear& output, float softcap,
                       const RowVisitor& on_row) = 0;
+
+  // Tokens from logits that this device left: all together, each as Sampler::pick chooses it here.
+  // Error: logits without a number.
+  virtual void sample(std::span<const Choice> choices, std::span<Chosen> chosen) = 0;
 
   // Whether a product since begin() had an input that is no finite number, as damaged weights make
   // them; such an input may vanish where it is rounded to integers. A device that does not look

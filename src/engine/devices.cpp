@@ -48,13 +48,21 @@ std::uint64_t bytes_of_layers(Model::Internals& model, int n) {
          model.device->bytes_of(step_sizes(model.config, kUsualChunk));
 }
 
+// Whether the layers from n on keep the keys that they see themselves: others stay where these are.
+bool can_split_at(const Config& config, int n) {
+  for (int i = n; i < config.n_layers; ++i) {
+    if (config.key_layer(i) < n) return false;
+  }
+  return true;
+}
+
 // As many layers as the device's memory holds.
 int layers_that_fit(Model::Internals& model, const ModelOptions& options) {
   // Other programs and the driver take a part of what is there.
   const std::uint64_t limit =
       options.device_memory > 0 ? options.device_memory : model.device->memory_limit() / 10 * 9;
   int n = model.config.n_layers;
-  while (n > 0 && bytes_of_layers(model, n) > limit) --n;
+  while (n > 0 && (bytes_of_layers(model, n) > limit || !can_split_at(model.config, n))) --n;
   if (n == 0) {
     throw Error(fmt::format(
         "{}: {}: want {} bytes of device memory for one layer, its cache and buffers, found {}",
@@ -75,8 +83,7 @@ void Model::Internals::choose_devices(const ModelOptions& options) {
   device = make_opencl_device(*index, options.device_memory);
   const ModelNeeds needs = {.head_dim = config.head_dim,
                             .states = config.has_state(),
-                            .output_gates = config.has_output_gate,
-                            .uneven_layers = config.normalizes_values};
+                            .output_gates = config.has_output_gate};
   if (const std::string lack = device->lacks(needs); !lack.empty()) {
     throw Error(fmt::format("{}: {} does not run {} models: {}", file.name(),
                             device->description().name, config.architecture, lack));
@@ -84,6 +91,14 @@ void Model::Internals::choose_devices(const ModelOptions& options) {
   const int n_device_layers = options.device_layers
                                   ? std::min(*options.device_layers, config.n_layers)
                                   : layers_that_fit(*this, options);
+  if (!can_split_at(config, n_device_layers)) {
+    int most = n_device_layers;
+    while (!can_split_at(config, most)) --most;
+    throw Error(fmt::format(
+        "{}: layers on the device: want all {}, or {} at most, for later ones share their keys; "
+        "found {}",
+        file.name(), config.n_layers, most, n_device_layers));
+  }
   stages.push_back({device.get(), n_device_layers});
   if (n_device_layers < config.n_layers)
     stages.push_back({cpu.get(), config.n_layers - n_device_layers});

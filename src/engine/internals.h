@@ -44,6 +44,10 @@ struct Model::Internals {
   // A made model in memory, which is given back as the weights are packed.
   static Model take(MadeModel made, std::string name, const ModelOptions& options);
   Decoder& decoder_for(int n_tokens) const;
+  // Where a stream's logits stay: with who makes them.
+  std::unique_ptr<LogitsRow> logits_row() const {
+    return stages.back().device->logits_row(config.vocabulary_size);
+  }
   // Chooses who runs which layers. Error: no such device.
   void choose_devices(const ModelOptions& options);
   bool has_weights() const { return !weights.layers.empty(); }

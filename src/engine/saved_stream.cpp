@@ -17,7 +17,7 @@ Snapshot Stream::snapshot() const {
                        .cache_capacity = s.cache.capacity(),
                        .random_state = s.sampler.random_state(),
                        .visible = visible_tokens(),
-                       .logits = s.logits};
+                       .logits = {s.next_logits().begin(), s.next_logits().end()}};
   if (s.detokenizer) {
     snapshot.pending_text = s.detokenizer->state().pending;
     snapshot.text_at_start = s.detokenizer->state().at_start;
@@ -92,7 +92,7 @@ Stream Model::resume(Snapshot snapshot, const std::string& name) const {
   state->check(snapshot.visible);
   state->history =
       TokenHistory::restore(cache_policy(resolved), snapshot.visible, snapshot.position);
-  state->logits = std::move(snapshot.logits);
+  if (!snapshot.logits.empty()) state->keep(snapshot.logits);
   state->sampler.set_random_state(snapshot.random_state);
   if (state->detokenizer) {
     state->detokenizer->restore(

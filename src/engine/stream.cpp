@@ -16,12 +16,12 @@ Stream::State::State(const Model::Internals& internals, const StreamOptions& res
       cache(std::move(taken)),
       history(cache_policy(resolved)),
       sampler(resolved.sampling, internals.config.vocabulary_size),
+      logits(internals.logits_row()),
       draft_length(resolved.draft) {
   cache.set_origin(resolved.start_position);
   if (model.tokenizer != nullptr) detokenizer.emplace(*model.tokenizer);
   const auto vocabulary = static_cast<std::size_t>(model.config.vocabulary_size);
   const auto n_guesses = static_cast<std::size_t>(std::min(options.draft, options.chunk - 1));
-  logits.reserve(vocabulary);
   tried.reserve(n_guesses + 1);
   ahead.reserve(n_guesses);
   ahead_logits.reserve(n_guesses * vocabulary);
@@ -36,7 +36,7 @@ std::unique_ptr<Stream::State> Stream::State::fork() const {
   copy->sampler.set_random_state(sampler.random_state());
   if (constraint) copy->constraint = constraint->clone();
   copy->detokenizer = detokenizer;
-  copy->logits.assign(logits.begin(), logits.end());
+  if (has_logits) copy->keep(logits->read());
   copy->draft_length = draft_length;
   copy->ahead.assign(ahead.begin(), ahead.end());
   copy->n_right = n_right;
@@ -56,25 +56,30 @@ void Stream::State::check(std::span<const Token> tokens) const {
 }
 
 // At most a chunk of tokens. The caller holds the model's mutex. Guesses not taken so far are
-// forgotten.
-void Stream::State::run(std::span<const Token> tokens, Segment::Logits wanted,
-                        const LogitsVisitor& on_logits) {
+// forgotten. An empty visitor: the last logits are kept, else all are shown.
+void Stream::State::run(std::span<const Token> tokens, const LogitsVisitor& on_logits) {
   ahead.clear();
   const std::int64_t n_seen = history.position() + static_cast<std::int64_t>(tokens.size()) - 1;
   const bool is_fresh =
       cache.position() == history.position() && cache_policy(options).evicted(n_seen) == 0;
   if (options.policy == Policy::kRecompute && !is_fresh) {
     // Nothing of a token stays in the cache, so those whose logits nobody wants need not pass.
-    const std::size_t first = wanted == Segment::Logits::kAll ? 0 : tokens.size() - 1;
+    const std::size_t first = on_logits ? 0 : tokens.size() - 1;
     for (const Token token : tokens.first(first)) history.push(token);
     for (std::size_t i = first; i < tokens.size(); ++i) {
+      if (!on_logits) {
+        recompute(tokens[i], {});
+        continue;
+      }
       recompute(tokens[i], [&](std::size_t, std::size_t, std::span<const float> scores) {
         on_logits(0, i, scores);
       });
     }
     return;
   }
-  const Segment segment = {&cache, tokens, *options.softmax, wanted};
+  const Segment segment = {&cache, tokens, *options.softmax,
+                           on_logits ? Segment::Logits::kAll : Segment::Logits::kLast,
+                           logits.get()};
   decoder().step({&segment, 1}, on_logits);
   for (const Token token : tokens) history.push(token);
 }
@@ -90,15 +95,16 @@ void Stream::State::recompute(Token token, const LogitsVisitor& on_logits) {
     const bool is_last = first + n == visible.size();
     const Segment segment = {&cache, std::span<const Token>(visible).subspan(first, n),
                              *options.softmax,
-                             is_last ? Segment::Logits::kLast : Segment::Logits::kNone};
+                             is_last ? Segment::Logits::kLast : Segment::Logits::kNone,
+                             on_logits ? nullptr : logits.get()};
     decoder().step({&segment, 1}, on_logits);
   }
   history.push(token);
 }
 
 void Stream::State::feed_chunk(std::span<const Token> tokens) {
-  run(tokens, Segment::Logits::kLast,
-      [&](std::size_t, std::size_t, std::span<const float> next) { keep(next); });
+  run(tokens, {});
+  has_logits = true;
 }
 
 void Stream::State::feed_recomputed(std::span<const Token> tokens) {
@@ -126,13 +132,16 @@ std::int64_t Stream::State::feed(std::span<const Token> tokens, const Progress& 
 float Stream::State::nll(std::span<const float> scores, Token token) const {
   const float total =
       kernels::best_table().log_sum_exp(scores.data(), static_cast<int>(scores.size()));
-  if (!std::isfinite(total)) {
-    throw Error(
-        fmt::format("logits at position {}: want finite numbers, found infinity or none: the "
-                    "model's weights are damaged",
-                    options.start_position + history.position()));
-  }
+  check_logits(total);
   return total - scores[static_cast<std::size_t>(token)];
+}
+
+void Stream::State::check_logits(float log_sum) const {
+  if (std::isfinite(log_sum)) return;
+  throw Error(
+      fmt::format("logits at position {}: want finite numbers, found infinity or none: the "
+                  "model's weights are damaged",
+                  options.start_position + history.position()));
 }
 
 Stream Model::open(const StreamOptions& options) const {
@@ -164,7 +173,7 @@ void Stream::State::prepare_step() {
   decoder();
   if (options.policy != Policy::kRecompute) cache.reserve(1 + options.draft);
   if (constraint) check_can_go_on(constraint->allowed());
-  if (!logits.empty()) return;
+  if (has_logits) return;
   const std::optional<Token> bos = model.tokenizer ? model.tokenizer->bos() : std::nullopt;
   if (!bos) throw Error("stream: nothing was fed yet, and the vocabulary has no BOS to begin with");
   check({&*bos, 1});
@@ -173,21 +182,30 @@ void Stream::State::prepare_step() {
 
 // Rows of the output matrix that no token of the vocabulary belongs to are padding: never sampled.
 std::size_t Stream::State::n_writable() const {
-  if (model.tokenizer == nullptr) return logits.size();
-  return std::min(logits.size(), static_cast<std::size_t>(model.tokenizer->size()));
+  const auto vocabulary = static_cast<std::size_t>(model.config.vocabulary_size);
+  if (model.tokenizer == nullptr) return vocabulary;
+  return std::min(vocabulary, static_cast<std::size_t>(model.tokenizer->size()));
 }
 
-Token Stream::State::sample() {
+Choice Stream::State::choice() {
   if (sampler.needs_visible_tokens()) history.visible(visible);
-  const std::span<const float> choices = std::span<const float>(logits).first(n_writable());
-  if (!constraint) return sampler.pick(choices, visible);
-  const Token token = sampler.pick(choices, visible, constraint->allowed());
-  constraint->accept(token);
-  return token;
+  return {.logits = logits.get(),
+          .sampler = &sampler,
+          .n_writable = n_writable(),
+          .visible = visible,
+          .allowed = constraint ? constraint->allowed() : std::span<const std::uint64_t>()};
 }
 
-Stream::Step Stream::State::step_of(Token token) {
-  Step step = {.token = token, .log_probability = -nll(logits, token)};
+Chosen Stream::State::ask(const Choice& choice) const {
+  const std::lock_guard lock(model.mutex);
+  Chosen chosen;
+  decoder().sample({&choice, 1}, {&chosen, 1});
+  return chosen;
+}
+
+Stream::Step Stream::State::step_of(const Chosen& chosen) {
+  check_logits(chosen.log_sum);
+  Step step = {.token = chosen.token, .log_probability = chosen.logit - chosen.log_sum};
   if (detokenizer) {
     step.text = detokenizer->push(step.token);
     step.end_of_generation = model.tokenizer->is_end_of_generation(step.token);
@@ -243,7 +261,8 @@ void Stream::State::guess_after(Token token) {
 
 Stream::Step Stream::next() {
   state_->prepare_step();
-  Step step = state_->step_of(state_->sample());
+  const Step step = state_->step_of(state_->ask(state_->choice()));
+  if (state_->constraint) state_->constraint->accept(step.token);
   state_->take(step.token);
   return step;
 }
@@ -252,7 +271,7 @@ Stream::Step Stream::push(Token token) {
   state_->check({&token, 1});
   state_->prepare_step();
   if (state_->constraint) state_->constraint->accept(token);
-  Step step = state_->step_of(token);
+  Step step = state_->step_of(state_->ask(state_->choice_of(token)));
   state_->take(token);
   return step;
 }
@@ -280,13 +299,12 @@ std::vector<float> Stream::score(std::span<const Token> tokens, const Progress& 
   for (std::size_t first = 0; first < tokens.size();) {
     const std::size_t n =
         std::min(tokens.size() - first, static_cast<std::size_t>(s.options.chunk));
-    if (!s.logits.empty()) values.push_back(s.nll(s.logits, tokens[first]));
+    if (s.has_logits) values.push_back(s.nll(s.logits->read(), tokens[first]));
     const std::lock_guard lock(s.model.mutex);
-    s.run(tokens.subspan(first, n), Segment::Logits::kAll,
-          [&](std::size_t, std::size_t i, std::span<const float> scores) {
-            if (i + 1 < n) values.push_back(s.nll(scores, tokens[first + i + 1]));
-            if (i + 1 == n) s.keep(scores);
-          });
+    s.run(tokens.subspan(first, n), [&](std::size_t, std::size_t i, std::span<const float> scores) {
+      if (i + 1 < n) values.push_back(s.nll(scores, tokens[first + i + 1]));
+      if (i + 1 == n) s.keep(scores);
+    });
     first += n;
     if (progress && !progress(static_cast<std::int64_t>(first))) break;
   }
@@ -294,7 +312,7 @@ std::vector<float> Stream::score(std::span<const Token> tokens, const Progress& 
   return values;
 }
 
-std::span<const float> Stream::logits() const { return state_->logits; }
+std::span<const float> Stream::logits() const { return state_->next_logits(); }
 std::string Stream::flush_text() {
   return state_->detokenizer ? state_->detokenizer->flush() : std::string();
 }

@@ -24,7 +24,8 @@ struct Stream::State {
   Sampler sampler;
   std::unique_ptr<TokenConstraint> constraint;  // may be null
   std::optional<Detokenizer> detokenizer;       // absent for a file without a vocabulary
-  std::vector<float> logits;                    // for the next token; empty before anything was fed
+  std::unique_ptr<LogitsRow> logits;            // for the next token, by who made them
+  bool has_logits = false;                      // not before anything was fed
   std::vector<Token> visible;  // room for the visible tokens, where a step needs them
   std::vector<Token> tried;    // room for a token and the guesses behind it
   // Guessed tokens that have passed the model already: in the cache beyond its position, with the
@@ -42,19 +43,28 @@ struct Stream::State {
 
   Decoder& decoder() const { return model.decoder_for(options.chunk); }
   void check(std::span<const Token> tokens) const;
-  void run(std::span<const Token> tokens, Segment::Logits wanted, const LogitsVisitor& on_logits);
+  void run(std::span<const Token> tokens, const LogitsVisitor& on_logits);
   void recompute(Token token, const LogitsVisitor& on_logits);
   void keep(std::span<const float> next_logits) {
-    logits.assign(next_logits.begin(), next_logits.end());
+    logits->write(next_logits);
+    has_logits = true;
+  }
+  // Here; empty before anything was fed.
+  std::span<const float> next_logits() const {
+    return has_logits ? logits->read() : std::span<const float>();
   }
   void feed_chunk(std::span<const Token> tokens);
   void feed_recomputed(std::span<const Token> tokens);
   std::int64_t feed(std::span<const Token> tokens, const Progress& progress);
   float nll(std::span<const float> scores, Token token) const;
+  void check_logits(float log_sum) const;
   void prepare_step();
   std::size_t n_writable() const;
-  Token sample();
-  Step step_of(Token token);
+  Choice choice();
+  Choice choice_of(Token token) { return {.logits = logits.get(), .token = token}; }
+  Chosen ask(const Choice& choice) const;
+  Step step_of(const Chosen& chosen);
+  static void write_tokens(std::span<const Work> work, int n_tokens, std::span<Step> steps);
   void take(Token token);
   bool take_ahead(Token token);
   void guess_after(Token token);

@@ -49,6 +49,28 @@ void Stream::prepare(std::span<const Work> work, int n_tokens) {
   model.decoder_for(n_tokens);
 }
 
+// A token for each stream that writes, all chosen together.
+void Stream::State::write_tokens(std::span<const Work> work, int n_tokens, std::span<Step> steps) {
+  std::vector<Choice> choices;
+  std::vector<std::size_t> writers;
+  for (std::size_t i = 0; i < work.size(); ++i) {
+    if (!work[i].read.empty()) continue;
+    choices.push_back(work[i].stream->state_->choice());
+    writers.push_back(i);
+  }
+  std::vector<Chosen> chosen(choices.size());
+  const Model::Internals& model = work[0].stream->state_->model;
+  {
+    const std::lock_guard lock(model.mutex);
+    model.decoder_for(n_tokens).sample(choices, chosen);
+  }
+  for (std::size_t i = 0; i < writers.size(); ++i) {
+    State& s = *work[writers[i]].stream->state_;
+    steps[writers[i]] = s.step_of(chosen[i]);
+    if (s.constraint) s.constraint->accept(chosen[i].token);
+  }
+}
+
 std::vector<Stream::Step> Stream::step(std::span<const Work> work) {
   check_work(work);
   std::vector<Step> steps(work.size());
@@ -57,12 +79,12 @@ std::vector<Stream::Step> Stream::step(std::span<const Work> work) {
     return n + std::max(1, static_cast<int>(w.read.size()));
   });
   prepare(work, n_most);
+  State::write_tokens(work, n_most, steps);
   std::vector<std::size_t> together;  // whose tokens pass the model in the common step
   std::vector<Segment> batch;
   for (std::size_t i = 0; i < work.size(); ++i) {
     State& s = *work[i].stream->state_;
     const bool writes = work[i].read.empty();
-    if (writes) steps[i] = s.step_of(s.sample());
     const std::span<const Token> tokens =
         writes ? std::span<const Token>(&steps[i].token, 1) : work[i].read;
     if (s.options.policy == Policy::kRecompute) {
@@ -70,20 +92,19 @@ std::vector<Stream::Step> Stream::step(std::span<const Work> work) {
     } else if (!writes || !s.take_ahead(steps[i].token)) {
       s.ahead.clear();
       together.push_back(i);
-      batch.push_back({&s.cache, tokens, *s.options.softmax, Segment::Logits::kLast});
+      batch.push_back(
+          {&s.cache, tokens, *s.options.softmax, Segment::Logits::kLast, s.logits.get()});
     }
     if (!writes && s.detokenizer) s.detokenizer->restore({.pending = {}, .at_start = false});
   }
   if (together.empty()) return steps;
   const Model::Internals& model = work[0].stream->state_->model;
   const std::lock_guard lock(model.mutex);
-  model.decoder_for(n_most).step(
-      batch, [&](std::size_t segment, std::size_t, std::span<const float> scores) {
-        work[together[segment]].stream->state_->keep(scores);
-      });
+  model.decoder_for(n_most).step(batch, {});
   for (std::size_t i = 0; i < batch.size(); ++i) {
-    TokenHistory& history = work[together[i]].stream->state_->history;
-    for (const Token token : batch[i].tokens) history.push(token);
+    State& s = *work[together[i]].stream->state_;
+    s.has_logits = true;
+    for (const Token token : batch[i].tokens) s.history.push(token);
   }
   return steps;
 }

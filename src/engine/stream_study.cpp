@@ -54,7 +54,7 @@ void take_row(const AttentionWeights& weights, const Columns& columns, float* ro
 }  // namespace
 
 std::vector<std::pair<Token, float>> Stream::top_logprobs(int n) const {
-  const std::vector<float>& logits = state_->logits;
+  const std::span<const float> logits = state_->next_logits();
   std::vector<Token> tokens(logits.size());
   std::iota(tokens.begin(), tokens.end(), 0);
   const auto middle = tokens.begin() + std::clamp<std::ptrdiff_t>(n, 0, std::ssize(tokens));

@@ -92,7 +92,8 @@ Decoder::Decoder(const Config& config, const Weights& weights, ThreadPool& threa
                       .v = of.rows(config.kv_dim()),
                       .inputs = of.rows(config.n_layers * config.layer_input_dim)});
   }
-  if (parts_.size() > 1) handed_over_.resize(size(config.dim) * size(max_tokens));
+  const int largest = std::max(config.dim, config.n_layers * config.layer_input_dim);
+  if (parts_.size() > 1) handed_over_.resize(size(largest) * size(max_tokens));
   rows_.reserve(size(max_tokens));
   wanted_rows_.reserve(size(max_tokens));
   for (const Rope* rope : {&config.rope, &config.local_rope}) {
@@ -149,12 +150,14 @@ void Decoder::plan(std::span<const Segment> batch) {
       if (is_wanted) wanted_rows_.push_back(rows_.size());
       const std::int64_t cache_position = cache.policy().cache_position(position);
       rows_.push_back({batch[s].tokens[t], s, &cache, position, cache_position, sink_logit,
-                       query_scale(cache_position)});
+                       query_scale(cache_position),
+                       batch[s].logits == Segment::Logits::kLast ? batch[s].row : nullptr});
     }
   }
   threads_.run(static_cast<int>(rows_.size()), [&](int i, int) { set_angles(i); });
   part_ = &parts_.front();
-  for (Part& part : parts_) part.operations->begin({rows_, angle_tables_});
+  const bool wants_all = wanted_rows_.size() == rows_.size();
+  for (Part& part : parts_) part.operations->begin({rows_, angle_tables_, wants_all});
 }
 
 void Decoder::set_angles(int i) {
@@ -199,11 +202,14 @@ void Decoder::embed() {
   }
 }
 
-// The next stage goes on with the residual stream.
+// The next stage goes on with the residual stream, and what tokens have for its layers.
 void Decoder::hand_over() {
-  operations().read(part_->x, handed_over_.data());
-  ++part_;
+  Part& last = *part_++;
+  last.operations->read(last.x, handed_over_.data());
   operations().write(part_->x, handed_over_.data());
+  if (config_.layer_input_dim == 0) return;
+  last.operations->read(last.inputs, handed_over_.data());
+  operations().write(part_->inputs, handed_over_.data());
 }
 
 void Decoder::layer(int index) {

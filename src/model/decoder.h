@@ -29,6 +29,7 @@ struct Segment {
   std::span<const Token> tokens;  // 1 to cache->chunk(), each in [0, vocabulary_size)
   Softmax softmax = Softmax::kStandard;
   enum class Logits { kNone, kLast, kAll } logits = Logits::kLast;
+  LogitsRow* row = nullptr;  // where the last logits stay, of logits_row(); null: they are shown
 };
 
 // Receives the logits [vocabulary_size] of token `token` of segment `segment`, valid during the
@@ -51,6 +52,11 @@ class Decoder {
   // Takes no memory, but dense caches grow. Error: not enough for that, or numbers that are none
   // (the layer is named); the caches are then where they were.
   void step(std::span<const Segment> batch, const LogitsVisitor& on_logits);
+
+  // Tokens from logits that steps left: see Operations::sample().
+  void sample(std::span<const Choice> choices, std::span<Chosen> chosen) {
+    parts_.back().operations->sample(choices, chosen);
+  }
 
   // Until reset with an empty function, every step reports its attention.
   void observe_attention(AttentionVisitor visitor);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -16,8 +17,12 @@ void check(bool is_good, const char* name, const char* wanted, double found) {
     throw Error(fmt::format("sampling option {}: want {}, found {}", name, wanted, found));
 }
 
+double two_to(int n) { return std::bit_cast<double>(static_cast<std::uint64_t>(n + 1023) << 52); }
+
+#include "sampling/exact_exp.inl"
+
 double weight_of(float logit, float largest) {
-  return std::exp(static_cast<double>(logit) - static_cast<double>(largest));
+  return exact_exp(static_cast<double>(logit) - static_cast<double>(largest));
 }
 
 }  // namespace
@@ -147,8 +152,8 @@ void Sampler::keep_min_p(float largest) {
 
 Token Sampler::draw(float largest) {
   const auto heated_weight = [&](const Candidate& c) {
-    return std::exp((static_cast<double>(c.logit) - static_cast<double>(largest)) /
-                    static_cast<double>(options_.temperature));
+    return exact_exp((static_cast<double>(c.logit) - static_cast<double>(largest)) /
+                     static_cast<double>(options_.temperature));
   };
   double total = 0;
   for (const Candidate& c : candidates_) total += heated_weight(c);

@@ -32,6 +32,8 @@ class Sampler {
   // SplitMix64 (Steele, Lea, Flood 2014): its whole state is one number.
   std::uint64_t random_state() const { return random_state_; }
   void set_random_state(std::uint64_t state) { random_state_ = state; }
+  double
+  uniform();  // [0, 1): the next random number, of which pick() takes one unless it is greedy
 
  private:
   struct Candidate {
@@ -46,7 +48,6 @@ class Sampler {
   void keep_top_p(float largest);
   void keep_min_p(float largest);
   Token draw(float largest);
-  double uniform();  // [0, 1)
 
   SamplingOptions options_;
   std::uint64_t random_state_;

@@ -19,9 +19,12 @@ faulty_run() {
   expect_text "$WORK/err" "$2"
   cmp "$WORK/s.state" "$WORK/before" || fail "after $1 the saved stream is another"
 }
-faulty_run launch:300:-36 "OpenCL: launching a kernel: the device is lost"
+faulty_run launch:30:-36 "OpenCL: launching a kernel: the device is lost"
 faulty_run read:5:-14 "OpenCL: reading from the device: a command failed on the device"
 faulty_run read:5:-5 "OpenCL: reading from the device: out of resources"
+if "$RUNNEL" info --devices | grep -q 'recorded launches'; then
+  faulty_run recorded:3:-36 "OpenCL: running recorded launches: the device is lost"
+fi
 faulty_run buffer:20:-4 "want [0-9]* bytes of device memory, and there is not so much"
 
 # And goes on where it was.

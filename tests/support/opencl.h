@@ -3,12 +3,18 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "device/device.h"
+#include "device/opencl/program_cache.h"
 #include "support/decoder_fixture.h"
 
 #define RUNNEL_NEED_OPENCL() \
@@ -35,6 +41,7 @@ class OpenClDecoder {
   }
 
   Decoder& decoder() { return *decoder_; }
+  Device& device() { return *opencl_; }
   const Config& config() const { return config_; }
   KvCache cache(const CachePolicy& policy, KvType type, int chunk) const {
     CacheShape shape = {.type = type, .chunk = chunk};
@@ -67,6 +74,37 @@ class OpenClDecoder {
   std::unique_ptr<Device> cpu_, opencl_;
   std::vector<Stage> stages_;
   std::unique_ptr<Decoder> decoder_;
+};
+
+// The file of what was fastest on the device, as long as this lives; then it is what it was.
+class TunedSizes {
+ public:
+  TunedSizes() {
+    for (const auto& entry : std::filesystem::directory_iterator(opencl::cache_folder())) {
+      if (entry.path().extension() == ".tuned") path_ = entry.path();
+    }
+    std::ifstream in(path_);
+    before_.assign(std::istreambuf_iterator<char>(in), {});
+  }
+  ~TunedSizes() { std::ofstream(path_) << before_; }
+
+  std::map<std::string, std::size_t> all() const {
+    std::map<std::string, std::size_t> sizes;
+    std::istringstream in(before_);
+    std::string key;
+    for (std::size_t size = 0; in >> key >> size;) sizes[key] = size;
+    return sizes;
+  }
+  // Of all keys that begin so; for devices that are opened from now on.
+  void force(const std::string& prefix, std::size_t size) const {
+    std::ofstream out(path_);
+    for (const auto& [key, fastest] : all())
+      out << key << ' ' << (key.starts_with(prefix) ? size : fastest) << '\n';
+  }
+
+ private:
+  std::filesystem::path path_;
+  std::string before_;
 };
 
 }  // namespace runnel::test

@@ -1,8 +1,9 @@
 // An OpenCL loader that fails when it is told to: RUNNEL_OPENCL names it, and RUNNEL_FAULT says
-// which call ("launch", "read" or "buffer") from which number on ends with which status, as
-// "launch:100:-36". What is not here comes from the loader that it is linked with.
+// which call ("launch", "read", "buffer", or "recorded" launches) from which number on ends with
+// which status, as "launch:100:-36". What is not here comes from the loader that it is linked with.
 #define CL_TARGET_OPENCL_VERSION 120
 #include <CL/cl.h>
+#include <CL/cl_ext.h>
 #include <dlfcn.h>
 
 #include <cstdlib>
@@ -30,6 +31,16 @@ cl_int fault(const std::string& call) {
 template <typename Function>
 Function* real(const char* name, Function*) {
   return reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name));
+}
+
+clEnqueueCommandBufferKHR_fn real_run = nullptr;
+
+cl_int CL_API_CALL run_recorded(cl_uint n_queues, cl_command_queue* queues,
+                                cl_command_buffer_khr launches, cl_uint n, const cl_event* events,
+                                cl_event* event) {
+  const cl_int wrong = fault("recorded");
+  if (wrong != CL_SUCCESS) return wrong;
+  return real_run(n_queues, queues, launches, n, events, event);
 }
 
 }  // namespace
@@ -60,6 +71,13 @@ cl_int clEnqueueReadBuffer(cl_command_queue queue, cl_mem buffer, cl_bool waits,
   const cl_int wrong = fault("read");
   if (wrong != CL_SUCCESS) return wrong;
   return REAL(clEnqueueReadBuffer)(queue, buffer, waits, offset, n_bytes, to, n, events, event);
+}
+
+void* clGetExtensionFunctionAddressForPlatform(cl_platform_id platform, const char* name) {
+  void* const found = REAL(clGetExtensionFunctionAddressForPlatform)(platform, name);
+  if (found == nullptr || std::string(name) != "clEnqueueCommandBufferKHR") return found;
+  real_run = reinterpret_cast<clEnqueueCommandBufferKHR_fn>(found);
+  return reinterpret_cast<void*>(&run_recorded);
 }
 
 }  // extern "C"

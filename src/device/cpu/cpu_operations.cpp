@@ -95,8 +95,21 @@ void CpuOperations::logits(const Input& input, const Linear& output, float softc
     for (std::size_t i = 0; i < n; ++i) {
       float* row = &logits_[i * vocabulary];
       if (softcap > 0) kernels_.softcap(row, softcap, static_cast<int>(vocabulary));
-      on_row(first + i, {row, vocabulary});
+      LogitsRow* const place = step_.rows[first + i].logits;
+      place != nullptr ? place->write({row, vocabulary}) : on_row(first + i, {row, vocabulary});
     }
+  }
+}
+
+void CpuOperations::sample(std::span<const Choice> choices, std::span<Chosen> chosen) {
+  for (std::size_t i = 0; i < choices.size(); ++i) {
+    const Choice& c = choices[i];
+    const std::span<const float> logits = c.logits->read();
+    const Token token = c.sampler == nullptr
+                            ? c.token
+                            : c.sampler->pick(logits.first(c.n_writable), c.visible, c.allowed);
+    chosen[i] = {token, logits[size(token)],
+                 kernels_.log_sum_exp(logits.data(), static_cast<int>(logits.size()))};
   }
 }
 

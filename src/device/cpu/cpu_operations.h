@@ -48,6 +48,7 @@ class CpuOperations final : public Operations {
   void experts(const ExpertsLayer& layer, const Input& input, const Residual& residual) override;
   void logits(const Input& input, const Linear& output, float softcap,
               const RowVisitor& on_row) override;
+  void sample(std::span<const Choice> choices, std::span<Chosen> chosen) override;
   bool met_nonfinite() const override { return met_nonfinite_; }
   void read(Rows rows, float* out) override;
   void write(Rows rows, const float* in) override;

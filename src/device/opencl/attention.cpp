@@ -81,16 +81,19 @@ bool OpenClOperations::is_decoding() const {
 }
 
 void OpenClOperations::rotate_and_store(const AttentionLayer& layer, Rows q, Rows k, Rows v) {
+  if (recorded_.is_replayed()) return;
   Rotation rotation = {layer, q, k, v};
   if (layer.normalizes_all_heads) {
     const auto normalize_all = [&](const NormWeights*& norm, Rows x) {
-      if (norm != nullptr) normalize({norm, Norm::kRms, layer.norm_epsilon}, x, x);
+      if (norm != nullptr)
+        normalize({norm, Norm::kRms, layer.norm_epsilon}, n_rows(), of(x), x.width, of(x));
       norm = nullptr;
     };
     normalize_all(rotation.layer.q_norm, q);
-    normalize_all(rotation.layer.k_norm, k);
+    if (layer.has_keys) normalize_all(rotation.layer.k_norm, k);
   }
-  const bool is_joined = is_decoding() && !visitor_ && layer.rotated_weights.empty() &&
+  const bool is_joined = is_decoding() && !visitor_ && layer.has_keys &&
+                         layer.rotated_weights.empty() &&
                          n_rows() * part_bytes(layer) <= kPartBytes;
   if (is_joined) {
     waiting_ = rotation;
@@ -100,8 +103,10 @@ void OpenClOperations::rotate_and_store(const AttentionLayer& layer, Rows q, Row
 }
 
 void OpenClOperations::rotate_now(const Rotation& rotation) {
-  const auto& [layer, q, k, v] = rotation;
-  Kernel& kernel = context_.program(kAttentionSource).kernel("rotate_and_store");
+  const auto& [layer, q, k, given_v] = rotation;
+  const Rows v = layer.has_values ? given_v : k;  // which this kernel does not change
+  q_width_ = q.width;
+  Program& program = context_.program(kAttentionSource);
   const auto [is_rotated, n_pairs, is_twice] = turns_of(layer);
   const auto angle = [&, rotates = is_rotated, table = layer.angles](int which) -> const Buffer& {
     return rotates ? angles(table, which) : positions_;
@@ -113,6 +118,7 @@ void OpenClOperations::rotate_now(const Rotation& rotation) {
   const NormWeights* const k_norm = layer.k_norm;
   for (const Segment& s : segments()) {
     const KvCache::LayerPlace place = s.cache->place(layer.cache_layer);
+    Kernel& kernel = program.kernel("rotate_and_store");
     kernel.set(
         of(q), sink_q_, of(k), of(v), static_cast<cl_int>(s.first), cl_int{layer.n_heads},
         cl_int{layer.n_kv_heads}, cl_int{layer.head_dim}, cl_int{static_cast<int>(layer.rope)},
@@ -122,10 +128,12 @@ void OpenClOperations::rotate_now(const Rotation& rotation) {
         positions_, query_scales_, layer.clamp,
         q_norm != nullptr ? weights_.vector(q_norm->weight) : positions_, cl_int{q_norm != nullptr},
         k_norm != nullptr ? weights_.vector(k_norm->weight) : positions_, cl_int{k_norm != nullptr},
-        layer.norm_epsilon, memory_of(place), cl_int{static_cast<int>(s.cache->format())},
-        area_of(place.sinks), area_of(place.ring), cl_long{s.cache->sight(layer.cache_layer).sinks},
-        LocalBytes{head_floats}, LocalBytes{head_floats});
-    context_.launch(kernel, {size(layer.n_heads + layer.n_kv_heads), s.n, 1}, kGroup);
+        layer.norm_epsilon, cl_int{layer.normalizes_values}, memory_of(place),
+        cl_int{static_cast<int>(s.cache->format())}, area_of(place.sinks), area_of(place.ring),
+        cl_long{s.cache->sight(layer.cache_layer).sinks}, LocalBytes{head_floats},
+        LocalBytes{head_floats});
+    const int n_kv_heads = layer.has_keys ? layer.n_kv_heads : 0;
+    context_.launch(kernel, {size(layer.n_heads + n_kv_heads), s.n, 1}, kGroup);
   }
 }
 
@@ -146,10 +154,14 @@ void OpenClOperations::set_attention(Kernel& kernel, const AttentionLayer& layer
 }
 
 void OpenClOperations::attend(const AttentionLayer& layer, Rows q, const Residual& residual) {
+  if (recorded_.is_replayed()) return;
   const std::size_t row_bytes = part_bytes(layer);
   const bool keeps_parts = n_rows() * row_bytes <= kPartBytes;
   const std::size_t n_bytes = keeps_parts ? n_rows() * row_bytes : std::max(kPartBytes, row_bytes);
-  if (parts_.bytes() < n_bytes) parts_ = context_.take(n_bytes);
+  if (parts_.bytes() < n_bytes) {
+    recorded_.forget();
+    parts_ = context_.take(n_bytes);
+  }
   if (waiting_) {
     attend_together(*std::exchange(waiting_, std::nullopt));
   } else {
@@ -172,8 +184,6 @@ void OpenClOperations::attend(const AttentionLayer& layer, Rows q, const Residua
 void OpenClOperations::attend_segment(const AttentionLayer& layer, Rows q, const Segment& s,
                                       bool keeps_parts) {
   Program& program = context_.program(kAttentionSource);
-  Kernel& attend = program.kernel("attend");
-  Kernel& merge = program.kernel("merge");
   const std::size_t n_parts = n_splits(layer.cache_layer);
   const auto own = splits_of(s.cache->sight(layer.cache_layer), kMostSplits);
   const std::size_t at_once =
@@ -182,10 +192,12 @@ void OpenClOperations::attend_segment(const AttentionLayer& layer, Rows q, const
   for (std::size_t first = 0; first < s.n; first += at_once) {
     const std::size_t n = std::min(at_once, s.n - first);
     const auto first_row = static_cast<cl_int>(s.first + first);
+    Kernel& attend = program.kernel("attend");
     set_attention(attend, layer, q, s, first_row, static_cast<cl_int>(n_parts),
                   static_cast<cl_int>(own), keeps_parts ? first_row : cl_int{0}, parts_);
     context_.launch(attend, {n_parts, size(layer.n_heads), n}, kGroup);
     if (keeps_parts) continue;
+    Kernel& merge = program.kernel("merge");
     merge.set(parts_, first_row, cl_int{layer.n_heads}, static_cast<cl_int>(n_parts),
               cl_int{layer.head_dim}, row_sinks_,
               has_sinks ? weights_.vector(layer.sink_logits) : row_sinks_, cl_int{has_sinks},
@@ -201,8 +213,9 @@ void OpenClOperations::attend_together(const Rotation& rotation) {
     cl_long n_sinks, window, sink_reach;
     cl_int format, n_splits;
   };
-  const auto& [layer, q, k, v] = rotation;
-  Kernel& kernel = context_.program(kAttentionSource).kernel("attend_alone");
+  const auto& [layer, q, k, given_v] = rotation;
+  const Rows v = layer.has_values ? given_v : k;
+  Program& program = context_.program(kAttentionSource);
   const auto [is_rotated, n_pairs, is_twice] = turns_of(layer);
   const auto angle = [&, rotates = is_rotated, table = layer.angles](int which) -> const Buffer& {
     return rotates ? angles(table, which) : positions_;
@@ -229,13 +242,14 @@ void OpenClOperations::attend_together(const Rotation& rotation) {
                    static_cast<cl_int>(cache.format()),
                    static_cast<cl_int>(splits_of(sight, kMostSplits))};
     }
+    Kernel& kernel = program.kernel("attend_alone");
     kernel.set(of(q), of(k), of(v), static_cast<cl_int>(first), cl_int{layer.n_heads},
                cl_int{layer.n_kv_heads}, cl_int{layer.head_dim},
                cl_int{static_cast<int>(layer.rope)}, cl_int{n_pairs}, angle(0), angle(1),
                angle(is_twice ? 2 : 0), angle(is_twice ? 3 : 1), positions_, query_scales_,
                layer.clamp, norm(layer.q_norm), cl_int{layer.q_norm != nullptr}, norm(layer.k_norm),
-               cl_int{layer.k_norm != nullptr}, layer.norm_epsilon, *caches[0], *caches[1],
-               *caches[2], *caches[3], places, layer.scale, layer.softcap,
+               cl_int{layer.k_norm != nullptr}, layer.norm_epsilon, cl_int{layer.normalizes_values},
+               *caches[0], *caches[1], *caches[2], *caches[3], places, layer.scale, layer.softcap,
                layer.alibi_slopes.empty() ? positions_ : weights_.vector(layer.alibi_slopes),
                cl_int{!layer.alibi_slopes.empty()}, static_cast<cl_int>(n_parts), parts_, head,
                head, head, head, head);

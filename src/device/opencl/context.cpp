@@ -77,8 +77,9 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 
 Buffer::~Buffer() {
   if (memory_ == nullptr) return;
-  context_->counters_.memory_bytes -= n_bytes_;
   context_->api().clReleaseMemObject(memory_);
+  const std::lock_guard lock(context_->mutex_);
+  context_->counters_.memory_bytes -= n_bytes_;
 }
 
 Kernel::Kernel(const Api& api, cl_program program, const char* name) : api_(api) {
@@ -104,6 +105,8 @@ Program::~Program() {
 }
 
 Kernel& Program::kernel(const std::string& name) {
+  if (auto* const recorded = context_.recorded_kernels())
+    return recorded->emplace_back(context_.api(), program_, name.c_str());
   const auto found = kernels_.find(name);
   if (found != kernels_.end()) return found->second;
   return kernels_.emplace(name, Kernel(context_.api(), program_, name.c_str())).first->second;
@@ -120,11 +123,15 @@ Context::Context(Found device, std::uint64_t memory_limit)
   if (status != CL_SUCCESS) api_.clReleaseContext(context_);
   check(status, device_.description.name.c_str());
   largest_group_ = number_of<std::size_t>(api_, device_.id, CL_DEVICE_MAX_WORK_GROUP_SIZE);
+  has_doubles_ = device_.description.extensions.find("cl_khr_fp64") != std::string::npos;
+  if (device_.description.extensions.find("cl_khr_command_buffer") != std::string::npos)
+    command_buffers_ = find_command_buffers(api_, device_.id);
   dot_option_ = find_dot_option();
 }
 
 Context::~Context() {
   api_.clFinish(queue_);
+  drop_recording();
   programs_.clear();
   api_.clReleaseCommandQueue(queue_);
   api_.clReleaseContext(context_);
@@ -164,11 +171,15 @@ Buffer Context::take(std::size_t n_bytes) {
                     device_.description.name, n_bytes, counters_.memory_bytes, memory_limit_,
                     device_.description.largest_buffer));
   };
-  if (counters_.memory_bytes + n_bytes > memory_limit_) refuse();
+  cl_mem memory = nullptr;
   cl_int status = CL_SUCCESS;
-  const cl_mem memory = api_.clCreateBuffer(context_, CL_MEM_READ_WRITE, n_bytes, nullptr, &status);
-  if (status != CL_SUCCESS) refuse();
-  counters_.memory_bytes += n_bytes;
+  {
+    const std::lock_guard lock(mutex_);
+    if (counters_.memory_bytes + n_bytes > memory_limit_) refuse();
+    memory = api_.clCreateBuffer(context_, CL_MEM_READ_WRITE, n_bytes, nullptr, &status);
+    if (status != CL_SUCCESS) refuse();
+    counters_.memory_bytes += n_bytes;
+  }
   Buffer buffer(*this, memory, n_bytes);
   const cl_uchar zero = 0;
   status = api_.clEnqueueFillBuffer(queue_, memory, &zero, 1, 0, n_bytes, 0, nullptr, nullptr);
@@ -188,7 +199,8 @@ void Context::write(const Buffer& to, std::size_t offset, std::span<const std::b
 void Context::write_later(const Buffer& to, std::span<const std::byte> bytes) {
   constexpr std::size_t kMostKept = std::size_t{64} << 20;
   if (bytes.empty()) return;
-  if (written_bytes_ > kMostKept) finish();
+  const std::lock_guard lock(mutex_);
+  if (written_bytes_ > kMostKept) finish_locked();
   const auto& kept = written_.emplace_back(bytes.begin(), bytes.end());
   written_bytes_ += kept.size();
   check(api_.clEnqueueWriteBuffer(queue_, to.memory(), CL_FALSE, 0, kept.size(), kept.data(), 0,
@@ -196,18 +208,15 @@ void Context::write_later(const Buffer& to, std::span<const std::byte> bytes) {
         "writing to the device");
 }
 
-// The queue is in order: whoever waited has waited for all before.
-void Context::forget_written() {
-  written_.clear();
-  written_bytes_ = 0;
-}
-
 void Context::read(const Buffer& from, std::size_t offset, std::span<std::byte> bytes) {
   if (bytes.empty()) return;
+  const std::lock_guard lock(mutex_);
   check(api_.clEnqueueReadBuffer(queue_, from.memory(), CL_TRUE, offset, bytes.size(), bytes.data(),
                                  0, nullptr, nullptr),
         "reading from the device");
-  forget_written();
+  // The queue is in order: who has waited has waited for all before.
+  written_.clear();
+  written_bytes_ = 0;
 }
 
 void Context::copy(const Buffer& from, std::size_t from_offset, const Buffer& to,
@@ -218,8 +227,14 @@ void Context::copy(const Buffer& from, std::size_t from_offset, const Buffer& to
 }
 
 void Context::finish() {
+  const std::lock_guard lock(mutex_);
+  finish_locked();
+}
+
+void Context::finish_locked() {
   check(api_.clFinish(queue_), "waiting for the device");
-  forget_written();
+  written_.clear();
+  written_bytes_ = 0;
 }
 
 Program& Context::program(std::string_view source, const std::string& options) {
@@ -231,13 +246,40 @@ Program& Context::program(std::string_view source, const std::string& options) {
   return *program;
 }
 
-void Context::launch(Kernel& kernel, std::array<std::size_t, 3> groups, std::size_t group_size) {
-  const std::size_t global[] = {groups[0] * group_size, groups[1], groups[2]};
-  const std::size_t local[] = {group_size, 1, 1};
+void Context::launch(Kernel& kernel, std::array<std::size_t, 3> groups, std::size_t group_size,
+                     std::size_t group_height) {
+  const std::size_t global[] = {groups[0] * group_size, groups[1] * group_height, groups[2]};
+  const std::size_t local[] = {group_size, group_height, 1};
+  if (recording_) return recording_->add(kernel.id(), global, local);
   check(api_.clEnqueueNDRangeKernel(queue_, kernel.id(), 3, nullptr, global, local, 0, nullptr,
                                     nullptr),
         "launching a kernel");
+  const std::lock_guard lock(mutex_);
   ++counters_.launches;
+}
+
+void Context::record() {
+  drop_recording();
+  recording_.emplace(command_buffers_, queue_);
+}
+
+Context::Recorded Context::take_recording() {
+  recording_->finish();
+  Recorded taken = {std::move(recorded_kernels_), std::move(*recording_)};
+  drop_recording();
+  return taken;
+}
+
+void Context::drop_recording() {
+  recording_.reset();
+  recorded_kernels_.clear();
+}
+
+void Context::run(Recording& recording) {
+  recording.enqueue();
+  const std::lock_guard lock(mutex_);
+  counters_.launches += recording.launches();
+  ++counters_.recorded_steps;
 }
 
 }  // namespace runnel::opencl

@@ -1,14 +1,19 @@
 // One OpenCL device: its queue, its memory and its programs. Everything is enqueued in order on one
-// queue; only read() waits.
+// queue; only read(), write() and finish() wait. Memory may be taken, read and written by several
+// threads, as streams are saved and forked; programs and launches are those of the thread that
+// holds the model.
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,6 +22,7 @@
 
 #include "device/device.h"
 #include "device/opencl/loader.h"
+#include "device/opencl/recording.h"
 
 namespace runnel::opencl {
 
@@ -89,6 +95,7 @@ class Program {
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
+  // For one launch: the next call may give the same again.
   Kernel& kernel(const std::string& name);
 
  private:
@@ -126,22 +133,46 @@ class Context {
   // Of one of the kernel sources, built with options when first asked for: rows, attention, or
   // product with the definitions of a form of weights.
   Program& program(std::string_view source, const std::string& options = {});
-  void launch(Kernel& kernel, std::array<std::size_t, 3> groups, std::size_t group_size);
+  void launch(Kernel& kernel, std::array<std::size_t, 3> groups, std::size_t group_size,
+              std::size_t group_height = 1);
+
+  // Kernels that the recording has to itself.
+  std::deque<Kernel>* recorded_kernels() { return recording_ ? &recorded_kernels_ : nullptr; }
+  bool can_record() const { return static_cast<bool>(command_buffers_); }
+  // Launches go into a recording, until it is taken.
+  void record();
+  struct Recorded {
+    std::deque<Kernel> kernels;
+    Recording launches;
+  };
+  Recorded take_recording();
+  void drop_recording();
+  void run(Recording& recording);
 
   // Seconds of run(), alone, without its launches in the counters.
   template <typename Run>
   double time_uncounted(Run run) {
     finish();
-    const std::uint64_t launches = counters_.launches;
+    const std::uint64_t launches = counters().launches;
     const auto began = std::chrono::steady_clock::now();
     run();
     finish();
+    const auto ended = std::chrono::steady_clock::now();
+    const std::lock_guard lock(mutex_);
     counters_.launches = launches;
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+    return std::chrono::duration<double>(ended - began).count();
   }
 
-  const DeviceCounters& counters() const { return counters_; }
-  void count_seconds(double seconds) { counters_.seconds += seconds; }
+  DeviceCounters counters() const {
+    const std::lock_guard lock(mutex_);
+    return counters_;
+  }
+  void count_seconds(double seconds) {
+    const std::lock_guard lock(mutex_);
+    counters_.seconds += seconds;
+  }
+  bool has_doubles() const { return has_doubles_; }
+  std::uint64_t next_id() { return ++last_id_; }
   // Work-items of a group at most.
   std::size_t largest_group() const { return largest_group_; }
   // How dot products of bytes are made here: a definition for product.cl.
@@ -150,17 +181,24 @@ class Context {
  private:
   friend class Buffer;
   std::string find_dot_option();
-  void forget_written();
+  void finish_locked();
 
   const Api& api_;
   Found device_;
   std::uint64_t memory_limit_;
   cl_context context_ = nullptr;
   cl_command_queue queue_ = nullptr;
+  CommandBufferApi command_buffers_;
+  std::deque<Kernel> recorded_kernels_;
+  std::optional<Recording> recording_;  // that is made now
   std::size_t largest_group_ = 0;
+  bool has_doubles_ = false;
+  std::atomic<std::uint64_t> last_id_ = 0;
+  mutable std::mutex mutex_;                    // of the rest, but programs_
   std::deque<std::vector<std::byte>> written_;  // by write_later(), perhaps not yet taken
   std::size_t written_bytes_ = 0;
   DeviceCounters counters_;
+
   std::string dot_option_;
   std::map<std::string, std::unique_ptr<Program>> programs_;
 };

@@ -10,7 +10,8 @@ namespace runnel::opencl {
 
 class OpenClKvMemory final : public KvMemory {
  public:
-  OpenClKvMemory(Context& context, Buffer buffer) : context_(context), buffer_(std::move(buffer)) {}
+  OpenClKvMemory(Context& context, Buffer buffer)
+      : context_(context), buffer_(std::move(buffer)), id_(context.next_id()) {}
 
   std::byte* host() override { return nullptr; }
   void read(std::size_t offset, std::span<std::byte> bytes) const override {
@@ -20,10 +21,12 @@ class OpenClKvMemory final : public KvMemory {
     context_.write(buffer_, offset, bytes);
   }
   const Buffer& buffer() const { return buffer_; }
+  std::uint64_t id() const { return id_; }  // no other memory of the device ever has it
 
  private:
   Context& context_;
   Buffer buffer_;
+  std::uint64_t id_;
 };
 
 }  // namespace runnel::opencl

@@ -56,6 +56,9 @@ Loaded load() {
   find("clEnqueueCopyBuffer", api.clEnqueueCopyBuffer);
   find("clEnqueueFillBuffer", api.clEnqueueFillBuffer);
   find("clFinish", api.clFinish);
+  api.clGetExtensionFunctionAddressForPlatform =
+      reinterpret_cast<decltype(api.clGetExtensionFunctionAddressForPlatform)>(
+          ::dlsym(library, "clGetExtensionFunctionAddressForPlatform"));
   return loaded;
 }
 

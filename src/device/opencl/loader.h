@@ -4,6 +4,7 @@
 
 #define CL_TARGET_OPENCL_VERSION 120
 #include <CL/cl.h>
+#include <CL/cl_ext.h>
 
 #include <string>
 
@@ -35,6 +36,9 @@ struct Api {
   decltype(&::clEnqueueCopyBuffer) clEnqueueCopyBuffer = nullptr;
   decltype(&::clEnqueueFillBuffer) clEnqueueFillBuffer = nullptr;
   decltype(&::clFinish) clFinish = nullptr;
+  // Null in a loader that has none.
+  decltype(&::clGetExtensionFunctionAddressForPlatform) clGetExtensionFunctionAddressForPlatform =
+      nullptr;
 };
 
 // Opened once. Null: no loader, and why stands in *reason.

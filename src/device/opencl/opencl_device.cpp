@@ -24,6 +24,9 @@ class OpenClDevice final : public Device, private KvMemorySource {
   std::unique_ptr<Operations> operations(const StepSizes& sizes) override {
     return std::make_unique<OpenClOperations>(context_, weights_, tuning_, sizes);
   }
+  std::unique_ptr<LogitsRow> logits_row(int vocabulary_size) override {
+    return std::make_unique<DeviceLogits>(context_, vocabulary_size);
+  }
   void take(std::span<const Matrix* const> matrices) override { weights_.take(matrices); }
   std::uint64_t bytes_of(const StepSizes& sizes) const override {
     return OpenClOperations::bytes_of(sizes);
@@ -35,7 +38,7 @@ class OpenClDevice final : public Device, private KvMemorySource {
       return fmt::format("heads of {} numbers (at most {})", needs.head_dim, kLargestHead);
     if (needs.states) return "layers that keep a state instead of keys and values";
     if (needs.output_gates) return "attention with output gates";
-    return needs.uneven_layers ? "heads, keys, values and inputs that differ by layer" : "";
+    return {};
   }
   KvMemorySource* cache_memory() override { return this; }
   DeviceDescription description() const override { return context_.description(); }

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <utility>
 
+#include "device/opencl/kv_memory.h"
 #include "device/opencl/sources.h"
 #include "kernels/pack/dequantize.h"
 
@@ -15,6 +17,7 @@ constexpr std::size_t kLogitRows = 32;  // rows of logits computed together
 constexpr std::size_t kRowGroup = 128;  // work-items of rows.cl
 constexpr std::size_t kProductGroup = 128;
 constexpr std::size_t kAngleKinds = 6;
+constexpr std::size_t kMostRecordedRows = 64;
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
@@ -50,6 +53,7 @@ void OpenClOperations::lay_out(const StepSizes& s, Take take) {
   floats(&OpenClOperations::update_, n * size(s.dim));
   floats(&OpenClOperations::logits_, std::min(n, kLogitRows) * size(s.vocabulary_size));
   take(&OpenClOperations::parts_, 64);
+  floats(&OpenClOperations::table_rows_, n * size(s.layer_inputs_dim));
   if (s.n_experts == 0) return;
   floats(&OpenClOperations::router_, n * size(s.n_experts));
   take(&OpenClOperations::chosen_, n_choices * sizeof(cl_int));
@@ -59,7 +63,12 @@ void OpenClOperations::lay_out(const StepSizes& s, Take take) {
 
 OpenClOperations::OpenClOperations(Context& context, WeightStore& weights, Tuning& tuning,
                                    const StepSizes& sizes)
-    : context_(context), weights_(weights), tuning_(tuning), sizes_(sizes) {
+    : context_(context),
+      weights_(weights),
+      tuning_(tuning),
+      sampler_(context),
+      recorded_(context),
+      sizes_(sizes) {
   lay_out(sizes, [&](Buffer OpenClOperations::*buffer, std::size_t n_bytes) {
     this->*buffer = context_.take(n_bytes);
   });
@@ -69,6 +78,8 @@ std::uint64_t OpenClOperations::bytes_of(const StepSizes& sizes) {
   const std::size_t n_parts = size(sizes.max_tokens) * size(sizes.q_dim) * 2 * kMostSplits;
   std::uint64_t all = std::min(kPartBytes, n_parts * sizeof(float));
   lay_out(sizes, [&](Buffer OpenClOperations::*, std::size_t n_bytes) { all += n_bytes; });
+  // A stream's logits, and where its token is sampled.
+  all += size(sizes.vocabulary_size) * sizeof(float) + TokenSampler::kBytesOfStream;
   // The decoder's rows: the residual stream and its norms, queries, keys, values and angles.
   const std::size_t widths = 3 * size(sizes.dim) + 4 * size(sizes.q_dim) + 4 * size(sizes.head_dim);
   return all + size(sizes.max_tokens) * widths * sizeof(float);
@@ -87,6 +98,27 @@ void OpenClOperations::begin(const Step& step) {
   has_angles_.assign(step.angles.size() * kAngleKinds, false);
   angles_.resize(has_angles_.size());
   write_rows();
+  if (!recorded_.begin(key_of_step())) return;
+  for (std::size_t i = 0; i < recorded_.angles().size(); ++i) {
+    if (recorded_.angles()[i])
+      angles(static_cast<int>(i / kAngleKinds), static_cast<int>(i % kAngleKinds));
+  }
+}
+
+// What the launches of a step depend on: the caches, and whether they evict. Empty: it is none of
+// single tokens that goes on to the logits of all.
+RecordedSteps::Key OpenClOperations::key_of_step() const {
+  if (!step_.wants_all_logits || visitor_ || n_rows() > kMostRecordedRows || !is_decoding())
+    return {};
+  RecordedSteps::Key key;
+  bool is_twice = false;
+  for (const StepRow& row : step_.rows) {
+    // The first layer is this device's, and so is its part of a cache.
+    key.push_back(static_cast<const OpenClKvMemory*>(row.cache->place(0).memory)->id());
+    is_twice |= row.position != row.cache_position;
+  }
+  key.push_back(is_twice ? 1 : 0);
+  return key;
 }
 
 void OpenClOperations::write_rows() {
@@ -114,7 +146,7 @@ void OpenClOperations::keep(std::span<const std::size_t> kept, std::span<const S
     }
   };
   for (std::size_t i = 0; i < rows_.size(); ++i) move_rows(rows_[i], widths_[i]);
-  move_rows(sink_q_, sizes_.q_dim);
+  move_rows(sink_q_, q_width_);
   step_.rows = rows;
   write_rows();
 }
@@ -136,6 +168,7 @@ const Buffer& OpenClOperations::angles(int table, int which) {
 }
 
 void OpenClOperations::read(Rows rows, float* out) {
+  recorded_.end(has_angles_);
   context_.read(of(rows), 0, std::as_writable_bytes(std::span(out, n_rows() * size(rows.width))));
 }
 
@@ -158,23 +191,74 @@ void OpenClOperations::embed(const Matrix& table, float scale, Rows x) {
 }
 
 void OpenClOperations::normalize(const Normalization& norm, Rows x, Rows out) {
-  normalize(norm, of(x), x.width, of(out), false);
+  if (recorded_.is_replayed()) return;
+  normalize(norm, n_rows(), of(x), x.width, of(out));
 }
 
-void OpenClOperations::normalize(const Normalization& norm, const Buffer& x, int width,
-                                 const Buffer& out, bool adds, float scale) {
+void OpenClOperations::normalize(const Normalization& norm, std::size_t n, const Buffer& x,
+                                 int width, const Buffer& out) {
+  launch_norm(norm, n, x, width, out, false, 1, 1);
+}
+
+// The end of a branch.
+void OpenClOperations::add(const Residual& residual, const Buffer& update) {
+  launch_norm(residual.norm, n_rows(), update, residual.x.width, of(residual.x), true,
+              residual.scale, residual.sum_scale);
+}
+
+void OpenClOperations::launch_norm(const Normalization& norm, std::size_t n, const Buffer& x,
+                                   int width, const Buffer& out, bool adds, float scale,
+                                   float sum_scale) {
   const NormWeights none;
   const NormWeights& w = norm.weights != nullptr ? *norm.weights : none;
   Kernel& kernel = context_.program(kRowsSource).kernel("normalize_rows");
   kernel.set(x, out, cl_int{width}, cl_int{kind_of(norm)},
              w.weight.empty() ? x : weights_.vector(w.weight),
              w.bias.empty() ? x : weights_.vector(w.bias), cl_int{!w.bias.empty()}, norm.epsilon,
-             cl_int{adds}, scale);
-  context_.launch(kernel, {n_rows(), 1, 1}, kRowGroup);
+             cl_int{adds}, scale, sum_scale);
+  context_.launch(kernel, {n, 1, 1}, kRowGroup);
+}
+
+// As the processor makes them (cpu/layer_inputs.cpp); it looks the table's rows up, as embed().
+void OpenClOperations::layer_inputs(const LayerInputWeights& weights, float norm_epsilon, Rows x,
+                                    Rows inputs) {
+  const auto width = static_cast<int>(weights.norm.weight.size());
+  const std::size_t n = n_rows() * size(inputs.width);
+  host_.resize(n);
+  for (std::size_t i = 0; i < n_rows(); ++i) {
+    const std::byte* row =
+        weights.table.data + size(step_.rows[i].token) * weights.table.row_bytes();
+    kernels::dequantize_row(weights.table.type, row, &host_[i * size(inputs.width)], inputs.width);
+  }
+  for (float& value : host_) value *= std::sqrt(static_cast<float>(width));
+  context_.write_later(table_rows_, std::as_bytes(std::span(host_)));
+  if (recorded_.is_replayed()) return;
+  const Product projection = {&weights.projection, inputs};
+  multiply({x, {}}, {&projection, 1});
+  const float epsilon = norm_epsilon * static_cast<float>(x.width);
+  normalize({&weights.norm, Norm::kRms, epsilon}, n / size(width), of(inputs), width, of(inputs));
+  Kernel& join = context_.program(kRowsSource).kernel("join_layer_inputs");
+  join.set(of(inputs), table_rows_, number(n));
+  context_.launch(join, {(n + 63) / 64, 1, 1}, 64);
+}
+
+void OpenClOperations::add_layer_input(const LayerInput& weights, int first, Rows inputs,
+                                       const Residual& residual) {
+  if (recorded_.is_replayed()) return;
+  const auto width = static_cast<int>(weights.gate.weight.rows);
+  const Output gate = {&weights.gate, &gate_};
+  multiply(norm_of({residual.x, {}}), {&gate, 1}, false);
+  Kernel& take = context_.program(kRowsSource).kernel("take_columns");
+  take.set(of(inputs), cl_int{inputs.width}, cl_int{first}, cl_int{width}, up_);
+  context_.launch(take, {size(width + 63) / 64, n_rows(), 1}, 64);
+  const Output output = {&weights.output, nullptr};
+  prepare(activated({Activation::kGelu, true}, width), n_rows(), forms_of({&output, 1}));
+  multiply_into(nullptr, weights.output, residual);
 }
 
 void OpenClOperations::feed_forward(const FfnLayer& layer, const FeedForward& ffn,
                                     const Input& input, const Residual& residual) {
+  if (recorded_.is_replayed()) return;
   activate_into(layer, ffn, input);
   multiply_into(nullptr, ffn.down, residual);
 }
@@ -219,20 +303,27 @@ void OpenClOperations::multiply_chosen(std::span<const FeedForward> experts,
 
 void OpenClOperations::experts(const ExpertsLayer& layer, const Input& input,
                                const Residual& residual) {
+  if (recorded_.is_replayed()) return;
   const std::size_t n = n_rows();
   const std::size_t n_choices = n * size(layer.n_used);
   const FeedForward& first = layer.experts.front();
   const std::array all = {Output{layer.router, &router_}, Output{&first.up, nullptr},
                           Output{layer.ffn.is_gated ? &first.gate : &first.up, nullptr}};
-  prepare(norm_of(input), n, forms_of(all));
+  const bool is_apart = layer.beside != nullptr;  // the router has a norm of its own
+  const Normalization of_router = {is_apart ? &layer.beside->router_norm : nullptr, Norm::kRms,
+                                   layer.norm_epsilon};
+  prepare(norm_of(is_apart ? Input{input.x, of_router} : input), n, forms_of(all));
   multiply(std::span(all).first(1), n, false);
   Program& program = context_.program(kRowsSource);
   Kernel& choose = program.kernel("choose_experts");
   const bool has_bias = !layer.bias.empty();
+  const bool has_scales = is_apart && !layer.beside->expert_scales.empty();
   choose.set(router_, number(n), number(layer.experts.size()), cl_int{layer.n_used},
              cl_int{layer.is_sigmoid}, has_bias ? weights_.vector(layer.bias) : router_,
-             cl_int{has_bias}, chosen_, shares_);
+             cl_int{has_bias}, has_scales ? weights_.vector(layer.beside->expert_scales) : router_,
+             cl_int{has_scales}, chosen_, shares_);
   context_.launch(choose, {n, 1, 1}, 1);
+  if (is_apart) prepare(norm_of(input), n, forms_of(all));
   multiply_chosen(layer.experts, &FeedForward::up, layer.n_used, n_choices,
                   layer.ffn.is_gated ? up_ : gate_);
   if (layer.ffn.is_gated)
@@ -246,7 +337,21 @@ void OpenClOperations::experts(const ExpertsLayer& layer, const Input& input,
   join.set(expert_out_, shares_, cl_int{layer.n_used}, cl_int{width}, update_);
   context_.launch(join, {size(width + 63) / 64, n, 1}, 64);
   if (layer.shared != nullptr) add_shared_expert(layer, input, width);
-  normalize(residual.norm, update_, width, of(residual.x), true, residual.scale);
+  if (is_apart) add_dense_beside(layer, input.x);
+  add(residual, update_);
+}
+
+// Both branches are normalised before they meet.
+void OpenClOperations::add_dense_beside(const ExpertsLayer& layer, Rows x) {
+  const DenseBeside& beside = *layer.beside;
+  const auto norm = [&](const NormWeights& weights) {
+    return Normalization{&weights, Norm::kRms, layer.norm_epsilon};
+  };
+  normalize(norm(beside.expert_post_norm), n_rows(), update_, x.width, update_);
+  activate_into(layer.ffn, *layer.dense, {x, norm(beside.norm)});
+  const Output dense = {&layer.dense->down, &expert_out_};
+  multiply({&dense, 1}, n_rows(), false);
+  launch_norm(norm(beside.post_norm), n_rows(), expert_out_, x.width, update_, true, 1, 1);
 }
 
 void OpenClOperations::add_shared_expert(const ExpertsLayer& layer, const Input& input, int width) {
@@ -267,9 +372,12 @@ void OpenClOperations::add_shared_expert(const ExpertsLayer& layer, const Input&
 
 void OpenClOperations::logits(const Input& input, const Linear& output, float softcap,
                               const RowVisitor& on_row) {
+  recorded_.end(has_angles_);
   const std::size_t vocabulary = size(output.weight.rows);
-  const Output to_logits = {&output, &logits_};
   const auto all_rows = step_.rows;
+  LogitsRow* const only = all_rows.size() == 1 ? all_rows[0].logits : nullptr;
+  const Buffer& to = only != nullptr ? static_cast<DeviceLogits*>(only)->changed() : logits_;
+  const Output to_logits = {&output, &to};
   const Rows x = input.x;
   for (std::size_t first = 0; first < all_rows.size(); first += kLogitRows) {
     const std::size_t n = std::min(kLogitRows, all_rows.size() - first);
@@ -281,16 +389,34 @@ void OpenClOperations::logits(const Input& input, const Linear& output, float so
     multiply({&to_logits, 1}, n, false);
     if (softcap > 0) {
       Kernel& kernel = context_.program(kRowsSource).kernel("softcap");
-      kernel.set(logits_, softcap, number(n * vocabulary));
+      kernel.set(to, softcap, number(n * vocabulary));
       context_.launch(kernel, {(n * vocabulary + 63) / 64, 1, 1}, 64);
     }
-    host_.resize(n * vocabulary);
-    context_.read(logits_, 0, std::as_writable_bytes(std::span(host_)));
-    const auto now = std::chrono::steady_clock::now();
-    context_.count_seconds(std::chrono::duration<double>(now - began_).count());
-    began_ = now;
-    for (std::size_t i = 0; i < n; ++i)
-      on_row(first + i, std::span(host_).subspan(i * vocabulary, vocabulary));
+    only != nullptr ? context_.finish() : give_logits(first, n, vocabulary, on_row);
+  }
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began_;
+  context_.count_seconds(took.count());
+}
+
+// To where they stay on the device, or to the visitor here.
+void OpenClOperations::give_logits(std::size_t first, std::size_t n, std::size_t vocabulary,
+                                   const RowVisitor& on_row) {
+  const std::size_t n_bytes = vocabulary * sizeof(float);
+  const auto shown = [&](std::size_t i) { return step_.rows[first + i].logits == nullptr; };
+  std::size_t n_shown = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    if (shown(i)) {
+      ++n_shown;
+      continue;
+    }
+    auto* const row = static_cast<DeviceLogits*>(step_.rows[first + i].logits);
+    context_.copy(logits_, i * n_bytes, row->changed(), 0, n_bytes);
+  }
+  if (n_shown == 0) return context_.finish();
+  host_.resize(n * vocabulary);
+  context_.read(logits_, 0, std::as_writable_bytes(std::span(host_)));
+  for (std::size_t i = 0; i < n; ++i) {
+    if (shown(i)) on_row(first + i, std::span(host_).subspan(i * vocabulary, vocabulary));
   }
 }
 

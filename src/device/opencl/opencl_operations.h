@@ -16,6 +16,8 @@
 #include <span>
 #include <vector>
 
+#include "device/opencl/recorded_steps.h"
+#include "device/opencl/sampling.h"
 #include "device/opencl/tuning.h"
 #include "device/opencl/weights.h"
 #include "device/operations.h"
@@ -45,13 +47,19 @@ class OpenClOperations final : public Operations {
   void short_conv(int, int, const ShortConvWeights&, const Input&, const Residual&) override {
     std::abort();
   }
-  void layer_inputs(const LayerInputWeights&, float, Rows, Rows) override { std::abort(); }
-  void add_layer_input(const LayerInput&, int, Rows, const Residual&) override { std::abort(); }
+  void layer_inputs(const LayerInputWeights& weights, float norm_epsilon, Rows x,
+                    Rows inputs) override;
+  void add_layer_input(const LayerInput& weights, int first, Rows inputs,
+                       const Residual& residual) override;
   void feed_forward(const FfnLayer& layer, const FeedForward& weights, const Input& input,
                     const Residual& residual) override;
   void experts(const ExpertsLayer& layer, const Input& input, const Residual& residual) override;
   void logits(const Input& input, const Linear& output, float softcap,
               const RowVisitor& on_row) override;
+  void sample(std::span<const Choice> choices, std::span<Chosen> chosen) override {
+    context_.drop_recording();  // of a step that failed
+    sampler_.sample(choices, chosen);
+  }
   void read(Rows rows, float* out) override;
   void write(Rows rows, const float* in) override;
   void observe_attention(AttentionVisitor visitor) override { visitor_ = std::move(visitor); }
@@ -118,11 +126,15 @@ class OpenClOperations final : public Operations {
   std::size_t n_splits(int cache_layer) const;
   std::size_t part_bytes(const AttentionLayer& layer) const;
   bool is_decoding() const;
+  RecordedSteps::Key key_of_step() const;
   void rotate_now(const Rotation& rotation);
   void attend_together(const Rotation& rotation);
   Forms forms_of(std::span<const Output> outputs) const;
-  void normalize(const Normalization& norm, const Buffer& x, int width, const Buffer& out,
-                 bool adds, float scale = 1);
+  void normalize(const Normalization& norm, std::size_t n, const Buffer& x, int width,
+                 const Buffer& out);
+  void add(const Residual& residual, const Buffer& update);
+  void launch_norm(const Normalization& norm, std::size_t n, const Buffer& x, int width,
+                   const Buffer& out, bool adds, float scale, float sum_scale);
   Source activated(const FfnLayer& layer, int ffn_dim) const;
   Source norm_of(const Input& input) const;
   std::size_t factor_bytes(const Source& source) const;
@@ -139,16 +151,21 @@ class OpenClOperations final : public Operations {
   template <typename Set>
   void with_local_inputs(const DeviceMatrix& matrix, Set set);
   void multiply_alike(std::span<const Output> outputs, std::size_t n, bool adds);
+  void launch_product(const DeviceMatrix& first, const Places& places, std::size_t n, bool adds,
+                      std::size_t together);
   // x += scale * norm(product), of a source or of the inputs that are prepared (null).
   void multiply_into(const Source* source, const Linear& linear, const Residual& residual);
   bool gate_and_activate_alone(const FfnLayer& layer, const FeedForward& ffn, const Input& input);
   void activate_into(const FfnLayer& layer, const FeedForward& ffn, const Input& input);
+  void add_dense_beside(const ExpertsLayer& layer, Rows x);
   void add_shared_expert(const ExpertsLayer& layer, const Input& input, int width);
   void multiply_chosen(std::span<const FeedForward> experts, const Linear FeedForward::*linear,
                        int n_used, std::size_t n_choices, const Buffer& y);
   void attend_segment(const AttentionLayer& layer, Rows q, const Segment& segment,
                       bool keeps_parts);
   void report_attention(const AttentionLayer& layer, Rows q, const Segment& segment);
+  void give_logits(std::size_t first, std::size_t n, std::size_t vocabulary,
+                   const RowVisitor& on_row);
   template <typename... More>
   void set_attention(Kernel& kernel, const AttentionLayer& layer, Rows q, const Segment& segment,
                      int first_row, const More&... more);
@@ -156,6 +173,8 @@ class OpenClOperations final : public Operations {
   Context& context_;
   WeightStore& weights_;
   Tuning& tuning_;
+  TokenSampler sampler_;
+  RecordedSteps recorded_;
   StepSizes sizes_;
   AttentionVisitor visitor_;
   Step step_;
@@ -168,6 +187,8 @@ class OpenClOperations final : public Operations {
   Buffer positions_;                        // [n, 2]: in the stream and in the cache
   Buffer query_scales_;                     // [n]
   Buffer row_sinks_;                        // [n]
+  int q_width_ = 0;                         // of sink_q_, as the last layer left it
+  Buffer table_rows_;                       // [n, layer_inputs_dim]
   Buffer sink_q_, heads_;                   // [n, q_dim]
   Buffer parts_;                            // of attention
   Buffer quants_, scales_, sums_, floats_;  // inputs of products

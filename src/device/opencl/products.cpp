@@ -13,11 +13,16 @@ namespace {
 
 constexpr std::size_t kRowGroup = 128;  // work-items of rows.cl
 constexpr std::size_t kProductGroup = 128;
+constexpr std::size_t kFewTokens = 8;    // share a read of the weights, or one has it alone
+constexpr std::size_t kTileTokens = 32;  // of product_tile
+constexpr std::size_t kManyTokens = 128;
 constexpr std::size_t kOwnLocalBytes = 4 << 10;  // of product.cl, beside what is passed
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 cl_int number(std::size_t n) { return static_cast<cl_int>(n); }
+
+std::uint64_t hash_of(const std::string& text) { return XXH3_64bits(text.data(), text.size()); }
 
 std::size_t chunks_of(int width) { return size((width + 31) / 32); }
 
@@ -84,6 +89,7 @@ bool OpenClOperations::is_made_inside(const Source& source, std::span<const Outp
 }
 
 void OpenClOperations::multiply(const Input& input, std::span<const Product> products) {
+  if (recorded_.is_replayed()) return;
   std::vector<Output> outputs;
   for (const Product& p : products) outputs.push_back({p.linear, &of(p.y)});
   multiply(norm_of(input), outputs, false);
@@ -140,9 +146,23 @@ OpenClOperations::Places OpenClOperations::places_of(std::span<const Output> out
 
 void OpenClOperations::multiply_alike(std::span<const Output> outputs, std::size_t n, bool adds) {
   const DeviceMatrix& first = weights_.matrix(outputs[0].linear->weight);
-  const Places places = places_of(outputs);
-  const std::size_t together = n == 1 ? 1 : n <= 8 ? 8 : 16;  // rows that one read serves
-  Kernel& kernel = product_program(first).kernel(fmt::format("product_{}", together));
+  Places places = places_of(outputs);
+  if (n <= kFewTokens) return launch_product(first, places, n, adds, n == 1 ? 1 : 8);
+  static constexpr std::size_t kShared[] = {16, kTileTokens};
+  Places tried = places;
+  if (adds) tried.of[0].y = &update_;  // what is timed is run again and again
+  const std::string key = fmt::format("product:{}x{}:{}:{:016x}", places.n_groups, first.chunks,
+                                      n < kManyTokens ? "few" : "many", hash_of(first.options));
+  const auto run = [&](std::size_t together) { launch_product(first, tried, n, false, together); };
+  launch_product(first, places, n, adds, tuning_.fastest(context_, key, kShared, run));
+}
+
+// `together`: rows of inputs that a read of the weights serves.
+void OpenClOperations::launch_product(const DeviceMatrix& first, const Places& places,
+                                      std::size_t n, bool adds, std::size_t together) {
+  const bool is_tile = together == kTileTokens;
+  Kernel& kernel = product_program(first).kernel(is_tile ? std::string("product_tile")
+                                                         : fmt::format("product_{}", together));
   const auto set = [&](const auto&... inputs) {
     const auto& [p0, p1, p2] = places.of;
     kernel.set(inputs..., cl_int{first.chunks}, number(n), cl_int{adds}, places.biases, *p0.w,
@@ -150,8 +170,12 @@ void OpenClOperations::multiply_alike(std::span<const Output> outputs, std::size
                *p2.y);
   };
   first.is_quantised ? set(quants_, scales_, sums_) : set(floats_);
+  const std::size_t n_columns = (n + together - 1) / together;
   // Groups that read the same weights follow one another.
-  context_.launch(kernel, {(n + together - 1) / together, places.n_groups, 1}, kProductGroup);
+  if (!is_tile) return context_.launch(kernel, {n_columns, places.n_groups, 1}, kProductGroup);
+  std::size_t n_tiles = 0;
+  for (const Places::Place& place : places.of) n_tiles += (size(place.rows) + 63) / 64;
+  context_.launch(kernel, {n_columns, n_tiles, 1}, 16, 8);
 }
 
 // Calls set(local memory of the inputs...) as the form of the weights takes it.
@@ -188,15 +212,15 @@ void OpenClOperations::multiply_alone(const Source& source, std::span<const Outp
 
 void OpenClOperations::multiply_into(const Source* source, const Linear& linear,
                                      const Residual& residual) {
-  const bool is_direct = residual.norm.weights == nullptr && residual.scale == 1;
+  const bool is_direct =
+      residual.norm.weights == nullptr && residual.scale == 1 && residual.sum_scale == 1;
   const Output output = {&linear, is_direct ? &of(residual.x) : &update_};
   if (source != nullptr) {
     multiply(*source, {&output, 1}, is_direct);
   } else {
     multiply({&output, 1}, n_rows(), is_direct);
   }
-  if (!is_direct)
-    normalize(residual.norm, update_, residual.x.width, of(residual.x), true, residual.scale);
+  if (!is_direct) add(residual, update_);
 }
 
 // Norm, gate, up and activation of one row in one launch, which leaves the inputs of `down`; false
@@ -229,9 +253,8 @@ bool OpenClOperations::gate_and_activate_alone(const FfnLayer& layer, const Feed
   static constexpr std::size_t kGroups[] = {kProductGroup, 2 * kProductGroup, 4 * kProductGroup};
   const std::size_t most = context_.description().is_gpu ? context_.largest_group() : 256;
   const std::size_t n_groups = most >= kGroups[2] ? 3 : most >= kGroups[1] ? 2 : 1;
-  const std::string key =
-      fmt::format("gate_up:{}x{}:{:016x}", up_matrix.rows, up_matrix.chunks,
-                  XXH3_64bits(up_matrix.options.data(), up_matrix.options.size()));
+  const std::string key = fmt::format("gate_up:{}x{}:{:016x}", up_matrix.rows, up_matrix.chunks,
+                                      hash_of(up_matrix.options));
   launch(tuning_.fastest(context_, key, std::span(kGroups).first(n_groups), launch));
   return true;
 }

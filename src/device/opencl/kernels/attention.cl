@@ -150,7 +150,7 @@ void store_kv(Head place, long slot, int format, int head_dim, local const float
   }
 }
 
-// One head of one token: query heads first, then KV heads with their key and value.
+// One head of one token: query heads first, then KV heads with their key and value, if it has some.
 kernel void rotate_and_store(
     global float* q, global float* sink_q, global const float* k, global const float* v,
     int first_row, int n_heads, int n_kv_heads, int head_dim, int rope, int n_pairs,
@@ -159,8 +159,8 @@ kernel void rotate_and_store(
     global const float* mirror_sines, global const float* rotated_weights, int has_rotated_weights,
     global const long* positions, global const float* query_scales, float clamp_to,
     global const float* q_norm, int has_q_norm, global const float* k_norm, int has_k_norm,
-    float epsilon, global uchar* cache, int format, Area sinks, Area ring, long n_sinks,
-    local float* head, local float* rotated) {
+    float epsilon, int normalizes_values, global uchar* cache, int format, Area sinks, Area ring,
+    long n_sinks, local float* head, local float* rotated) {
   local float room[64];
   const int lane = get_local_id(0);
   const long row = first_row + get_group_id(1);
@@ -190,10 +190,7 @@ kernel void rotate_and_store(
   }
   rotate_pairs(head, 0, rotated, head_dim, rope, pairs, cosines + angle, sines + angle);
   barrier(CLK_LOCAL_MEM_FENCE);
-  for (int i = lane; i < head_dim; i += 64) {
-    const float x = v[at + i];
-    head[i] = clamp_to > 0 ? clamp(x, -clamp_to, clamp_to) : x;
-  }
+  load_head(v + at, head, head_dim, clamp_to, normalizes_values, v, 0, epsilon, 1.0f, room);
   barrier(CLK_LOCAL_MEM_FENCE);
   const bool is_sink = position < n_sinks;
   store_kv(head_of(cache, is_sink ? sinks : ring, h), is_sink ? position : position % ring.slots,
@@ -391,7 +388,7 @@ kernel void attend_alone(
     global const float* sines, global const float* sink_cosines, global const float* sink_sines,
     global const long* positions, global const float* query_scales, float clamp_to,
     global const float* q_norm, int has_q_norm, global const float* k_norm, int has_k_norm,
-    float epsilon, global uchar* cache0, global uchar* cache1, global uchar* cache2,
+    float epsilon, int normalizes_values, global uchar* cache0, global uchar* cache1, global uchar* cache2,
     global uchar* cache3, Places places, float scale, float softcap, global const float* slopes,
     int has_slopes, int n_splits, global float* parts, local float* query,
     local float* sink_query, local float* own_key, local float* own_value, local float* head_room) {
@@ -426,10 +423,8 @@ kernel void attend_alone(
             k_norm, 1, epsilon, 1.0f, room);
   barrier(CLK_LOCAL_MEM_FENCE);
   rotate_pairs(head_room, 0, own_key, head_dim, rope, pairs, cosines + angle, sines + angle);
-  for (int i = lane; i < head_dim; i += 64) {
-    const float x = v[(row * n_kv_heads + kv_head) * head_dim + i];
-    own_value[i] = clamp_to > 0 ? clamp(x, -clamp_to, clamp_to) : x;
-  }
+  load_head(v + (row * n_kv_heads + kv_head) * head_dim, own_value, head_dim, clamp_to,
+            normalizes_values, v, 0, epsilon, 1.0f, room);
   barrier(CLK_LOCAL_MEM_FENCE);
   if (split == 0 && head % group == 0) {
     const bool is_sink = position < place.n_sinks;

@@ -187,6 +187,140 @@ PRODUCT(product_1, 1)
 PRODUCT(product_8, 8)
 PRODUCT(product_16, 16)
 
+// The same of a tile: 64 rows by 32 tokens for a work-group of 16 x 8, whose weights and inputs of a
+// chunk lie in local memory while each work-item takes 4 rows by 4 tokens of them. It passes the
+// chunks in the order of the splits, so that its sums are those of the others to the last bit.
+#define TILE_GROUPS 4
+#define TILE_LANES 8
+#define TILE_TOKENS 4  // of a work-item
+#define ALL_TILE_TOKENS (TILE_LANES * TILE_TOKENS)
+
+#ifdef FLOAT_BITS
+#define TILE_MEMORY                                        \
+  local float tile_w[TILE_GROUPS][32][GROUP_ROWS];         \
+  local float tile_x[ALL_TILE_TOKENS][32]
+#define LOAD_TILE                                                                                \
+  for (int i = lane; i < TILE_GROUPS * 32 * GROUP_ROWS; i += GROUP_ROWS * TILE_LANES) {          \
+    const int g = i / (32 * GROUP_ROWS);                                                         \
+    global const uchar* w =                                                                      \
+        weights + min(first_group + g, groups - 1) * GROUP_BYTES(chunks) + (long)chunk * CHUNK_BYTES; \
+    tile_w[g][i / GROUP_ROWS % 32][i % GROUP_ROWS] =                                             \
+        float_at(w, i / GROUP_ROWS % 32, i % GROUP_ROWS);                                        \
+  }                                                                                              \
+  for (int i = lane; i < ALL_TILE_TOKENS * 32; i += GROUP_ROWS * TILE_LANES)                     \
+    tile_x[i / 32][i % 32] =                                                                     \
+        floats[((long)min(first + i / 32, n - 1) * chunks + chunk) * 32 + i % 32]
+#define ADD_TILE                                                                                 \
+  for (int i = 0; i < 32; ++i) {                                                                 \
+    for (int g = 0; g < TILE_GROUPS; ++g) {                                                      \
+      const float w = tile_w[g][i][row];                                                         \
+      for (int t = 0; t < TILE_TOKENS; ++t)                                                      \
+        acc[g][t] = fma(w, tile_x[token + t][i], acc[g][t]);                                     \
+    }                                                                                            \
+  }
+#else
+#define TILE_MEMORY                                                \
+  local uint tile_w[TILE_GROUPS][8][GROUP_ROWS];                   \
+  local float tile_d[TILE_GROUPS][2][GROUP_ROWS];                  \
+  local int tile_lists[TILE_GROUPS][4][GROUP_ROWS];                \
+  local int tile_x[ALL_TILE_TOKENS][8];                            \
+  local float tile_scales[ALL_TILE_TOKENS];                        \
+  local int tile_sums[ALL_TILE_TOKENS][2]
+#define LOAD_TILE                                                                                \
+  if (token_lane < TILE_GROUPS) {                                                                \
+    const int g = token_lane;                                                                    \
+    global const uchar* block = weights +                                                        \
+                                min(first_group + g, groups - 1) * GROUP_BYTES(chunks) +         \
+                                (long)(chunk / BLOCK_CHUNKS) * BLOCK_BYTES;                      \
+    global const uchar* at = block + HEAD_BYTES + chunk % BLOCK_CHUNKS * CHUNK_BYTES;            \
+    global const char* lists = (global const char*)at + 64 * BITS + row;                         \
+    tile_d[g][0][row] = SCALE_AT(block, row);                                                    \
+    tile_d[g][1][row] = MINIMUMS ? SCALE_AT(block, MINIMUMS * GROUP_ROWS + row) : 0.0f;          \
+    for (int s = 0; s < 2; ++s) {                                                                \
+      tile_lists[g][s][row] = SCALES && s < SUBS ? lists[s * GROUP_ROWS] : 1;                    \
+      tile_lists[g][2 + s][row] =                                                                \
+          SCALES && MINIMUMS && s < SUBS ? lists[(SUBS + s) * GROUP_ROWS] : 0;                   \
+    }                                                                                            \
+    for (int j = 0; j < 8; ++j) tile_w[g][j][row] = quad_of((global const uint*)at + row, j);    \
+  } else {                                                                                       \
+    for (int i = (token_lane - TILE_GROUPS) * GROUP_ROWS + row; i < ALL_TILE_TOKENS * 8;         \
+         i += (TILE_LANES - TILE_GROUPS) * GROUP_ROWS) {                                         \
+      const long place = (long)min(first + i / 8, n - 1) * chunks + chunk;                       \
+      tile_x[i / 8][i % 8] = quants[place * 8 + i % 8];                                          \
+      if (i % 8 == 0) tile_scales[i / 8] = scales[place];                                        \
+      if (i % 8 < 2) tile_sums[i / 8][i % 8] = sums[place * 2 + i % 8];                          \
+    }                                                                                            \
+  }
+#define ADD_TILE                                                                                 \
+  for (int g = 0; g < TILE_GROUPS; ++g) {                                                        \
+    const float d = tile_d[g][0][row];                                                           \
+    const float m = tile_d[g][1][row];                                                           \
+    const int scale[2] = {tile_lists[g][0][row], tile_lists[g][1][row]};                         \
+    const int minimum[2] = {tile_lists[g][2][row], tile_lists[g][3][row]};                       \
+    uint q[8];                                                                                   \
+    for (int j = 0; j < 8; ++j) q[j] = tile_w[g][j][row];                                        \
+    for (int t = 0; t < TILE_TOKENS; ++t) {                                                      \
+      local const int* x = tile_x[token + t];                                                    \
+      const int sum0 = dot4(q[3], x[3], dot4(q[2], x[2], dot4(q[1], x[1], dot4(q[0], x[0], 0)))); \
+      const int sum1 = dot4(q[7], x[7], dot4(q[6], x[6], dot4(q[5], x[5], dot4(q[4], x[4], 0)))); \
+      const int half0 = tile_sums[token + t][0];                                                 \
+      const int half1 = tile_sums[token + t][1];                                                 \
+      const int whole = WHOLE(sum0, sum1, half0, half1);                                         \
+      acc[g][t] = fma(tile_scales[token + t], VALUE(whole, half0, half1), acc[g][t]);            \
+    }                                                                                            \
+  }
+#endif
+
+kernel __attribute__((reqd_work_group_size(GROUP_ROWS, TILE_LANES, 1))) void product_tile(
+    INPUTS, int chunks, int n, int adds, int biases, global const uchar* w0, int rows0,
+    global const float* bias0, global float* y0, global const uchar* w1, int rows1,
+    global const float* bias1, global float* y1, global const uchar* w2, int rows2,
+    global const float* bias2, global float* y2) {
+  TILE_MEMORY;
+  const int row = get_local_id(0);
+  const int token_lane = get_local_id(1);
+  const int lane = token_lane * GROUP_ROWS + row;
+  const int token = token_lane * TILE_TOKENS;
+  const int first = get_group_id(0) * ALL_TILE_TOKENS;
+  const int tiles0 = (rows0 + TILE_GROUPS * GROUP_ROWS - 1) / (TILE_GROUPS * GROUP_ROWS);
+  const int tiles1 = (rows1 + TILE_GROUPS * GROUP_ROWS - 1) / (TILE_GROUPS * GROUP_ROWS);
+  int tile = get_group_id(1);
+  int matrix = 0;
+  if (tile >= tiles0) tile -= tiles0, matrix = 1;
+  if (matrix == 1 && tile >= tiles1) tile -= tiles1, matrix = 2;
+  const int rows = matrix == 0 ? rows0 : matrix == 1 ? rows1 : rows2;
+  const int groups = (rows + GROUP_ROWS - 1) / GROUP_ROWS;
+  const int first_group = tile * TILE_GROUPS;
+  global const uchar* weights = matrix == 0 ? w0 : matrix == 1 ? w1 : w2;
+  float all[TILE_GROUPS][TILE_TOKENS];
+  for (int g = 0; g < TILE_GROUPS; ++g)
+    for (int t = 0; t < TILE_TOKENS; ++t) all[g][t] = 0;
+  for (int split = 0; split < SPLITS; ++split) {
+    float acc[TILE_GROUPS][TILE_TOKENS];
+    for (int g = 0; g < TILE_GROUPS; ++g)
+      for (int t = 0; t < TILE_TOKENS; ++t) acc[g][t] = 0;
+    for (int chunk = split; chunk < chunks; chunk += SPLITS) {
+      barrier(CLK_LOCAL_MEM_FENCE);
+      LOAD_TILE;
+      barrier(CLK_LOCAL_MEM_FENCE);
+      ADD_TILE
+    }
+    for (int g = 0; g < TILE_GROUPS; ++g)
+      for (int t = 0; t < TILE_TOKENS; ++t) all[g][t] += acc[g][t];
+  }
+  global const float* bias = matrix == 0 ? bias0 : matrix == 1 ? bias1 : bias2;
+  global float* y = matrix == 0 ? y0 : matrix == 1 ? y1 : y2;
+  for (int g = 0; g < TILE_GROUPS; ++g) {
+    const int r = (first_group + g) * GROUP_ROWS + row;
+    for (int t = 0; t < TILE_TOKENS; ++t) {
+      if (first + token + t >= n || r >= rows) continue;
+      const float sum = ((biases >> matrix) & 1) ? all[g][t] + bias[r] : all[g][t];
+      const long to = (long)(first + token + t) * rows + r;
+      y[to] = adds ? y[to] + sum : sum;
+    }
+  }
+}
+
 #ifdef FLOAT_BITS
 #define MAKE_INPUTS                                                                              \
   prepare_here(SOURCE_OF(0), width, chunks, 0, 1, (local char*)0, (local float*)0, (local short*)0, \

@@ -3,10 +3,10 @@
 
 PREPARE(prepare_row, global)
 
-// out = norm(x), or out += scale * norm(x)
+// out = norm(x), or out = (out + scale * norm(x)) * sum_scale
 kernel void normalize_rows(global const float* x, global float* out, int width, int kind,
                       global const float* weight, global const float* bias, int has_bias,
-                      float epsilon, int adds, float scale) {
+                      float epsilon, int adds, float scale, float sum_scale) {
   local float room[LANES];
   const long row = get_group_id(0);
   x += row * width;
@@ -14,7 +14,7 @@ kernel void normalize_rows(global const float* x, global float* out, int width, 
   const float2 norm = norm_of(kind, x, width, epsilon, room);
   for (int i = get_local_id(0); i < width; i += LANES) {
     const float y = normalised(x[i], norm, kind, weight, bias, has_bias, i);
-    out[i] = adds ? out[i] + scale * y : y;
+    out[i] = adds ? (out[i] + scale * y) * sum_scale : y;
   }
 }
 
@@ -44,6 +44,7 @@ float router_score(global const float* logits, int expert, int is_sigmoid) {
 // shares: a softmax of the logits, or sigmoids over their sum.
 kernel void choose_experts(global const float* logits, int n_rows, int n_experts, int n_used,
                            int is_sigmoid, global const float* bias, int has_bias,
+                           global const float* expert_scales, int has_expert_scales,
                            global int* chosen, global float* shares) {
   const int row = get_global_id(0);
   if (row >= n_rows) return;
@@ -76,7 +77,22 @@ kernel void choose_experts(global const float* logits, int n_rows, int n_experts
   for (int i = 0; i < n_used; ++i) {
     shares[i] =
         (is_sigmoid ? router_score(logits, chosen[i], 1) : exp(logits[chosen[i]] - largest)) / sum;
+    if (has_expert_scales) shares[i] *= expert_scales[chosen[i]];
   }
+}
+
+// x = (x + y) / sqrt(2)
+kernel void join_layer_inputs(global float* x, global const float* y, int n) {
+  const int i = get_global_id(0);
+  if (i < n) x[i] = (x[i] + y[i]) / 1.41421356237309504880f;
+}
+
+// out[row] = x[row, first .. first + width)
+kernel void take_columns(global const float* x, int all_columns, int first, int width,
+                         global float* out) {
+  const long row = get_global_id(1);
+  const int i = get_global_id(0);
+  if (i < width) out[row * width + i] = x[row * all_columns + first + i];
 }
 
 // y[row] += sigmoid(gate[row]) * x[row]
