@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <iterator>
 #include <utility>
 
@@ -17,23 +16,6 @@ namespace {
 
 constexpr std::int64_t kTellEvictionEvery = 64;  // tokens
 
-constexpr std::int64_t kTellMeasuresEvery = 64;  // tokens
-
-std::string text_of(Trouble trouble, const Guard::Measures& measures) {
-  switch (trouble) {
-    case Trouble::kLoop:
-      return fmt::format("the last tokens repeat a run of {}", measures.loop);
-    case Trouble::kLikelihood:
-      return fmt::format("what it writes has become unlikely, {:.2f} nats a token",
-                         -measures.written_log_probability);
-    case Trouble::kEntropy:
-      return fmt::format("the next token's entropy is {:.2f} nats", measures.entropy);
-    case Trouble::kSinks:
-      break;
-  }
-  return fmt::format("the sinks get {:.0f} % of the attention", 100 * measures.sink_share);
-}
-
 }  // namespace
 
 Answer::Answer(Hub& hub, Channel& channel, AnswerOptions options,
@@ -42,17 +24,16 @@ Answer::Answer(Hub& hub, Channel& channel, AnswerOptions options,
       channel_(channel),
       options_(std::move(options)),
       listener_(std::move(listener)),
-      stops_(options_.stops),
-      turn_ends_(options_.turn_ends),
-      said_{.role = "assistant", .content = options_.begun} {
-  const AnswerForm& form = options_.form;
-  if (form.calls != CallStyle::kNone || !form.think_begin.empty() || !form.think_end.empty())
-    parser_.emplace(form);
-  is_thinking_ = form.begins_thinking;
-}
+      text_({.stops = options_.stops,
+             .turn_ends = options_.turn_ends,
+             .form = options_.form,
+             .one_call = options_.one_call,
+             .keeps_text = channel.is_chat,
+             .begun = options_.begun,
+             .id = [&hub] { return hub.call_id(); }},
+            hub.vocabulary()) {}
 
-template <typename Call>
-void Answer::tell(Call call) {
+void Answer::tell(const std::function<void(AnswerListener&)>& call) {
   if (!listener_) return;
   try {
     call(*listener_);
@@ -101,7 +82,7 @@ void Answer::go_on(const Resumed& resumed) {
     }
     if (!is_finished_) take(token, text);
   }
-  half_ = detokenizer.flush();
+  text_.keep_half(detokenizer.flush());
   show();
   if (!is_finished_ && has_to_end()) finish(Finish::kStop, "");
 }
@@ -188,9 +169,8 @@ void Answer::wrote(const Stream::Step& step) {
   if (is_finished_) return;
   if (has_to_end()) return finish(Finish::kStop, "");
   // Where nothing that was written is held back, a copy of the stream is all that is to be kept.
-  const bool is_all_shown = step.text == hub_.model().token_text(step.token) && !parser_ &&
-                            !constraint_ && half_.empty() && stops_.is_empty() &&
-                            turn_ends_.is_empty();
+  const bool is_all_shown =
+      step.text == hub_.model().token_text(step.token) && !constraint_ && text_.holds_nothing();
   if (is_all_shown && !step.text.empty()) hub_.checkpoint_if_due(channel_);
   tell_eviction(false);
   watch(step);
@@ -198,124 +178,21 @@ void Answer::wrote(const Stream::Step& step) {
     finish(Finish::kLength, "");
 }
 
-void Answer::watch(const Stream::Step& step) {
-  channel_.guard.wrote(step.token, step.log_probability);
-  const GuardOptions& wanted = options_.guard ? *options_.guard : hub_.options().guard;
-  if (const auto trouble = channel_.guard.found(wanted))
-    act(*trouble, *trouble == Trouble::kLoop ? wanted.on_loop : wanted.on_drift);
-  // Not within a character, whose first bytes the new cache's stream would not have.
-  if (wants_rebuild_ && !step.text.empty() && !is_finished_) rebuild();
-  if (ending_.n_written % kTellMeasuresEvery != 0) return;
-  tell([&](AnswerListener& listener) {
-    listener.measured(channel_.guard.measures(), channel_.place);
-  });
-}
-
-void Answer::act(Trouble trouble, GuardAction action) {
-  hub_.count(trouble);
-  Notice notice = {.trouble = trouble,
-                   .action = possible(action),
-                   .text = text_of(trouble, channel_.guard.measures())};
-  switch (notice.action) {
-    case GuardAction::kTell:
-      break;
-    case GuardAction::kStop:
-      notice.text += "; the answer ends";
-      break;
-    case GuardAction::kHeat:
-      notice.text += heat();
-      break;
-    case GuardAction::kRebuild:
-      wants_rebuild_ = true;
-      notice.text += fmt::format("; the cache is made anew from the {} tokens that it holds",
-                                 channel_.place.pinned + channel_.place.window);
-      break;
-  }
-  tell([&](AnswerListener& listener) { listener.noticed(notice, channel_.place); });
-  if (notice.action == GuardAction::kStop) finish(Finish::kGuard, name_of(trouble));
-  if (notice.action != GuardAction::kTell) channel_.guard.begin_anew();
-}
-
-// A written token, taken apart.
 void Answer::take(Token token, const std::string& text) {
-  std::string more = turn_ends_.push(std::exchange(half_, {}) + text);
-  const bool is_mark = parser_ && hub_.vocabulary().is_control(token);
-  if (is_mark) more += turn_ends_.flush();
-  if (parser_) {
-    take(parser_->push(more));
-    if (is_mark) take(parser_->push_mark(hub_.vocabulary().piece(token)));
-  } else if (!more.empty()) {
-    take({{.kind = AnswerEvent::Kind::kText, .text = std::move(more)}});
-  }
-  if (is_thinking_) ++ending_.n_reasoning;
-  if (turn_ends_.found() != nullptr) finish(Finish::kStop, "");
+  add(text_.push(token, text));
+  if (text_.is_thinking()) ++ending_.n_reasoning;
+  if (text_.is_ended()) finish(Finish::kStop, text_.stop_text());
 }
 
-void Answer::take(std::vector<AnswerEvent> events) {
-  using Kind = AnswerEvent::Kind;
-  for (AnswerEvent& event : events) {
-    if (is_cut_) return;
-    is_thinking_ = event.kind == Kind::kReasoning;
-    switch (event.kind) {
-      case Kind::kText:
-        event.text = stops_.push(event.text);
-        if (channel_.is_chat) said_.content += event.text;
-        break;
-      case Kind::kReasoning:
-        break;
-      case Kind::kCallBegin:
-        if (event.id.empty()) event.id = hub_.call_id();
-        said_.tool_calls.push_back({.id = event.id, .name = event.name});
-        ++ending_.n_calls;
-        break;
-      case Kind::kCallArguments:
-        said_.tool_calls.back().arguments += event.text;
-        break;
-      case Kind::kCallEnd:
-        is_cut_ = options_.one_call;
-        if (is_cut_) finish(Finish::kStop, "");
-        break;
-    }
-    const bool is_said = event.kind == Kind::kText || event.kind == Kind::kReasoning;
-    if (!is_said || !event.text.empty()) unshown_.events.push_back(std::move(event));
-    if (stops_.found() == nullptr) continue;
-    said_.content += *stops_.found();  // the stream holds it
-    is_cut_ = true;
-    finish(Finish::kStop, *stops_.found());
-  }
-}
-
-// What was held back, where no more comes.
-void Answer::take_rest() {
-  const std::string rest =
-      turn_ends_.found() != nullptr ? "" : turn_ends_.flush() + half_ + stream().flush_text();
-  if (parser_) {
-    take(parser_->push(rest));
-    take(parser_->finish());
-  } else {
-    take({{.kind = AnswerEvent::Kind::kText, .text = rest}});
-  }
-  if (is_cut_) return;
-  if (std::string held = stops_.flush(); !held.empty()) {
-    said_.content += held;
-    unshown_.events.push_back({.kind = AnswerEvent::Kind::kText, .text = std::move(held)});
-  }
+void Answer::add(std::vector<AnswerEvent> events) {
+  std::move(events.begin(), events.end(), std::back_inserter(unshown_.events));
 }
 
 void Answer::constrain() { stream().set_constraint(constraint_ ? constraint_->clone() : nullptr); }
 
 // Nothing but an end may come.
 bool Answer::has_to_end() {
-  if (!constraint_ || !constraint_->is_complete()) return false;
-  const std::span<const std::uint64_t> allowed = constraint_->allowed();
-  for (std::size_t i = 0; i < allowed.size(); ++i) {
-    for (std::uint64_t bits = allowed[i]; bits != 0; bits &= bits - 1) {
-      const auto token =
-          static_cast<Token>(64 * i + static_cast<std::size_t>(std::countr_zero(bits)));
-      if (!hub_.model().is_end_of_generation(token)) return false;
-    }
-  }
-  return true;
+  return constraint_ && constraint_->is_complete() && !hub_.may_go_on(constraint_->allowed());
 }
 
 void Answer::show() {
@@ -356,9 +233,10 @@ void Answer::ended(const std::string& failure) {
     finish(options_.most_tokens == 0 ? Finish::kStop : Finish::kLength, "");
   }
   if (options_.most_tokens != 0) {
-    take_rest();
+    add(text_.flush(stream().flush_text()));
+    ending_.n_calls = static_cast<int>(text_.said().tool_calls.size());
     show();
-    hub_.keep_said(channel_, said_);
+    hub_.keep_said(channel_, text_.said());
   }
   stream().set_constraint(nullptr);
   tell_eviction(true);

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,10 +13,10 @@
 
 #include "runnel/runnel.h"
 #include "serve/guard/guard.h"
+#include "serve/hub/answer_text.h"
 #include "serve/hub/chat_text.h"
 #include "serve/hub/place.h"
 #include "serve/hub/series.h"
-#include "serve/hub/stop_texts.h"
 #include "serve/scheduler/run.h"
 
 namespace runnel::serve {
@@ -126,13 +127,11 @@ class Answer final : public Run {
   void fail_unbegun(const std::string& why);
   void finish(Finish how, std::string why);
   void take(Token token, const std::string& text);
-  void take(std::vector<AnswerEvent> events);
-  void take_rest();
+  void add(std::vector<AnswerEvent> events);  // to what is to be shown
   bool has_to_end();
   void constrain();  // the stream, as the answer is from here on
   // Calls the listener; what it throws (a full disk, for one) ends the answer, not the server.
-  template <typename Call>
-  void tell(Call call);
+  void tell(const std::function<void(AnswerListener&)>& call);
   // The guard, in answer_guard.cpp.
   void look_at_attention();
   void watch(const Stream::Step& step);
@@ -149,14 +148,8 @@ class Answer final : public Run {
   Channel& channel_;
   AnswerOptions options_;
   std::shared_ptr<AnswerListener> listener_;
-  StopTexts stops_;
-  StopTexts turn_ends_;
-  std::optional<AnswerParser> parser_;           // where the answer has a form
+  AnswerText text_;
   std::unique_ptr<TokenConstraint> constraint_;  // as far as the answer is; the stream has another
-  Message said_;                                 // what was shown, as a message
-  bool is_thinking_ = false;
-  bool is_cut_ = false;  // nothing more is shown
-  std::string half_;     // of a character, from before the process
   std::vector<Token> to_read_;
   std::size_t n_taken_ = 0;  // of to_read_
   Ending ending_;

@@ -8,6 +8,65 @@
 #include "serve/hub/hub.h"
 
 namespace runnel::serve {
+namespace {
+
+constexpr std::int64_t kTellMeasuresEvery = 64;  // tokens
+
+std::string text_of(Trouble trouble, const Guard::Measures& measures) {
+  switch (trouble) {
+    case Trouble::kLoop:
+      return fmt::format("the last tokens repeat a run of {}", measures.loop);
+    case Trouble::kLikelihood:
+      return fmt::format("what it writes has become unlikely, {:.2f} nats a token",
+                         -measures.written_log_probability);
+    case Trouble::kEntropy:
+      return fmt::format("the next token's entropy is {:.2f} nats", measures.entropy);
+    case Trouble::kSinks:
+      break;
+  }
+  return fmt::format("the sinks get {:.0f} % of the attention", 100 * measures.sink_share);
+}
+
+}  // namespace
+
+void Answer::watch(const Stream::Step& step) {
+  channel_.guard.wrote(step.token, step.log_probability);
+  const GuardOptions& wanted = options_.guard ? *options_.guard : hub_.options().guard;
+  if (const auto trouble = channel_.guard.found(wanted))
+    act(*trouble, *trouble == Trouble::kLoop ? wanted.on_loop : wanted.on_drift);
+  // Not within a character, whose first bytes the new cache's stream would not have.
+  if (wants_rebuild_ && !step.text.empty() && !is_finished_) rebuild();
+  if (ending_.n_written % kTellMeasuresEvery != 0) return;
+  tell([&](AnswerListener& listener) {
+    listener.measured(channel_.guard.measures(), channel_.place);
+  });
+}
+
+void Answer::act(Trouble trouble, GuardAction action) {
+  hub_.count(trouble);
+  Notice notice = {.trouble = trouble,
+                   .action = possible(action),
+                   .text = text_of(trouble, channel_.guard.measures())};
+  switch (notice.action) {
+    case GuardAction::kTell:
+      break;
+    case GuardAction::kStop:
+      notice.text += "; the answer ends";
+      break;
+    case GuardAction::kHeat:
+      notice.text += heat();
+      break;
+    case GuardAction::kRebuild:
+      wants_rebuild_ = true;
+      notice.text += fmt::format("; the cache is made anew from the {} tokens that it holds",
+                                 channel_.place.pinned + channel_.place.window);
+      break;
+  }
+  tell([&](AnswerListener& listener) { listener.noticed(notice, channel_.place); });
+  if (notice.action == GuardAction::kStop) finish(Finish::kGuard, name_of(trouble));
+  if (notice.action != GuardAction::kTell) channel_.guard.begin_anew();
+}
+
 // How much of its attention the last token gave the sinks: it passes the model once more.
 void Answer::look_at_attention() {
   constexpr auto kEvery = static_cast<std::int64_t>(Guard::kLookAtAttentionEvery);

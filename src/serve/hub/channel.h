@@ -51,7 +51,9 @@ struct Channel {
   bool wants_snapshot = false;  // as soon as there can be one
   bool is_stuck = false;        // it could not be parked
   bool is_lost = false;         // it is another process's: nothing of it is removed
-  bool is_dropped = false;      // nobody finds it any more; it goes when its last answer has ended
+  // Since when another process waits for it, while the answer at hand is written.
+  std::optional<std::chrono::steady_clock::time_point> wanted_since;
+  bool is_dropped = false;  // nobody finds it any more; it goes when its last answer has ended
   Guard guard;
   Speed reading, writing;
   RecentTokens recent;

@@ -15,10 +15,6 @@ namespace {
 
 std::vector<Token> nothing() { return {}; }
 
-// So many tokens pass the model again at most when a stream comes back after the process was
-// killed.
-constexpr std::int64_t kMostKeptTokens = 4096;
-
 // A stream on its way between two threads.
 using Box = std::shared_ptr<std::optional<Stream>>;
 
@@ -30,7 +26,13 @@ Hub::Hub(const Model& model, Scheduler& scheduler, Store& store, HubOptions opti
       store_(store),
       options_(std::move(options)),
       folder_(options_.folder),
-      chat_(model, options_.template_name) {}
+      chat_(model, options_.template_name),
+      ends_((static_cast<std::size_t>(model.vocabulary_size()) + 63) / 64) {
+  for (Token token = 0; token < model.vocabulary_size(); ++token) {
+    const auto bit = static_cast<std::size_t>(token);
+    if (model.is_end_of_generation(token)) ends_[bit / 64] |= std::uint64_t{1} << bit % 64;
+  }
+}
 
 Hub::~Hub() { side_.stop(); }
 
@@ -120,6 +122,7 @@ void Hub::finished(Channel& channel) {
   channel.last_used = std::chrono::steady_clock::now();
   if (erase_if_dropped(channel)) return;
   channel.is_replaying = false;
+  channel.wanted_since.reset();
   remember(channel);
   checkpoint_if_due(channel);
   begin_first(channel);
@@ -143,6 +146,13 @@ void Hub::keep_said(Channel& channel, const Message& answer) {
 std::string Hub::call_id() { return fmt::format("call_{:016x}{:08x}", random_(), random_() >> 32); }
 
 const Tokenizer& Hub::vocabulary() const { return model_.internals().vocabulary(); }
+
+bool Hub::may_go_on(std::span<const std::uint64_t> tokens) const {
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if ((tokens[i] & ~ends_[i]) != 0) return true;
+  }
+  return false;
+}
 
 const AnswerConstraints& Hub::constraints() const {
   std::call_once(constraints_once_,
@@ -382,139 +392,6 @@ void Hub::parked(const std::string& id, std::optional<Stream> stream, const std:
   if (!channel.queue.empty()) wake(channel);
   admit();
   close_when_quiet();
-}
-
-bool Hub::is_kept(const Channel& channel) const {
-  return options_.is_durable && channel.kind != Channel::Kind::kCompletion;
-}
-
-void Hub::remember(const Channel& channel) {
-  if (!is_kept(channel)) return;
-  const StoredStream stream = {.id = channel.id,
-                               .kind = static_cast<std::int64_t>(channel.kind),
-                               .created = channel.created,
-                               .sinks = channel.options.sinks,
-                               .window = channel.options.window.value_or(0),
-                               .dialogue = static_cast<std::int64_t>(channel.dialogue),
-                               .is_begun = channel.is_begun,
-                               .has_snapshot = channel.is_in_file,
-                               .head = channel.head,
-                               .system = channel.system};
-  try {
-    store_.put(stream);
-  } catch (const Error& error) {  // a full disk: the streams go on all the same
-    log_warning(fmt::format("stream {}: {}", channel.id, error.what()));
-  }
-}
-
-void Hub::restore() {
-  if (!options_.is_durable) return;
-  for (const StoredStream& row : store_.streams()) adopt(row);
-  remove_strays();
-}
-
-// Parked streams of a process before that nobody can ask for any more.
-void Hub::remove_strays() {
-  std::error_code ignored;
-  for (const auto& file : std::filesystem::directory_iterator(options_.folder, ignored)) {
-    const std::string name = file.path().stem().string();
-    if (name.starts_with("stream_") && find(name) == nullptr)
-      std::filesystem::remove(file.path(), ignored);
-  }
-}
-
-void Hub::adopt(const StoredStream& row) {
-  auto channel = std::make_unique<Channel>();
-  channel->id = row.id;
-  channel->kind = static_cast<Channel::Kind>(row.kind);
-  channel->state = Channel::State::kParked;
-  StreamOptions wanted = options_.stream;
-  wanted.sinks = static_cast<int>(row.sinks);
-  wanted.window = row.window;
-  channel->options = model_.resolve(wanted);
-  channel->bytes = model_.stream_bytes(channel->options);
-  const std::int64_t position = store_.end_of_tokens(row.id);
-  channel->place = {.position = position,
-                    .evicted = std::max<std::int64_t>(0, position - row.sinks - row.window),
-                    .horizon = std::max<std::int64_t>(0, position - row.window),
-                    .pinned = row.sinks,
-                    .window = row.window};
-  channel->created = row.created;
-  channel->dialogue = static_cast<DialogueState>(row.dialogue);
-  channel->is_begun = row.is_begun;
-  channel->is_in_file = row.has_snapshot;
-  channel->head = row.head;
-  channel->system = row.system;
-  channels_[row.id] = std::move(channel);
-}
-
-void Hub::hand_over(const std::string& id) {
-  Channel* const channel = find(id);
-  if (channel == nullptr) return options_.let_go(id);
-  if (channel->is_idle()) return park(*channel);
-  if (channel->state != Channel::State::kParked || !channel->queue.empty()) return;
-  channels_.erase(id);
-  options_.let_go(id);
-}
-
-void Hub::lose(const std::string& id) {
-  Channel* const channel = find(id);
-  if (channel == nullptr) return;
-  channel->is_lost = true;
-  drop(*channel);
-}
-
-// What the stream had read and written since its snapshot passes the model again, before anything
-// else.
-void Hub::replay(Channel& channel) {
-  if (!is_kept(channel)) return;
-  channel.kept_from = channel.place.position;
-  std::vector<Token> tokens = store_.tokens(channel.id, channel.place.position);
-  if (tokens.empty()) return;
-  channel.is_replaying = true;
-  ++counters_.answers;
-  channel.queue.push_front(
-      {std::make_shared<Answer>(*this, channel, AnswerOptions{.most_tokens = 0}, nullptr),
-       [tokens = std::move(tokens)]() -> Channel::Reading { return [tokens] { return tokens; }; }});
-}
-
-void Hub::checkpoint_if_due(Channel& channel) {
-  const bool is_due =
-      channel.wants_snapshot || channel.place.position - channel.kept_from > kMostKeptTokens;
-  if (is_due && is_kept(channel) && !channel.is_checkpointing && !channel.is_replaying)
-    checkpoint(channel, {});
-}
-
-// A copy of the stream goes to its file while the stream goes on.
-void Hub::checkpoint(Channel& channel, std::function<void()> done) {
-  const auto copy = std::make_shared<std::optional<Stream>>(channel.stream->fork());
-  channel.is_checkpointing = true;
-  channel.wants_snapshot = false;
-  side_.post(
-      [this, id = channel.id, &snapshots = snapshots_of(channel), copy, done = std::move(done)] {
-        std::string failure;
-        const std::int64_t position = (*copy)->position();
-        try {
-          snapshots.save(id, **copy);
-        } catch (const std::exception& error) {
-          failure = error.what();
-        }
-        copy->reset();
-        scheduler_.post([this, id, failure, position, done, &snapshots] {
-          if (!failure.empty()) log_warning(fmt::format("stream {}: not saved: {}", id, failure));
-          Channel* const saved = find(id);
-          if (saved != nullptr) saved->is_checkpointing = false;
-          if (saved != nullptr && failure.empty()) {
-            saved->is_in_file = true;
-            saved->kept_from = position;
-            remember(*saved);
-            store_.mark_position(id, position);
-            store_.drop_tokens_before(id, position);
-          }
-          if (saved == nullptr) snapshots.remove(id);
-          if (done) done();
-        });
-      });
 }
 
 void Hub::tick() {

@@ -105,6 +105,8 @@ class Hub {
 
   const Model& model() const { return model_; }
   const Tokenizer& vocabulary() const;
+  // Whether some of these tokens (a bit each) ends no text.
+  bool may_go_on(std::span<const std::uint64_t> tokens) const;
   const Dialogues& chat() const { return chat_; }
   const AnswerConstraints& constraints()
       const;  // made when they are first asked for; from any thread
@@ -161,6 +163,7 @@ class Hub {
   HubOptions options_;
   SnapshotFolder folder_;
   Dialogues chat_;
+  std::vector<std::uint64_t> ends_;  // tokens that end a text, a bit each
   mutable std::once_flag constraints_once_;
   mutable std::unique_ptr<AnswerConstraints> constraints_;
   std::map<std::string, std::unique_ptr<Channel>> channels_;
