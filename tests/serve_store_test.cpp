@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "runnel/error.h"
+#include "serve/store/sqlite.h"
 #include "serve/store/store.h"
 #include "support/temp_dir.h"
 
@@ -66,6 +68,73 @@ TEST(Store, KeepsEverythingForTheNextProcess) {
   EXPECT_EQ(store.tokens("c", 0), tokens);
   EXPECT_TRUE(store.drop_response("r"));
   EXPECT_EQ(store.n_events("r"), 0);
+}
+
+// As the first version made it.
+constexpr const char* kVersion1 = R"(
+create table conversations(
+  number integer primary key autoincrement, id text not null unique, created integer not null,
+  metadata text not null);
+create table items(
+  number integer primary key autoincrement, conversation text not null, id text not null,
+  json text not null);
+create unique index items_by_id on items(conversation, id);
+create index items_by_conversation on items(conversation, number);
+create table responses(
+  number integer primary key autoincrement, id text not null unique, channel text not null,
+  previous text not null, request text not null, status text not null, created integer not null,
+  input text not null, body text not null, asked text not null, begin integer not null,
+  read_until integer not null, seed integer not null, dialogue integer not null);
+create table events(
+  response text not null, number integer not null, event text not null,
+  primary key(response, number)) without rowid;
+create table streams(
+  id text primary key, kind integer not null, created integer not null, sinks integer not null,
+  window integer not null, dialogue integer not null, is_begun integer not null,
+  has_snapshot integer not null, head text not null, system text not null) without rowid;
+create table tokens(
+  stream text not null, position integer not null, n integer not null, tokens blob not null,
+  primary key(stream, position)) without rowid;
+insert into conversations(id, created, metadata) values('c', 5, '{"a":"b"}');
+insert into items(conversation, id, json) values('c', 'first', '{}'), ('c', 'second', '[]');
+insert into responses(id, channel, previous, request, status, created, input, body, asked, begin,
+  read_until, seed, dialogue) values('r', 'c', '', 'q', 'completed', 5, '[]', '{}', '', 0, 3, 1, 2);
+insert into events values('r', 0, 'zero');
+insert into streams values('c', 0, 5, 9, 60, 2, 1, 1, 'r', 'Be brief.');
+pragma user_version = 1;
+)";
+
+TEST(Store, TakesWhatTheVersionBeforeWrote) {
+  const test::TempDir folder;
+  Sqlite((folder.path() / "runnel.sqlite").string()).execute(kVersion1);
+  for (int time = 0; time < 2; ++time) {  // it is taken once, and is of this version then
+    Store store(folder.path());
+    EXPECT_EQ(store.conversation("c")->metadata, R"({"a":"b"})");
+    EXPECT_EQ(store.items("c", {.is_descending = false}).size(), 2u + static_cast<unsigned>(time));
+    EXPECT_EQ(store.items("c", {.is_descending = false})[1].json, "[]");
+    EXPECT_EQ(store.response_to("", "c", "q")->id, "r");
+    EXPECT_EQ(store.events("r", 0, 9).front().second, "zero");
+    EXPECT_EQ(store.streams().front().system, "Be brief.");
+    store.add_items("c", {{"new" + std::to_string(time), "{}"}});
+    store.put(StoredStream{.id = "d", .head = "r"});
+  }
+  Store store(folder.path());
+  store.prune({.seconds = 1}, 1 << 30);  // old items are of no known time, and old enough
+  EXPECT_EQ(store.items("c", {.is_descending = false}).size(), 2u);
+}
+
+TEST(Store, RefusesALaterVersionByName) {
+  const test::TempDir folder;
+  const std::string path = (folder.path() / "runnel.sqlite").string();
+  Sqlite(path).execute("pragma user_version = 3");
+  try {
+    Store store(folder.path());
+    FAIL() << "it took a store of a later version";
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find(path), std::string::npos);
+    EXPECT_NE(text.find("found 3"), std::string::npos);
+  }
 }
 
 void say_much(Store& store, int n, const char* status) {

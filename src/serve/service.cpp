@@ -1,9 +1,14 @@
 #include "serve/service.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <future>
 #include <utility>
 
@@ -40,12 +45,14 @@ class Folder {
     std::filesystem::create_directories(path_ / kStreams, error);
     if (error)
       throw Error(fmt::format("{}: cannot make the folder: {}", path_.string(), error.message()));
+    if (!is_passing_) lock();
   }
   Folder(const Folder&) = delete;
   Folder& operator=(const Folder&) = delete;
   ~Folder() {
     std::error_code ignored;
     if (is_passing_) std::filesystem::remove_all(path_, ignored);
+    if (lock_ >= 0) ::close(lock_);
   }
   std::filesystem::path of_store() const { return is_passing_ ? "" : path_; }
   HubOptions with(HubOptions options) const {
@@ -55,8 +62,19 @@ class Folder {
   }
 
  private:
+  // Until the process ends, however it ends.
+  void lock() {
+    const std::string file = (path_ / "lock").string();
+    lock_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (lock_ < 0) throw Error(fmt::format("{}: {}", file, std::strerror(errno)));
+    if (::flock(lock_, LOCK_EX | LOCK_NB) == 0) return;
+    ::close(lock_);
+    throw Error(fmt::format("{}: another server keeps its streams there", path_.string()));
+  }
+
   std::filesystem::path path_;
   bool is_passing_;
+  int lock_ = -1;
 };
 
 }  // namespace
@@ -99,6 +117,7 @@ struct Service::Work {
     services.bring = [this](const std::vector<std::string>& ids, std::function<void(bool)> then) {
       cluster->bring(ids, std::move(then));
     };
+    services.all_conversations = [this](const Page& page) { return shared->conversations(page); };
   }
 
   HubOptions hub_options(const ServiceOptions& o);

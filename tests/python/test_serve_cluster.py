@@ -176,6 +176,64 @@ def test_a_stopped_server_leaves_everything_to_the_others_at_once(redis, wanted)
             ask(client, conversation, 2)
 
 
+def test_an_endless_answer_goes_on_where_somebody_asks_for_it(redis):
+    request = dict(model="m", input="For ever.", background=True, extra_body={"seed": 4, "ignore_eos": True})
+    with Server(*OPTIONS, "--cluster", redis) as a, Server(*OPTIONS, "--cluster", redis) as b:
+        one, other = a.client(), b.client(max_retries=5)
+        wanted = one.responses.create(**{**request, "background": False}, max_output_tokens=3000).output_text
+        response = one.responses.create(**request)
+        begin = time.monotonic()
+        text, events = "", other.responses.retrieve(response.id, stream=True, starting_after=0)
+        for event in events:
+            text += event.delta if event.type == "response.output_text.delta" else ""
+            if len(text) > 500 and b.metrics()["runnel_answers"] == "1":
+                break
+        assert time.monotonic() - begin < 25
+        events.close()
+        assert wanted.startswith(text[:len(wanted)]) and text
+        wait_for(lambda: a.metrics()["runnel_answers"] == "0")
+        assert other.responses.cancel(response.id).status == "cancelled"
+
+
+def ids_of(client, **query):
+    return [one["id"] for one in client.get("/conversations", cast_to=dict, options={"params": query})["data"]]
+
+
+def test_the_list_of_conversations_is_that_of_all_servers(redis):
+    with Server(*OPTIONS, "--cluster", redis) as a, Server(*OPTIONS, "--cluster", redis) as b:
+        clients = [a.client(max_retries=5), b.client(max_retries=5)]
+        made = [clients[i % 2].conversations.create(metadata={"n": str(i)}).id for i in range(7)][::-1]
+        for client in clients:
+            listed = ids_of(client, limit=100)
+            assert [one for one in listed if one in made] == made
+            assert ids_of(client, limit=3) == made[:3]
+            assert ids_of(client, limit=3, after=made[2]) == made[3:6]
+            assert ids_of(client, limit=3, after=made[4], order="asc") == made[3:0:-1]
+        clients[1].conversations.delete(made[0])
+        assert ids_of(clients[0], limit=2) == made[1:3]
+
+
+def test_responses_over_a_websocket_through_the_balancer(redis, wanted):
+    pytest.importorskip("websockets")
+    with Server(*OPTIONS, "--cluster", redis) as a, Server(*OPTIONS, "--cluster", redis) as b, \
+            Balancer(a, b) as balancer:
+        client = balancer.client()
+        texts = []
+        for _ in range(3):  # each connection goes to any of the servers, and the stream comes to it
+            conversation = begun(client)
+            with client.responses.connect() as connection:
+                connection.send({"type": "response.create", "model": "m", "conversation": conversation,
+                                 "input": "Go on, 0.", "max_output_tokens": 20, "seed": 11})
+                while True:
+                    event = json.loads(connection.recv_bytes())
+                    if event["type"] in ("response.completed", "response.incomplete"):
+                        break
+                    assert event["type"] != "error", event
+            texts.append(event["response"]["output"][0]["content"][0]["text"])
+            assert ask(client, conversation, 1).output_text == wanted[1]
+        assert texts == [wanted[0]] * 3
+
+
 def test_an_address_that_is_none_is_refused():
     from serve_program import MODEL, program
     for url in ("http://127.0.0.1", "redis://", "redis://127.0.0.1:1"):

@@ -1,5 +1,6 @@
 """What outlives the server: stopped, killed, or with damaged files."""
 import glob
+import json
 import threading
 
 import pytest
@@ -91,6 +92,66 @@ def test_an_answer_of_many_tokens_goes_on_after_a_kill(tmp_path):
         assert [e.sequence_number for e in seen + rest] == list(range(len(seen) + len(rest)))
         assert rest[-1].response.output_text == whole.output_text
         assert rest[-1].response.usage == whole.usage
+
+
+def test_a_call_that_was_being_written_is_finished_after_a_kill(tmp_path):
+    """Its arguments come once, whole, and valid, and its id is the one that was told."""
+    tool = {"type": "function", "name": "note", "parameters": {
+        "type": "object", "properties": {"text": {"type": "string", "minLength": 300, "maxLength": 320}},
+        "required": ["text"], "additionalProperties": False}}
+    request = dict(model="m", input="Note it.", tools=[tool], tool_choice="required", max_output_tokens=1000, stream=True,
+                   extra_body={"seed": 5})
+    options = (*OPTIONS, "--chat-template", "chatml")
+    with Server(*options, state=tmp_path / "a") as server:
+        whole = list(server.client().responses.create(**request))
+    with Server(*options, state=tmp_path / "b") as server:
+        stream = server.client().responses.create(**request)
+        seen = []
+        for event in stream:
+            seen.append(event)
+            if sum(e.type == "response.function_call_arguments.delta" for e in seen) == 20:
+                break
+        server.kill()
+    with Server(*options, state=tmp_path / "b") as server:
+        rest = list(server.client().responses.retrieve(seen[0].response.id, stream=True,
+                                                       starting_after=seen[-1].sequence_number))
+    events = seen + rest
+    assert [e.sequence_number for e in events] == list(range(len(events)))
+    [added] = [e.item for e in events if e.type == "response.output_item.added" and e.item.type == "function_call"]
+    [done] = [e for e in events if e.type == "response.function_call_arguments.done"]
+    [call] = [item for item in events[-1].response.output if item.type == "function_call"]
+    assert call.call_id == added.call_id and call.name == done.name == "note"
+    deltas = "".join(e.delta for e in events if e.type == "response.function_call_arguments.delta")
+    assert deltas == done.arguments == call.arguments
+    assert call.arguments == whole[-1].response.output[-1].arguments
+    assert 300 <= len(json.loads(call.arguments)["text"]) <= 320
+
+
+def test_a_small_cache_with_windows_of_its_layers_goes_on_too(tmp_path):
+    options = ("--window", "100,40x2", "--kv-type", "q4_0")
+    with Server(*options, state=tmp_path / "a") as server:
+        client = server.client()
+        conversation = conversation_of(client)
+        place = client.conversations.retrieve(conversation).runnel
+        assert place["window"] == 100 and place["evicted"] == place["position"] - place["pinned"] - 100
+        wanted = [ask(client, conversation).output_text for _ in range(3)]
+    with Server(*options, state=tmp_path / "b") as server:
+        conversation = conversation_of(server.client())
+        texts = [ask(server.client(), conversation).output_text]
+        server.kill()
+    with Server(*options, state=tmp_path / "b") as server:
+        texts.append(ask(server.client(), conversation).output_text)
+        assert server.stop() == 0
+    with Server("--window", "60", state=tmp_path / "b") as server:  # what a stream was begun with stays
+        texts.append(ask(server.client(), conversation).output_text)
+    assert texts == wanted
+
+
+def test_a_folder_belongs_to_one_server(tmp_path):
+    with Server(*OPTIONS, state=tmp_path) as server:
+        with pytest.raises(AssertionError, match="another server"):
+            Server(*OPTIONS, state=tmp_path)
+        assert server.client().models.list().data
 
 
 def test_killed_again_and_again_under_load_nothing_that_was_told_is_lost(tmp_path):

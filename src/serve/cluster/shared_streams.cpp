@@ -55,6 +55,14 @@ std::string key_of_response(const std::string& response) { return "runnel:respon
 
 constexpr std::string_view kResponseRow = "response ";
 
+constexpr const char* kConversationRow = "conversation";
+constexpr const char* kConversations = "runnel:conversations";
+
+std::string microseconds_now() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
+}
+
 std::vector<std::string> fenced(const std::string& stream, const std::string& number,
                                 const char* command, const std::vector<std::string>& keys,
                                 const std::vector<std::string>& words) {
@@ -133,6 +141,28 @@ StreamRows SharedStreams::rows(const std::string& stream) {
   return rows;
 }
 
+std::vector<StoredConversation> SharedStreams::conversations(const Page& page) {
+  std::int64_t first = 0;
+  if (!page.after.empty()) {
+    const RedisValue rank =
+        leases_.command({page.is_descending ? "ZREVRANK" : "ZRANK", kConversations, page.after});
+    if (rank.kind != RedisValue::Kind::kNumber) return {};
+    first = rank.number + 1;
+  }
+  const RedisValue ids =
+      leases_.command({page.is_descending ? "ZREVRANGE" : "ZRANGE", kConversations,
+                       std::to_string(first), std::to_string(first + page.limit - 1)});
+  std::vector<std::vector<std::string>> commands;
+  for (const RedisValue& id : ids.list)
+    commands.push_back({"HGET", key(id.text, "rows"), kConversationRow});
+  std::vector<StoredConversation> found;
+  if (commands.empty()) return found;
+  for (const RedisValue& row : leases_.commands(commands)) {
+    if (row.kind == RedisValue::Kind::kText) found.push_back(conversation_of_row(row.text));
+  }
+  return found;
+}
+
 SharedStreams::Renewal SharedStreams::renew() {
   std::vector<std::string> streams;
   std::vector<std::vector<std::string>> commands;
@@ -165,6 +195,8 @@ void SharedStreams::put(const std::string& stream, const std::string& row,
   const std::string number = number_for(stream);
   std::vector<std::vector<std::string>> commands = {
       fenced(stream, number, "HSET", {key(stream, "rows")}, {row, value})};
+  if (row == kConversationRow)
+    commands.push_back({"ZADD", kConversations, "NX", microseconds_now(), stream});
   if (row.starts_with(kResponseRow))
     commands.push_back({"SET", key_of_response(row.substr(kResponseRow.size())), stream});
   rows_.commands(commands);
@@ -196,6 +228,7 @@ void SharedStreams::drop_all(const std::string& stream) {
     if (row.starts_with(kResponseRow))
       commands.push_back({"DEL", key_of_response(row.substr(kResponseRow.size()))});
   }
+  commands.push_back({"ZREM", kConversations, stream});
   commands.insert(commands.begin(),
                   fenced(stream, *number, "DEL",
                          {key(stream, "rows"), key(stream, "snapshot"), key(stream, "owner")}, {}));

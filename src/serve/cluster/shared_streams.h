@@ -8,6 +8,7 @@
 //   runnel:{ID}:fence   the last number given out       runnel:{ID}:rows      hash of rows
 //   runnel:{ID}:owner   of the lease; expires            runnel:{ID}:snapshot  of the stream
 //   runnel:{ID}:wanted  somebody else waits for it       runnel:response:ID    its stream
+//   runnel:conversations  sorted set of all ids, by when they were made
 #pragma once
 
 #include <chrono>
@@ -23,6 +24,7 @@
 #include "runnel/runnel.h"
 #include "serve/cluster/redis.h"
 #include "serve/hub/snapshots.h"
+#include "serve/store/store.h"
 #include "serve/store/store_mirror.h"
 
 namespace runnel::serve {
@@ -43,6 +45,8 @@ class SharedStreams final : public StoreMirror, public Snapshots {
   // The stream that a response was written on; empty: no such response.
   std::string stream_of(const std::string& response);
   StreamRows rows(const std::string& stream);
+  // Those of all servers, in the order in which they were made.
+  std::vector<StoredConversation> conversations(const Page& page);
 
   // Makes the leases longer. What somebody else took is lost; what somebody waits for is wanted.
   struct Renewal {

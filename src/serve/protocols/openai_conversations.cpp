@@ -121,12 +121,13 @@ void create(const Services& services, const Request& request, const ReplyPtr& re
 }
 
 void list(const Services& services, const Request& request, const ReplyPtr& reply) {
-  const Page page = page_of(request);
+  Page page = page_of(request);
+  const auto limit = static_cast<std::size_t>(page.limit++);
+  const std::vector<StoredConversation> conversations = services.all_conversations
+                                                            ? services.all_conversations(page)
+                                                            : services.store.conversations(page);
   on_streams(services, reply, [=, &services] {
-    Page one_more = page;
-    ++one_more.limit;
-    const std::vector<StoredConversation> conversations = services.store.conversations(one_more);
-    const std::size_t n = std::min(conversations.size(), static_cast<std::size_t>(page.limit));
+    const std::size_t n = std::min(conversations.size(), limit);
     Json data = Json::array();
     for (std::size_t i = 0; i < n; ++i)
       data.push_back(

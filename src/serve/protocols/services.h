@@ -22,11 +22,15 @@ struct Services {
   Store& store;
   Responses& responses;
   std::string model_id;  // as clients name it
+  // Whether a client means this model: by its id, or by the title in its file.
+  bool is_model(const std::string& name) const { return name == model_id || name == model.name(); }
   std::int64_t started = 0;
   std::function<std::string()> http_metrics;  // what the protocols cannot know, for /metrics
   // Where several servers share streams: calls back when the streams of these conversations and
   // responses are here; with false where they cannot be had now. Empty: all that there is is here.
   std::function<void(const std::vector<std::string>& ids, std::function<void(bool)>)> bring;
+  // And the conversations of all of them; from any thread. Empty: those of the store are all.
+  std::function<std::vector<StoredConversation>(const Page&)> all_conversations;
 };
 
 // Does the work on the scheduler's thread, where streams may be touched; what it throws becomes the

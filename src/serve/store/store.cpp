@@ -89,10 +89,10 @@ Store::Store(const std::filesystem::path& folder) {
     if (version.step()) found = version.number(0);
   }
   if (found > kVersion)
-    throw Error(fmt::format("{}: want a store of version {}, found {}", path, kVersion, found));
-  if (found == 1) db.execute(kFromVersion1);
-  db.execute(kSchema);
-  db.execute(fmt::format("pragma user_version = {}", kVersion));
+    throw Error(
+        fmt::format("{}: want a store of version {} or before, found {}", path, kVersion, found));
+  db.execute(fmt::format("begin immediate; {} {} pragma user_version = {}; commit;",
+                         found == 1 ? kFromVersion1 : "", kSchema, kVersion));
 }
 
 Store::~Store() = default;

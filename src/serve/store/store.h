@@ -67,6 +67,9 @@ struct StoredStream {
   std::string system;
 };
 
+// A row "conversation", as mirrors are told of it. Error: it is none.
+StoredConversation conversation_of_row(const std::string& row);
+
 // A part of a list, as lists are asked for: after an id, at most so many.
 struct Page {
   std::string after;

@@ -65,6 +65,11 @@ StoredStream stream_of(const Json& j) {
 
 }  // namespace
 
+StoredConversation conversation_of_row(const std::string& row) {
+  const Json j = unpacked("conversation", row);
+  return {j.at(0), j.at(1), j.at(2)};
+}
+
 void Store::put(const StoredConversation& c) {
   write(c);
   if (mirror_ == nullptr) return;
@@ -153,12 +158,12 @@ void Store::take(const std::string& stream, const StreamRows& rows) {
                   value);
     } else if (kind == "tokens") {
       write_tokens(stream, number_of(rest), value);
+    } else if (kind == "conversation") {
+      write(conversation_of_row(value));
     } else if (const Json j = unpacked(name, value); kind == "item") {
       items.push_back({j.at(1), {rest, j.at(0)}});
     } else if (kind == "response") {
       responses.emplace_back(j.at(9), response_of(j));
-    } else if (kind == "conversation") {
-      write(StoredConversation{j.at(0), j.at(1), j.at(2)});
     } else if (kind == "stream") {
       write(stream_of(j));
     }
