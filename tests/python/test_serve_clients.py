@@ -116,7 +116,7 @@ def test_ollama_generates(llama):
     answer = llama.generate(model="novella", prompt="It was a dark", raw=True, options={"num_predict": 6, "seed": 1})
     assert answer.response and answer.prompt_eval_count > 2
     assert "".join(p.response for p in llama.generate(model="novella", prompt="Hello", stream=True,
-                                                      options={"num_predict": 6}))
+                                                      options={"num_predict": 6, "seed": 1, "ignore_eos": True}))
 
 
 def test_ollama_keeps_to_a_schema(llama):

@@ -109,6 +109,42 @@ def test_what_it_does_not_know_is_named(server, guard, field):
     assert field in json.load(refused.value)["error"]["message"]
 
 
+CHAT = {"messages": [{"role": "user", "content": TEXT}]}
+STATELESS = [
+    ("/v1/chat/completions", {**CHAT, "max_tokens": 140, "ignore_eos": True}),
+    ("/v1/completions", {"prompt": TEXT, "max_tokens": 140, "ignore_eos": True}),
+    ("/v1/messages", {**CHAT, "max_tokens": 140, "ignore_eos": True}),
+    ("/api/chat", {**CHAT, "options": {"num_predict": 140, "ignore_eos": True}}),
+]
+
+
+@pytest.mark.parametrize("path, body", STATELESS, ids=[path for path, _ in STATELESS])
+def test_requests_that_bring_their_history_are_guarded_too(server, path, body):
+    guard = {"on_drift": "stop", **TROUBLED}
+    whole = json.loads(post(server, path, {**body, "guard": guard, "stream": False}))
+    assert whole["runnel"]["stopped_by"] == "likelihood"
+    assert [(n["kind"], n["action"]) for n in whole["runnel"]["notices"]] == [("likelihood", "stop")]
+    lines = post(server, path, {**body, "guard": guard, "stream": True}).splitlines()
+    told = [json.loads(line.removeprefix("data: "))["runnel"] for line in lines
+            if line.removeprefix("data: ").startswith("{")]
+    assert sum(len(place.get("notices", [])) for place in told) == 1
+    assert told[-1]["stopped_by"] == "likelihood"
+    only_told = json.loads(post(server, path, {**body, "guard": TROUBLED, "stream": False}))
+    assert "stopped_by" not in only_told["runnel"] and only_told["runnel"]["guard"]["log_probability"] < 0
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        post(server, path, {**body, "guard": {"on_loop": "pray"}})
+    assert refused.value.code == 400 and b"guard.on_loop" in refused.value.read()
+
+
+def test_clients_read_streams_with_notices(server):
+    client = server.client()
+    chunks = list(client.chat.completions.create(
+        model="m", **CHAT, max_tokens=140, stream=True,
+        extra_body={"guard": {"on_drift": "stop", **TROUBLED}, "ignore_eos": True}))
+    assert chunks[-1].choices[0].finish_reason == "stop"
+    assert chunks[-1].runnel["notices"][0]["kind"] == chunks[-1].runnel["stopped_by"] == "likelihood"
+
+
 def test_a_cache_made_anew_outlives_the_server(tmp_path):
     texts = []
     for ending in (None, "stop", "kill"):

@@ -27,6 +27,8 @@ def test_lists_the_model(client):
     model = client.models.list().data[0]
     assert model.runnel["window"] == WINDOW
     assert client.models.retrieve(model.id).id == model.id
+    assert model.id == "novella-7m-q8_0"  # the file's name
+    assert client.models.retrieve(model.runnel["name"]).id == model.id
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("another")
 
@@ -246,11 +248,34 @@ def test_responses_over_a_websocket_on_two_lanes_and_steered(client):
     ({"messages": [{"role": "user", "content": "x"}], "temperature": 9}, "temperature"),
     ({"messages": [{"role": "user", "content": "x"}], "n": 2}, "n"),
     ({"messages": [{"role": "user", "content": "x"}], "max_tokens": "many"}, "max_tokens"),
+    ({"messages": [{"role": "user", "content": "x"}], "logit_bias": {"5": 1}}, "logit_bias"),
+    ({"messages": [{"role": "user", "content": "x"}], "functions": [{"name": "f"}]}, "functions"),
+    ({"messages": [{"role": "user", "content": "x"}], "modalities": ["text", "audio"]}, "modalities"),
 ])
 def test_refusals_name_the_field(client, body, param):
     with pytest.raises(openai.BadRequestError) as error:
         client.post("/chat/completions", cast_to=object, body=body)
     assert error.value.param == param
+
+
+@pytest.mark.parametrize("path, body, param", [
+    ("/completions", {"prompt": "x", "suffix": "y"}, "suffix"),
+    ("/completions", {"prompt": "x", "best_of": 2}, "best_of"),
+    ("/completions", {"prompt": ["x", "y"]}, "prompt"),
+    ("/responses", {"input": "x", "prompt": {"id": "p"}}, "prompt"),
+    ("/responses", {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}, "input[0].content"),
+    ("/responses", {"input": "x", "tools": [{"type": "web_search"}]}, "tools"),
+    ("/messages", {"messages": [{"role": "user", "content": "x"}], "mcp_servers": [{"url": "x"}]}, "mcp_servers"),
+])
+def test_what_there_is_not_is_refused_by_name(client, path, body, param):
+    with pytest.raises(openai.BadRequestError) as error:
+        client.post(path, cast_to=object, body=body)
+    assert error.value.param == param or param in error.value.message
+
+
+def test_what_asks_for_nothing_is_not_refused(client):
+    body = {"prompt": "x", "max_tokens": 1, "suffix": None, "logit_bias": {}, "best_of": 1, "n": 1}
+    client.post("/completions", cast_to=object, body=body)
 
 
 def test_embeddings_are_refused_plainly(client):

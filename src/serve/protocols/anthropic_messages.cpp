@@ -143,6 +143,9 @@ void create(const Services& services, const Request& request, const ReplyPtr& re
   const Json body = parse_object(request.body);
   const bool is_streamed = bool_field(body, "stream").value_or(false);
   AnswerOptions options = completion_options(services, body, is_streamed, {"max_tokens"});
+  refuse_missing_features(body, {{"mcp_servers", "this server calls no other; want tools"},
+                                 {"container", "this server runs no code"},
+                                 {"context_management", "what leaves the window is forgotten"}});
   const std::vector<std::string> stops = texts_field(body, "stop_sequences");
   options.stops.insert(options.stops.end(), stops.begin(), stops.end());
   History history = History::of({}, read_messages(body));

@@ -130,8 +130,22 @@ Demands demands_of(const Json& body) {
   return demands;
 }
 
+// What asks for something else than text.
+void refuse_other_media(const Json& body) {
+  refuse_missing_features(
+      body, {{"functions", "want them as tools"},
+             {"function_call", "want tool_choice"},
+             {"audio", "this server writes text"},
+             {"web_search_options", "this server searches nothing; give it a tool that does"}});
+  for (const std::string& kind : texts_field(body, "modalities")) {
+    if (kind != "text")
+      refuse("modalities", "modalities: this server writes text, found \"" + kind + "\"");
+  }
+}
+
 void complete(const Services& services, const Request& request, const ReplyPtr& reply) {
   const Json body = parse_object(request.body);
+  refuse_other_media(body);
   const bool is_streamed = bool_field(body, "stream").value_or(false);
   AnswerOptions options =
       completion_options(services, body, is_streamed, {"max_tokens", "max_completion_tokens"});

@@ -7,6 +7,7 @@
 
 #include "serve/hub/transcript.h"
 #include "serve/protocols/errors.h"
+#include "serve/protocols/guard_json.h"
 
 namespace runnel::serve {
 namespace {
@@ -127,9 +128,13 @@ AnswerOptions completion_options(const Services& services, const Json& body, boo
   if (options.stops.size() > kMostStops)
     refuse("stop",
            fmt::format("stop: want at most {} texts, found {}", kMostStops, options.stops.size()));
+  options.guard = read_guard(body, services.hub.options().guard);
   options.ends_with_model = !bool_field(body, "ignore_eos").value_or(false);
-  if (whole_field(body, "n", 1, 128).value_or(1) != 1)
-    refuse("n", "n: this server writes one answer to a request; want 1");
+  for (const char* number : {"n", "best_of"}) {
+    if (whole_field(body, number, 1, 128).value_or(1) != 1)
+      refuse(number, fmt::format("{}: this server writes one answer to a request; want 1", number));
+  }
+  refuse_missing_features(body, {{"logit_bias", "this server shifts no token's likelihood"}});
   return options;
 }
 

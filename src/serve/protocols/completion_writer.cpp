@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "serve/protocols/guard_json.h"
+
 namespace runnel::serve {
 
 void CompletionWriter::began(std::int64_t n_cached, std::int64_t n_to_read, std::uint64_t,
@@ -26,6 +28,7 @@ void CompletionWriter::began(std::int64_t n_cached, std::int64_t n_to_read, std:
 
 void CompletionWriter::wrote(const Written& written, const Place& place) {
   using Kind = AnswerEvent::Kind;
+  if (written_ == asked_) written_ = Clock::now();
   for (const AnswerEvent& event : written.events) {
     if (event.kind == Kind::kText && !is_streamed_) said_.text += event.text;
     if (event.kind == Kind::kReasoning && !is_streamed_) said_.reasoning += event.text;
@@ -44,6 +47,12 @@ void CompletionWriter::evicted(std::int64_t from, std::int64_t to, const Place&)
   evicted_to_ = to;
 }
 
+void CompletionWriter::measured(const Guard::Measures& measures, const Place&) {
+  measures_ = measures;
+}
+
+void CompletionWriter::noticed(const Notice& notice, const Place&) { notices_.push_back(notice); }
+
 void CompletionWriter::ended(const Ending& ending, const Place& place) {
   if (ending.finish == Finish::kFailed) {
     const Fault fault = {.status = 500, .message = ending.why};
@@ -57,6 +66,7 @@ void CompletionWriter::ended(const Ending& ending, const Place& place) {
     }
     return reply_->end();
   }
+  if (ending.finish == Finish::kGuard) stopped_by_ = ending.why;
   if (!is_streamed_) {
     Json body = whole(ending);
     body["runnel"] = told(place);
@@ -69,15 +79,20 @@ void CompletionWriter::ended(const Ending& ending, const Place& place) {
 
 void CompletionWriter::send(Json piece, const Place& place) {
   piece["runnel"] = told(place);
-  evicted_from_ = evicted_to_ = -1;
   if (wire_ == Wire::kLines) return reply_->write(dump(piece) + "\n");
   const std::string name = wire_ == Wire::kNamedEvents ? piece.value("type", "") : "";
   reply_->write(server_event(name, piece));
 }
 
-Json CompletionWriter::told(const Place& place) const {
+Json CompletionWriter::told(const Place& place) {
   Json json = place_json(place);
   if (evicted_from_ >= 0) json["evicted_now"] = {evicted_from_, evicted_to_};
+  if (measures_) json["guard"] = guard_json(*measures_);
+  for (const Notice& notice : notices_) json["notices"].push_back(notice_json(notice));
+  if (!stopped_by_.empty()) json["stopped_by"] = stopped_by_;
+  evicted_from_ = evicted_to_ = -1;
+  measures_.reset();
+  notices_.clear();
   return json;
 }
 

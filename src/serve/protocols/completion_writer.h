@@ -2,8 +2,10 @@
 // how they look.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +35,8 @@ class CompletionWriter : public AnswerListener {
              const Place& place) final;
   void wrote(const Written& written, const Place& place) final;
   void evicted(std::int64_t from, std::int64_t to, const Place& place) final;
+  void measured(const Guard::Measures& measures, const Place& place) final;
+  void noticed(const Notice& notice, const Place& place) final;
   void ended(const Ending& ending, const Place& place) final;
 
   bool is_continued = false;  // on a stream that held the beginning already
@@ -59,8 +63,12 @@ class CompletionWriter : public AnswerListener {
   std::int64_t n_cached() const { return is_continued ? n_held_ : 0; }
   Json usage(const Ending& ending) const;  // as OpenAI tells it
 
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point asked() const { return asked_; }
+  Clock::time_point written() const { return written_; }  // when the first piece came
+
  private:
-  Json told(const Place& place) const;  // "runnel" of an answer
+  Json told(const Place& place);  // "runnel" of the next piece, with what happened since the last
   void send(Json piece, const Place& place);
 
   ReplyPtr reply_;
@@ -68,9 +76,15 @@ class CompletionWriter : public AnswerListener {
   Wire wire_;
   ErrorBody error_body_;
   bool is_begun_ = false;
+  Clock::time_point asked_ = Clock::now();
+  Clock::time_point written_ = asked_;
   Said said_;
   std::int64_t n_prompt_ = 0, n_held_ = 0;
+  // Not told yet.
   std::int64_t evicted_from_ = -1, evicted_to_ = -1;
+  std::optional<Guard::Measures> measures_;
+  std::vector<Notice> notices_;
+  std::string stopped_by_;  // what the guard ended the answer for
 };
 
 // All text of the events.

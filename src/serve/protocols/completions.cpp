@@ -109,6 +109,7 @@ void complete(const Services& services, const Request& request, const ReplyPtr& 
   const Json body = parse_object(request.body);
   const bool is_streamed = bool_field(body, "stream").value_or(false);
   AnswerOptions options = completion_options(services, body, is_streamed, {"max_tokens"});
+  refuse_missing_features(body, {{"suffix", "this server goes on with a text; it fills no gaps"}});
   if (!body.contains("max_tokens")) options.most_tokens = 16;
   if (const auto n_top = whole_field(body, "logprobs", 0, 20)) {
     options.wants_log_probabilities = true;

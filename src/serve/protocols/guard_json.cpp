@@ -19,6 +19,12 @@ Json guard_json(const Guard::Measures& measures) {
           {"drifts", measures.drifts}};
 }
 
+Json notice_json(const Notice& notice) {
+  return {{"kind", name_of(notice.trouble)},
+          {"action", name_of(notice.action)},
+          {"message", notice.text}};
+}
+
 std::optional<GuardOptions> read_guard(const Json& body, const GuardOptions& base) {
   const auto at = body.find("guard");
   if (at == body.end() || at->is_null()) return std::nullopt;

@@ -10,6 +10,7 @@
 namespace runnel::serve {
 
 Json guard_json(const Guard::Measures& measures);
+Json notice_json(const Notice& notice);
 // "guard" of a request, over what the server has: "on_loop", "on_drift", and the bounds. None:
 // there is no such field. RequestError: what is wrong with it.
 std::optional<GuardOptions> read_guard(const Json& body, const GuardOptions& base);

@@ -54,6 +54,17 @@ Json parse_object(const std::string& body) {
   return json;
 }
 
+void refuse_missing_features(const Json& object, std::initializer_list<Missing> fields) {
+  for (const auto& [field, why] : fields) {
+    const Json* const value = find(object, field);
+    if (value == nullptr || *value == false || *value == 0 || *value == "") continue;
+    if (value->is_structured() && value->empty()) continue;
+    throw RequestError({.code = "unsupported_parameter",
+                        .param = field,
+                        .message = fmt::format("{}: {}", field, why)});
+  }
+}
+
 std::optional<std::string> text_field(const Json& object, const char* name) {
   const Json* const value = find(object, name);
   if (value == nullptr) return std::nullopt;

@@ -18,6 +18,13 @@ using Json = nlohmann::json;
 // The body as an object; an empty body is an empty one. RequestError: not JSON, nested deeper than
 // 64, or something else than an object.
 Json parse_object(const std::string& body);
+// A field that asks for what this server does not do, and what to say of it.
+struct Missing {
+  const char* field;
+  const char* why;
+};
+// RequestError where one of them asks for something: null, false, 0, "" and what is empty do not.
+void refuse_missing_features(const Json& object, std::initializer_list<Missing> fields);
 
 // A field, absent or null: nothing. RequestError: of another type, or out of range.
 std::optional<std::string> text_field(const Json& object, const char* name);

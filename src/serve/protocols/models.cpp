@@ -79,7 +79,7 @@ std::vector<Route> model_routes(const Services& services) {
     send(reply, {{"object", "list"}, {"data", Json::array({model_json(services)})}});
   };
   const auto one = [&services](const Request& request, const ReplyPtr& reply) {
-    if (request.parameter("id") != services.model_id)
+    if (!services.is_model(request.parameter("id")))
       refuse_missing("model", request.parameter("id"));
     send(reply, model_json(services));
   };

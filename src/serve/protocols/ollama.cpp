@@ -6,6 +6,7 @@
 
 #include "serve/protocols/completion_answer.h"
 #include "serve/protocols/demands.h"
+#include "serve/protocols/guard_json.h"
 #include "serve/protocols/ollama_writer.h"
 
 namespace runnel::serve {
@@ -32,6 +33,12 @@ AnswerOptions options_of(const Services& services, const Json& body, bool is_str
   if (!given.is_object() && !given.is_null()) refuse("options", "options: want an object");
   const Json options = given.is_object() ? given : Json::object();
   AnswerOptions answer = completion_options(services, options, is_streamed, {});
+  refuse_missing_features(options, {{"mirostat", "want temperature, top_k, top_p or min_p"}});
+  refuse_missing_features(
+      body, {{"logprobs", "/v1/chat/completions has them"},
+             {"top_logprobs", "/v1/chat/completions has them"},
+             {"template", "the server is started with one, --chat-template"},
+             {"context", "the stream keeps what was said; want /api/chat with its messages"}});
   if (const auto penalty = number_field(options, "repeat_penalty", 0.01, 100))
     answer.sampling.repetition_penalty = static_cast<float>(*penalty);
   if (const auto most = whole_field(options, "num_predict", -2, std::int64_t{1} << 40)) {
@@ -84,6 +91,7 @@ void answer(const Services& services, const ReplyPtr& reply, const Json& body, H
             bool is_chat) {
   const bool is_streamed = bool_field(body, "stream").value_or(true);
   AnswerOptions options = options_of(services, body, is_streamed);
+  if (const auto guard = read_guard(body, services.hub.options().guard)) options.guard = guard;
   const Demands demands = demands_of(body);
   if (history.is_chat) demand(services, demands, history.setting, options);
   answer_history(services, reply, std::move(history), std::move(options),
@@ -105,8 +113,7 @@ void generate(const Services& services, const Request& request, const ReplyPtr& 
   const std::string prompt = text_field(body, "prompt").value_or("");
   if (prompt.empty()) return send_loaded(services, reply, false);
   refuse_images(body, "images");
-  if (!text_field(body, "suffix").value_or("").empty())
-    refuse("suffix", "suffix: this server goes on with a text; it fills no gaps");
+  refuse_missing_features(body, {{"suffix", "this server goes on with a text; it fills no gaps"}});
   History history;
   if (bool_field(body, "raw").value_or(false)) {
     history.tokens = services.model.tokenize(prompt);
@@ -121,7 +128,9 @@ void show(const Services& services, const Request& request, const ReplyPtr& repl
   const Json body = parse_object(request.body);
   const std::string name =
       text_field(body, "model").value_or(text_field(body, "name").value_or(""));
-  if (name != services.model_id && name != services.model_id + ":latest")
+  constexpr std::string_view kTag = ":latest";
+  const bool is_tagged = name.ends_with(kTag);
+  if (!services.is_model(is_tagged ? name.substr(0, name.size() - kTag.size()) : name))
     throw RequestError({.status = 404, .message = fmt::format("model '{}' not found", name)});
   const std::string architecture = services.model.architecture();
   const Json info = {{"general.architecture", architecture},

@@ -47,7 +47,6 @@ std::vector<Json> OllamaWriter::first_pieces() { return {}; }
 
 std::vector<Json> OllamaWriter::pieces(const Written& written) {
   using Kind = AnswerEvent::Kind;
-  if (!std::exchange(has_written_, true)) written_ = Clock::now();
   std::vector<Json> list;
   for (const AnswerEvent& event : written.events) {
     if (event.kind == Kind::kText) list.push_back(line(event.text, "", Json::array()));
@@ -61,16 +60,16 @@ std::vector<Json> OllamaWriter::pieces(const Written& written) {
 
 void OllamaWriter::finish(Json& last, const Ending& ending) const {
   const Clock::time_point now = Clock::now();
-  const Clock::time_point written = has_written_ ? written_ : now;
+  const Clock::time_point first = written() == asked() ? now : written();
   last["done"] = true;
   last["done_reason"] = ending.finish == Finish::kLength ? "length" : "stop";
-  last["total_duration"] = nanoseconds(now - asked_);
+  last["total_duration"] = nanoseconds(now - asked());
   last["load_duration"] = 0;
   last["prompt_eval_count"] = ending.n_cached + ending.n_read;
-  last["prompt_eval_duration"] = nanoseconds(written - asked_);
+  last["prompt_eval_duration"] = nanoseconds(first - asked());
   last["prompt_cached_count"] = n_cached(ending);
   last["eval_count"] = ending.n_written;
-  last["eval_duration"] = nanoseconds(now - written);
+  last["eval_duration"] = nanoseconds(now - first);
 }
 
 std::vector<Json> OllamaWriter::last_pieces(const Ending& ending) {

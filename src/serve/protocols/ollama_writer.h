@@ -26,15 +26,11 @@ class OllamaWriter final : public CompletionWriter {
   Json whole(const Ending& ending) override;
 
  private:
-  using Clock = std::chrono::steady_clock;
   Json line(const std::string& text, const std::string& thoughts, Json calls) const;
   void finish(Json& last, const Ending& ending) const;
 
   std::string model_id_;
   bool is_chat_;
-  Clock::time_point asked_ = Clock::now();
-  Clock::time_point written_ = asked_;  // when the first piece came
-  bool has_written_ = false;
 };
 
 }  // namespace runnel::serve

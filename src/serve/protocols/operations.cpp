@@ -120,7 +120,7 @@ std::vector<Route> operation_routes(const Services& services) {
     });
   };
   return {{"GET", "/health", answer_alive, false},
-          {"GET", "/ready", ready},
+          {"GET", "/ready", ready, false},
           {"GET", "/metrics", metrics}};
 }
 

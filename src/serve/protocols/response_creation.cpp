@@ -110,6 +110,10 @@ Demands demands_of(const Json& body) {
 
 Asked read_asked(const Services& services, const Request& request) {
   const Json body = parse_object(request.body);
+  refuse_missing_features(body,
+                          {{"prompt", "this server keeps no prompts; want instructions and input"},
+                           {"context_management", "what leaves the window is forgotten, and told"},
+                           {"logit_bias", "this server shifts no token's likelihood"}});
   Asked asked = {.items = items_of(body.value("input", Json()), "input")};
   asked.messages = messages_of_items(asked.items);
   asked.instructions = text_field(body, "instructions").value_or("");
@@ -136,6 +140,8 @@ Asked read_asked(const Services& services, const Request& request) {
   asked.options.stops = texts_field(body, "stop");
   asked.options.turn_ends = services.hub.chat().stops();
   demand(services, demands_of(body), asked.setting, asked.options);
+  for (const std::string& more : texts_field(body, "include"))
+    asked.options.wants_log_probabilities |= more == "message.output_text.logprobs";
   if (const auto n_top = whole_field(body, "top_logprobs", 0, 20)) {
     asked.options.wants_log_probabilities = true;
     asked.options.n_top = static_cast<int>(*n_top);

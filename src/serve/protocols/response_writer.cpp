@@ -227,11 +227,7 @@ void ResponseWriter::measured(const Guard::Measures& measures, const Place& plac
 }
 
 void ResponseWriter::noticed(const Notice& notice, const Place& place) {
-  event("runnel.notice",
-        {{"kind", name_of(notice.trouble)},
-         {"action", name_of(notice.action)},
-         {"message", notice.text}},
-        &place);
+  event("runnel.notice", notice_json(notice), &place);
 }
 
 void ResponseWriter::close(const char* status, const Place& place) {
