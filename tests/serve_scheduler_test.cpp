@@ -164,8 +164,10 @@ TEST(Pace, ReadsAsMuchAsTheBoundAllowsAndNeverNothing) {
     const std::int64_t n = pace.n_to_read(true, 512);
     pace.learn(n, std::chrono::duration<double>(0.001 * static_cast<double>(n)));
   }
-  EXPECT_NEAR(static_cast<double>(pace.n_to_read(true, 512)), 100, 10);  // half of 200 ms
+  EXPECT_NEAR(static_cast<double>(pace.n_to_read(true, 512)), 60, 6);  // of 200 ms
   EXPECT_EQ(pace.n_to_read(false, 64), 64);
+  pace.learn(60, std::chrono::milliseconds(180));  // somebody else took the machine
+  EXPECT_LT(pace.n_to_read(true, 512), 30);
   for (int i = 0; i < 50; ++i) pace.learn(1, std::chrono::seconds(5));
   EXPECT_EQ(pace.n_to_read(true, 512), 1);
 }

@@ -1,5 +1,6 @@
 // How many tokens a step may read while other streams wait to write: learnt from how long the steps
-// took.
+// took. A step of a machine that others use too may take twice what the one before took, so that a
+// part of the bound is aimed at, and what was slow is remembered longer than what was fast.
 #pragma once
 
 #include <algorithm>
@@ -28,17 +29,19 @@ class Pace {
   void learn(std::int64_t n, Seconds took) {
     if (n <= 0) return;
     const double found = took.count() / static_cast<double>(n);
+    const double weight = found > seconds_per_token_ ? kWeightOfSlow : kWeightOfFast;
     seconds_per_token_ = seconds_per_token_ <= 0
                              ? found
-                             : seconds_per_token_ + kWeight * (found - seconds_per_token_);
+                             : seconds_per_token_ + weight * (found - seconds_per_token_);
     largest_ = std::max(largest_, n);
   }
 
  private:
   static constexpr std::int64_t kFirst = 16;
-  static constexpr double kShareWithWriters = 0.5;  // of the bound: steps vary
+  static constexpr double kShareWithWriters = 0.3;  // of the bound
   static constexpr double kShareAlone = 2;
-  static constexpr double kWeight = 0.3;
+  static constexpr double kWeightOfSlow = 0.7;
+  static constexpr double kWeightOfFast = 0.1;
 
   Seconds bound_;
   double seconds_per_token_ = 0;
