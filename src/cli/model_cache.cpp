@@ -75,4 +75,15 @@ std::optional<std::string> default_model_file() {
   return cached_file(*model);
 }
 
+std::string model_nickname(const std::string& path) {
+  const fs::path file = fs::path(path).lexically_normal();
+  if (folder_of_variables()) {
+    for (const KnownModel& known : known_models()) {
+      if (file == cached_file(known).lexically_normal()) return std::string(known.name);
+    }
+  }
+  const fs::path name = file.has_filename() ? file.filename() : file.parent_path().filename();
+  return name.extension() == ".gguf" ? name.stem().string() : name.string();
+}
+
 }  // namespace runnel::cli

@@ -28,4 +28,8 @@ std::string model_file(const std::string& given);
 // What RUNNEL_MODEL names, or the default model when it was pulled. Error as above.
 std::optional<std::string> default_model_file();
 
+// What clients of a server call the model of this file: its name where it was pulled, else the
+// file's without its ending.
+std::string model_nickname(const std::string& path);
+
 }  // namespace runnel::cli

@@ -13,6 +13,7 @@
 
 #include "cli/commands.h"
 #include "cli/common_options.h"
+#include "cli/model_cache.h"
 #include "cli/signals.h"
 #include "cli/terminal.h"
 #include "cli/validators.h"
@@ -38,7 +39,7 @@ class Serve final : public Command {
  private:
   serve::HttpOptions http_options() const;
   void add_guard_options();
-  serve::ServiceOptions options(const Model& model) const;
+  serve::ServiceOptions options() const;
   void take_from(const std::string& config);
   std::vector<std::string> keys() const;
 
@@ -66,6 +67,7 @@ class Serve final : public Command {
   int largest_body_mib_ = 16;
   int connections_ = 10000;
   std::string log_format_ = "text";
+  bool logs_requests_ = false;
 };
 
 Serve::Serve(CLI::App& program)
@@ -96,7 +98,8 @@ Serve::Serve(CLI::App& program)
       ->type_name("S")
       ->check(whole_within(1, 3600))
       ->needs(cluster);
-  app_->add_option("--model-id", model_id_, "Name of the model for clients (default: the file's)")
+  app_->add_option("--model-id", model_id_,
+                   "Name of the model for clients (default: the file's, or that of 'runnel pull')")
       ->type_name("NAME");
   app_->add_option("--chat-template", template_name_,
                    "How turns are written, when the model does not say: a name, a file with a "
@@ -145,6 +148,8 @@ Serve::Serve(CLI::App& program)
   app_->add_option("--log-format", log_format_, "Of the lines on standard error")
       ->type_name("text|json")
       ->check(CLI::IsMember({"text", "json"}).description(""));
+  app_->add_flag("--access-log", logs_requests_,
+                 "A line for each request: client, path, status, bytes, time");
   stream_.add_to(*app_);
   sampling_.add_to(*app_);
 }
@@ -217,13 +222,14 @@ serve::HttpOptions Serve::http_options() const {
                           .port = static_cast<std::uint16_t>(port_),
                           .keys = keys(),
                           .certificate_file = certificate_,
-                          .key_file = certificate_key_};
+                          .key_file = certificate_key_,
+                          .logs_requests = logs_requests_};
   o.limits.body_bytes = static_cast<std::size_t>(largest_body_mib_) << 20;
   o.limits.connections = static_cast<std::size_t>(connections_);
   return o;
 }
 
-serve::ServiceOptions Serve::options(const Model& model) const {
+serve::ServiceOptions Serve::options() const {
   serve::ServiceOptions o;
   o.scheduler.longest_wait = std::chrono::milliseconds(longest_wait_ms_);
   o.hub.stream = stream_.options();
@@ -242,7 +248,7 @@ serve::ServiceOptions Serve::options(const Model& model) const {
   const std::uint64_t store_size = store_size_ == 0 && state_.empty() ? kInMemory : store_size_;
   o.retention = {.seconds = std::int64_t{keep_days_} * 86400,
                  .bytes = static_cast<std::int64_t>(store_size)};
-  o.model_id = model_id_.empty() ? model.name() : model_id_;
+  o.model_id = model_id_.empty() ? model_nickname(model_.path()) : model_id_;
   return o;
 }
 
@@ -252,7 +258,7 @@ void Serve::run() {
   serve::Service service(http_options());  // whoever asks meanwhile hears that it is not ready
   model.emplace(model_.load());
   StopSignals stop;
-  service.begin(*model, options(*model));
+  service.begin(*model, options());
   serve::log_info(fmt::format("{} on {}://{}:{}", model->name(),
                               certificate_.empty() ? "http" : "https", host_, service.port()));
   while (!stop.requested()) std::this_thread::sleep_for(std::chrono::milliseconds(100));

@@ -15,6 +15,9 @@ struct HttpLimits {
   std::chrono::seconds request{30};  // for a whole request to arrive, and for a piece to be taken
   std::chrono::seconds idle{75};     // between two requests of a connection
   std::chrono::seconds ping{5};      // without a piece of an answer
+  // What a client may still send, and how long, after it was refused, so that it comes to read why.
+  std::size_t linger_bytes = 64 << 20;
+  std::chrono::seconds linger{5};
 };
 
 }  // namespace runnel::serve

@@ -18,6 +18,7 @@ struct HttpOptions {
   std::vector<std::string> keys;
   std::string certificate_file;  // both given: TLS
   std::string key_file;
+  bool logs_requests = false;  // a line each
   HttpLimits limits;
 };
 
