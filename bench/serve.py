@@ -13,6 +13,7 @@ import http.client
 import json
 import random
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -153,6 +154,12 @@ def serve_runnel(options):
     sys.exit("the server did not start")
 
 
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
 def serve_peer(options, port):
     process = subprocess.Popen(
         [options.peer, "-m", options.model, "--host", "127.0.0.1", "--port", str(port), "-t", str(options.threads),
@@ -181,7 +188,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--option", action="append", default=[], help="for runnel serve, as --option=--window=100")
     parser.add_argument("--peer", help="llama.cpp's llama-server")
-    parser.add_argument("--peer-port", type=int, default=18089)
+    parser.add_argument("--peer-port", type=int, default=0, help="default: any that is free")
     parser.add_argument("--context", type=int, default=512, help="of each of the peer's slots, in tokens")
     options = parser.parse_args()
 
@@ -196,9 +203,10 @@ def main():
         process.terminate()
         process.wait()
     if options.peer:
-        process = serve_peer(options, options.peer_port)
+        port = options.peer_port or free_port()
+        process = serve_peer(options, port)
         try:
-            failed += run("peer", process, options.peer_port, history_client, options)
+            failed += run("peer", process, port, history_client, options)
         finally:
             process.terminate()
             process.wait()
