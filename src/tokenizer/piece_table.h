@@ -13,23 +13,23 @@ class PieceTable {
  public:
   static constexpr int kNone = -1;
 
-  void reserve(std::size_t n_texts) { resize(std::bit_ceil(2 * n_texts + 16)); }
+  void reserve(std::size_t n_texts) { resize(std::bit_ceil(n_texts + n_texts / 2 + 16)); }
   // False: the text has a number already, which stays. `number` is not negative.
   bool add(std::string_view text, int number);
   int find(std::string_view text) const;  // kNone: it has no number
 
  private:
   struct Entry {
-    std::string_view text;
-    std::uint32_t hash = 0;
+    const char* text = nullptr;
+    std::uint32_t n_bytes = 0;
     int number = kNone;
+    std::string_view view() const { return {text, n_bytes}; }
   };
-  static std::uint32_t hash_of(std::string_view text);
   // The entry with the text, or the free one where it belongs.
-  std::size_t place_of(std::string_view text, std::uint32_t hash) const;
+  std::size_t place_of(std::string_view text) const;
   void resize(std::size_t n_entries);
 
-  std::vector<Entry> entries_;  // a power of two, at most half of them taken
+  std::vector<Entry> entries_;  // a power of two, at most three quarters of them taken
   std::size_t n_taken_ = 0;
 };
 

@@ -19,7 +19,7 @@ CpuOperations::CpuOperations(const StepSizes& s, ThreadPool& threads, const kern
   update_.resize(n * size(s.dim));
   for (Vector* buffer : {&sink_q_, &heads_}) buffer->resize(n * size(s.q_dim));
   for (Vector* buffer : {&gate_, &up_}) buffer->resize(n * size(s.ffn_dim));
-  logits_.resize(size(std::min(s.max_tokens, kLogitRows)) * size(s.vocabulary_size));
+  logits_.resize(size(s.vocabulary_size));
   inputs_ = take_pages(kernels_.input_bytes(s.largest_input, s.max_tokens));
   down_inputs_ = take_pages(kernels_.input_bytes(s.ffn_dim, s.max_tokens));
   scratch_.assign(size(threads.size()),
@@ -88,6 +88,7 @@ void CpuOperations::logits(const Input& input, const Linear& output, float softc
   const std::size_t vocabulary = size(output.weight.rows);
   for (std::size_t first = 0; first < step_.rows.size(); first += kLogitRows) {
     const std::size_t n = std::min<std::size_t>(kLogitRows, step_.rows.size() - first);
+    if (logits_.size() < n * vocabulary) logits_.resize(n * vocabulary);
     multiply(std::array{
         product_of(output, x + first * size(input.x.width), static_cast<int>(n), logits_.data())});
     done(StepPart::kLogits);

@@ -140,7 +140,7 @@ class CpuOperations final : public Operations {
   Vector sink_q_;      // [n, q_dim]: rotated for the sinks, where that is another rotation
   Vector heads_;       // [n, q_dim]: attention's output before its projection
   Vector gate_, up_;   // [n, ffn_dim]
-  Vector logits_;      // [kLogitRows, vocabulary]
+  Vector logits_;      // [most rows wanted so far, at most kLogitRows, vocabulary]
   // Of products, as the kernels want them; only the forms in use are resident. Those of `down` are
   // made while those of gate and up are read.
   PageBuffer inputs_, down_inputs_;
