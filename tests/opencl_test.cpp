@@ -3,13 +3,19 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "kernels/pack/dequantize.h"
 #include "support/numbers.h"
 #include "support/paths.h"
+#include "support/temp_dir.h"
 
 namespace runnel {
 namespace {
@@ -58,60 +64,74 @@ std::vector<double> as_quantised(std::span<const float> x) {
 TEST_P(OpenClProduct, IsThatOfTheDequantisedWeightsForOneRowAndMany) {
   RUNNEL_NEED_OPENCL();
   const auto [type, cols] = GetParam();
-  constexpr std::int64_t kRows = 37;
-  constexpr int kTokens = 9;
+  constexpr std::int64_t kRows = 75;
+  // The products of many tokens are compiled for one type of each kind, as PoCL takes its time.
+  constexpr TensorType kWide[] = {TensorType::kF16, TensorType::kQ8_0, TensorType::kQ4_1,
+                                  TensorType::kQ4_K, TensorType::kQ6_K};
+  const bool is_wide = std::find(std::begin(kWide), std::end(kWide), type) != std::end(kWide);
+  const int n_tokens = is_wide ? 39 : 7;
   std::mt19937 random(7);
   std::normal_distribution<float> normal;
   const auto stored = random_matrix(type, kRows * cols, random);
   Linear linear = {{type, kRows, cols, stored.data()}, {}};
   for (int i = 0; i < kRows; ++i) linear.bias.push_back(normal(random));
-  std::vector<float> x(size(kTokens * cols));
+  std::vector<float> x(size(n_tokens * cols));
   for (float& value : x) value = normal(random);
   std::vector<float> weights(size(kRows * cols));
   for (std::int64_t row = 0; row < kRows; ++row)
     kernels::dequantize_row(type, stored.data() + size(row) * linear.weight.row_bytes(),
                             &weights[size(row * cols)], cols);
 
-  const auto device = make_opencl_device(0);
-  const Matrix* const matrix = &linear.weight;
-  device->take({&matrix, 1});
-  const auto operations = device->operations({.max_tokens = kTokens,
-                                              .dim = static_cast<int>(cols),
-                                              .largest_input = static_cast<int>(cols),
-                                              .ffn_dim = 1,
-                                              .q_dim = 1,
-                                              .head_dim = 1,
-                                              .vocabulary_size = 1});
-  const Rows in = operations->rows(static_cast<int>(cols));
-  const Rows out = operations->rows(kRows);
-  const Product product = {&linear, out};
   const bool is_quantised = kernels::packed_format(type).has_value();
-  std::vector<float> alone;
-  for (const int n : {1, kTokens}) {
+  const auto product_of = [&](int n) {
+    const auto device = make_opencl_device(0);
+    const Matrix* const matrix = &linear.weight;
+    device->take({&matrix, 1});
+    const auto operations = device->operations({.max_tokens = n,
+                                                .dim = static_cast<int>(cols),
+                                                .largest_input = static_cast<int>(cols),
+                                                .ffn_dim = 1,
+                                                .q_dim = 1,
+                                                .head_dim = 1,
+                                                .vocabulary_size = 1});
+    const Rows in = operations->rows(static_cast<int>(cols));
+    const Rows out = operations->rows(kRows);
+    const Product product = {&linear, out};
     const std::vector<StepRow> rows(size(n));
     operations->begin({rows, {}});
     operations->write(in, x.data());
     operations->multiply({in, {}}, {&product, 1});
     std::vector<float> got(size(n * kRows));
     operations->read(out, got.data());
-    for (std::int64_t t = 0; t < n; ++t) {
-      const std::span<const float> row =
-          std::span<const float>(x).subspan(size(t * cols), size(cols));
-      const std::vector<double> input =
-          is_quantised ? as_quantised(row) : std::vector<double>(row.begin(), row.end());
-      for (std::int64_t r = 0; r < kRows; ++r) {
-        double want = static_cast<double>(linear.bias[size(r)]);
-        double scale = 1;
-        for (std::int64_t c = 0; c < cols; ++c) {
-          const double term = static_cast<double>(weights[size(r * cols + c)]) * input[size(c)];
-          want += term;
-          scale += std::fabs(term);
-        }
-        ASSERT_NEAR(got[size(t * kRows + r)], want, 1e-5 * scale) << "token " << t << " row " << r;
+    return got;
+  };
+  const std::vector<float> all = product_of(n_tokens);
+  for (std::int64_t t = 0; t < n_tokens; ++t) {
+    const std::span<const float> row =
+        std::span<const float>(x).subspan(size(t * cols), size(cols));
+    const std::vector<double> input =
+        is_quantised ? as_quantised(row) : std::vector<double>(row.begin(), row.end());
+    for (std::int64_t r = 0; r < kRows; ++r) {
+      double want = static_cast<double>(linear.bias[size(r)]);
+      double scale = 1;
+      for (std::int64_t c = 0; c < cols; ++c) {
+        const double term = static_cast<double>(weights[size(r * cols + c)]) * input[size(c)];
+        want += term;
+        scale += std::fabs(term);
       }
+      ASSERT_NEAR(all[size(t * kRows + r)], want, 1e-5 * scale) << "token " << t << " row " << r;
     }
-    if (n == 1) alone = got;
-    EXPECT_TRUE(std::equal(alone.begin(), alone.end(), got.begin())) << "one row's bits among many";
+  }
+  // One row's bits, a few rows', and those of either way to share the weights among many.
+  for (const int n : {1, 5}) {
+    const std::vector<float> some = product_of(n);
+    EXPECT_TRUE(std::equal(some.begin(), some.end(), all.begin())) << n;
+  }
+  if (!is_wide) return;
+  const test::TunedSizes tuned;
+  for (const std::size_t together : {16, 32}) {
+    tuned.force("product:", together);
+    EXPECT_EQ(product_of(n_tokens), all) << together;
   }
 }
 
@@ -241,6 +261,82 @@ TEST(OpenClSplit, GoesOnOnTheProcessorAfterSomeLayers) {
   EXPECT_EQ(split.logits(chunked, tokens, 16), got);
   std::vector<std::byte> room, more_room;
   EXPECT_EQ(single.raw(room).size(), of_processor.raw(more_room).size());
+}
+
+// From the third time on, the step of the same caches is one command; its bits are those of a
+// chunk.
+TEST(OpenClRecording, RunsTheStepsOfTheSameCachesAgain) {
+  RUNNEL_NEED_OPENCL();
+  test::OpenClDecoder decoder(gguf::File::open(test::fixture("models/llama-gqa.gguf")));
+  const std::vector<Token> tokens = random_tokens(40, 6);
+  KvCache chunked = decoder.cache({4, 12}, KvType::kF16, 16);
+  const std::vector<float> want = decoder.logits(chunked, tokens, 16);
+  const std::uint64_t before = decoder.device().counters().recorded_steps;
+  KvCache single = decoder.cache({4, 12}, KvType::kF16, 16);
+  EXPECT_EQ(decoder.logits(single, tokens, 1), want);
+  const bool can_record =
+      decoder.device().description().extensions.find("cl_khr_command_buffer") != std::string::npos;
+  // Two kinds of steps, before and after eviction begins, are met once each without a recording.
+  EXPECT_EQ(decoder.device().counters().recorded_steps - before, can_record ? 38 : 0);
+  // A cache that comes where another was is another.
+  std::vector<std::uint64_t> launches;
+  for (int i = 0; i < 3; ++i) {
+    KvCache again = decoder.cache({4, 12}, KvType::kQ8_0, 16);
+    const std::uint64_t begun = decoder.device().counters().launches;
+    decoder.logits(again, std::span(tokens).first(20), 1);
+    launches.push_back(decoder.device().counters().launches - begun);
+  }
+  EXPECT_EQ(launches[1], launches[0]);
+  EXPECT_EQ(launches[2], launches[0]);
+}
+
+// What is fastest is measured once, kept in the cache folder, and changes no bit.
+TEST(OpenClTuning, IsKeptAndChangesNoBit) {
+  RUNNEL_NEED_OPENCL();
+  const test::TempDir folder;
+  const char* const given = std::getenv("RUNNEL_CACHE");
+  const std::string before = given != nullptr ? given : "";
+  ::setenv("RUNNEL_CACHE", folder.path().c_str(), 1);
+  const std::vector<Token> tokens = random_tokens(23, 5);
+  const auto logits = [&] {
+    test::OpenClDecoder decoder(gguf::File::open(test::fixture("models/llama-gqa.gguf")));
+    KvCache cache = decoder.cache({4, 6}, KvType::kF16, 32);
+    std::vector<float> all = decoder.logits(cache, tokens, 20);
+    const std::vector<float> single = decoder.logits(cache, std::span(tokens).first(2), 1);
+    all.insert(all.end(), single.begin(), single.end());
+    return all;
+  };
+  const std::vector<float> want = logits();
+  std::filesystem::path kept;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
+    if (entry.path().extension() == ".tuned") kept = entry.path();
+  }
+  ASSERT_FALSE(kept.empty());
+  {
+    const test::TunedSizes tuned;
+    const auto sizes = tuned.all();
+    const auto is_of = [&](const char* prefix) {
+      return [prefix](const auto& size) { return size.first.starts_with(prefix); };
+    };
+    EXPECT_TRUE(std::any_of(sizes.begin(), sizes.end(), is_of("gate_up:")));
+    EXPECT_TRUE(std::any_of(sizes.begin(), sizes.end(), is_of("product:")));
+    for (const std::size_t group : {128, 256}) {
+      tuned.force("gate_up:", group);
+      EXPECT_EQ(logits(), want) << group;
+    }
+    for (const std::size_t together : {16, 32}) {
+      tuned.force("product:", together);
+      EXPECT_EQ(logits(), want) << together;
+    }
+  }
+  const auto n_lines = [&] {
+    std::ifstream in(kept);
+    return std::count(std::istreambuf_iterator<char>(in), {}, '\n');
+  };
+  const auto n_kept = n_lines();
+  EXPECT_EQ(logits(), want);
+  EXPECT_EQ(n_lines(), n_kept) << "what is kept is not measured again";
+  given != nullptr ? ::setenv("RUNNEL_CACHE", before.c_str(), 1) : ::unsetenv("RUNNEL_CACHE");
 }
 
 TEST(OpenClAttention, ReportsTheWeightsOfTheProcessor) {
