@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cli/resume.h"
 #include "runnel/error.h"
 
 namespace runnel::cli {
@@ -69,7 +70,7 @@ void Dialogue::open(const StreamOptions& options) {
 }
 
 void Dialogue::resume(const std::filesystem::path& path) {
-  stream_.emplace(model_->resume(path));
+  stream_.emplace(cli::resume(*model_, path));
   options_ = as_given(*model_, stream_->options());
   const std::int64_t n_seen = stream_->position() - options_.start_position;
   is_begun_ = n_seen > std::ssize(options_.pin_tokens);

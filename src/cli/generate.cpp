@@ -20,6 +20,7 @@
 #include "cli/constraint_arguments.h"
 #include "cli/files.h"
 #include "cli/numbers.h"
+#include "cli/resume.h"
 #include "cli/signals.h"
 #include "cli/stream_report.h"
 #include "cli/terminal.h"
@@ -203,7 +204,7 @@ Stream Generate::open_stream(const Model& model) const {
     options.sampling = sampling_.over(options.sampling);
     return model.open(options);
   }
-  Stream stream = model.resume(resume_path_);
+  Stream stream = is_quiet_ ? model.resume(resume_path_) : resume(model, resume_path_);
   if (sampling_.any_given()) stream.set_sampling(sampling_.over(stream.options().sampling));
   return stream;
 }

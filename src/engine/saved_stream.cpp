@@ -8,6 +8,15 @@
 
 namespace runnel {
 
+namespace {
+
+std::string device_name(const Model::Internals& model) {
+  const Device* const device = model.device ? model.device.get() : model.cpu.get();
+  return device ? device->description().name : "";
+}
+
+}  // namespace
+
 Snapshot Stream::snapshot() const {
   const State& s = *state_;
   Snapshot snapshot = {.model = s.model.fingerprint,
@@ -17,7 +26,8 @@ Snapshot Stream::snapshot() const {
                        .cache_capacity = s.cache.capacity(),
                        .random_state = s.sampler.random_state(),
                        .visible = visible_tokens(),
-                       .logits = {s.next_logits().begin(), s.next_logits().end()}};
+                       .logits = {s.next_logits().begin(), s.next_logits().end()},
+                       .device = device_name(s.model)};
   if (s.detokenizer) {
     snapshot.pending_text = s.detokenizer->state().pending;
     snapshot.text_at_start = s.detokenizer->state().at_start;

@@ -201,6 +201,7 @@ void write_to(Sink& sink, const Snapshot& s, std::span<const std::byte> cache) {
   out.number(static_cast<std::uint64_t>(s.options.pin_tokens.size()));
   out.list(std::span<const std::int64_t>(s.options.layer_windows));
   out.number(*s.options.kv_rotate);
+  out.list(std::span<const char>(s.device));
   out.end();
 }
 
@@ -252,6 +253,7 @@ Snapshot read_snapshot(std::span<const std::byte> bytes, std::string_view name) 
   std::uint8_t is_rotated = 0;
   in.number(is_rotated);
   s.options.kv_rotate = is_rotated != 0;
+  if (!in.at_end()) in.list(s.device);
   return s;
 }
 

@@ -2,9 +2,9 @@
 // it.
 //
 // Layout, little-endian: the magic "runnel\0\1" (the last byte is the version), the fields in the
-// order of Snapshot below, the number of pinned tokens, the layers' windows, and whether the
-// cache is rotated (files of older programs end before one of these, and resume with none), and the
-// XXH3-128 hash of all before it. Lengths stand before what they count.
+// order of Snapshot below, the number of pinned tokens, the layers' windows, whether the cache is
+// rotated, and the device (files of older programs end before one of these, and resume with none),
+// and the XXH3-128 hash of all before it. Lengths stand before what they count.
 #pragma once
 
 #include <array>
@@ -33,6 +33,7 @@ struct Snapshot {
   std::vector<Token> visible;
   std::vector<float> logits;
   std::vector<std::byte> cache;
+  std::string device;  // who ran the layers, as Model::device() names it; empty: not known
 };
 
 // Writes the snapshot, with `cache` in place of snapshot.cache, as a ReplacedFile. Error: what

@@ -31,7 +31,9 @@ write --device opencl:0 --gpu-layers 1
 cmp "$WORK/out" "$WORK/processor" || fail "another text from a device and the processor"
 expect_text "$WORK/err" "1 of $layers layers on "
 expect_exit 0 "$RUNNEL" generate "$MODEL" --resume "$WORK/s.state" -n 4
+expect_text "$WORK/err" "Saved on .*, goes on on the processor: as it would have there but for rounding."
 expect_exit 0 "$RUNNEL" generate "$MODEL" --resume "$WORK/s.state" -n 4 --device opencl:0
+! grep -q "Saved on" "$WORK/err" || fail "another device where it is the same"
 
 # Less memory than all layers want: as many as fit, which is said; not one: an error.
 write --device opencl:0 --gpu-memory 18M
