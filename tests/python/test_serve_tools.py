@@ -223,7 +223,8 @@ def test_thoughts_have_their_own_field(tmp_path):
         usage = whole.usage
         assert 0 < usage.completion_tokens_details.reasoning_tokens <= usage.completion_tokens
         assert gathered(client.chat.completions.create(**request, stream=True))[:2] == ("", thoughts)
-        events = list(client.responses.create(model="m", input="Hm?", max_output_tokens=12, stream=True))
+        events = list(client.responses.create(model="m", input="Hm?", max_output_tokens=12, stream=True,
+                                              extra_body={"seed": 3, "ignore_eos": True}))
         told = "".join(e.delta for e in events if e.type == "response.reasoning_text.delta")
         item = events[-1].response.output[0]
         assert item.type == "reasoning" and item.content[0].text == told
