@@ -6,6 +6,7 @@
 #include "serve/protocols/anthropic_writer.h"
 #include "serve/protocols/completion_answer.h"
 #include "serve/protocols/demands.h"
+#include "serve/protocols/routes.h"
 
 namespace runnel::serve {
 namespace {
@@ -165,13 +166,8 @@ void count(const Services& services, const Request& request, const ReplyPtr& rep
 }  // namespace
 
 std::vector<Route> anthropic_routes(const Services& services) {
-  using Function = void (*)(const Services&, const Request&, const ReplyPtr&);
-  const auto route = [&services](const char* path, Function function) {
-    return Route{"POST", path,
-                 [&services, function](const Request& request, const ReplyPtr& reply) {
-                   answer_errors(
-                       reply, [&] { function(services, request, reply); }, anthropic_error_body);
-                 }};
+  const auto route = [&services](const char* path, RouteFunction function) {
+    return route_to(services, "POST", path, function, anthropic_error_body);
   };
   return {route("/v1/messages", create), route("/v1/messages/count_tokens", count)};
 }

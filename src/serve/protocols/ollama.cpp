@@ -8,6 +8,7 @@
 #include "serve/protocols/demands.h"
 #include "serve/protocols/guard_json.h"
 #include "serve/protocols/ollama_writer.h"
+#include "serve/protocols/routes.h"
 
 namespace runnel::serve {
 namespace {
@@ -157,13 +158,8 @@ void version(const Services&, const Request&, const ReplyPtr& reply) {
 }  // namespace
 
 std::vector<Route> ollama_routes(const Services& services) {
-  using Function = void (*)(const Services&, const Request&, const ReplyPtr&);
-  const auto route = [&services](const char* method, const char* path, Function function) {
-    return Route{method, path,
-                 [&services, function](const Request& request, const ReplyPtr& reply) {
-                   answer_errors(
-                       reply, [&] { function(services, request, reply); }, ollama_error_body);
-                 }};
+  const auto route = [&services](const char* method, const char* path, RouteFunction function) {
+    return route_to(services, method, path, function, ollama_error_body);
   };
   return {route("POST", "/api/chat", chat), route("POST", "/api/generate", generate),
           route("POST", "/api/show", show), route("GET", "/api/tags", tags),

@@ -6,6 +6,7 @@
 
 #include "serve/protocols/errors.h"
 #include "serve/protocols/items.h"
+#include "serve/protocols/routes.h"
 #include "serve/protocols/services.h"
 #include "serve/protocols/stream_state.h"
 
@@ -260,12 +261,8 @@ void remove_item(const Services& services, const Request& request, const ReplyPt
 }  // namespace
 
 std::vector<Route> conversation_routes(const Services& services) {
-  using Function = void (*)(const Services&, const Request&, const ReplyPtr&);
-  const auto route = [&services](const char* method, const char* path, Function function) {
-    return Route{method, path,
-                 [&services, function](const Request& request, const ReplyPtr& reply) {
-                   function(services, request, reply);
-                 }};
+  const auto route = [&services](const char* method, const char* path, RouteFunction function) {
+    return route_to(services, method, path, function);
   };
   return {route("POST", "/v1/conversations", create),
           route("GET", "/v1/conversations", list),

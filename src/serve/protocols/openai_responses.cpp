@@ -11,6 +11,7 @@
 #include "serve/protocols/follower.h"
 #include "serve/protocols/items.h"
 #include "serve/protocols/response_creation.h"
+#include "serve/protocols/routes.h"
 
 namespace runnel::serve {
 namespace {
@@ -120,12 +121,8 @@ void list_input(const Services& services, const Request& request, const ReplyPtr
 }  // namespace
 
 std::vector<Route> response_routes(const Services& services) {
-  using Function = void (*)(const Services&, const Request&, const ReplyPtr&);
-  const auto route = [&services](const char* method, const char* path, Function function) {
-    return Route{method, path,
-                 [&services, function](const Request& request, const ReplyPtr& reply) {
-                   function(services, request, reply);
-                 }};
+  const auto route = [&services](const char* method, const char* path, RouteFunction function) {
+    return route_to(services, method, path, function);
   };
   return {route("POST", "/v1/responses", create),
           route("GET", "/v1/responses/{id}", get),
