@@ -348,7 +348,7 @@ TEST_P(PackedProduct, RoundsInputsToTheNearestOf255Steps) {
     EXPECT_EQ(inputs.half_sum(0, first), sum);
     if (inputs.is_in_spans()) continue;
     const InputChunk& chunk = inputs.chunk(0, first);
-    EXPECT_EQ(chunk.sum, chunk.half_sums[0] + chunk.half_sums[1]);
+    EXPECT_EQ(chunk.sum, chunk.half_sum(0) + chunk.half_sum(1));
   }
 }
 

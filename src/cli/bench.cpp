@@ -45,7 +45,8 @@ constexpr const char* kFooter = R"(Examples:
 Everything is measured past the window, where every token evicts one: the steady state of an endless
 stream. Time to first token is that of a fresh stream with a prompt of --prompt tokens. "of limit" is
 the part of the memory bandwidth that decode uses (weights and cache read for a token) and the part of
-the arithmetic peak that ingestion uses (each product against the peak of the numbers it multiplies).
+the arithmetic peak that ingestion uses (each product against the peak of the numbers it multiplies,
+and of its type's weights where products of bytes are added in 16 bits for as long as these fit).
 The limits are measured on the same threads with the same instructions, memory eight times within every
 run of decode: on a machine with neighbours it changes. With --device the limits are the rate at which
 the device copies its own memory and what its integer dots and floats multiply in registers.
@@ -76,7 +77,7 @@ class Readings {
 
 struct Measured {
   TokenWork work;
-  ByNumbers peaks = {};     // multiply-adds/s
+  Peaks peaks;
   Readings read_rate{{0}};  // bytes/s
   double load_seconds = 0;
   std::size_t resident_bytes = 0;  // before the limits were measured, which takes memory too
@@ -91,11 +92,7 @@ struct Measured {
   double launches = 0;                     // of a decoded token, on a device
 
   double ingest_part() const {  // of the arithmetic peak
-    double seconds = 0;
-    for (std::size_t i = 0; i < peaks.size(); ++i) {
-      if (peaks[i] > 0 && work.multiply_adds[i] > 0) seconds += work.multiply_adds[i] / peaks[i];
-    }
-    return ingest.median() * seconds;
+    return ingest.median() * work.least_seconds(peaks);
   }
 };
 
@@ -318,14 +315,17 @@ Readings Bench::repeat(const char* name, Measure measure) const {
 
 void Bench::print_json(const Model& model, const Stream& stream, const Measured& m) const {
   Json peaks;
-  for (std::size_t i = 0; i < m.peaks.size(); ++i) {
-    if (m.peaks[i] > 0) peaks[kNumberNames[i]] = m.peaks[i];
+  for (std::size_t i = 0; i < m.peaks.numbers.size(); ++i) {
+    if (m.peaks.numbers[i] > 0) peaks[kNumberNames[i]] = m.peaks.numbers[i];
   }
+  Json type_peaks = Json::object();
+  for (const auto& [type, peak] : m.peaks.types) type_peaks[traits(type).name] = peak;
   Json json = {{"model", model.name()},
                {"instruction_set", model.instruction_set()},
                {"threads", model.threads()},
                {"read_bytes_per_second", m.read_rate.json()},
                {"multiply_adds_per_second", peaks},
+               {"multiply_adds_per_second_by_type", type_peaks},
                {"load_seconds", m.load_seconds},
                {"first_token_seconds", m.first_token.json()},
                {"ingest_tokens_per_second", m.ingest.json()},
@@ -385,11 +385,16 @@ std::string parts_text(std::string_view title, const std::vector<PartProfile>& p
 void Bench::report(const Model& model, const Stream& stream, const Measured& measured) const {
   const StreamOptions& options = stream.options();
   std::string peaks;
-  for (std::size_t i = 0; i < measured.peaks.size(); ++i) {
-    if (measured.peaks[i] > 0)
-      peaks += fmt::format("{}{:.0f} G {}", peaks.empty() ? "" : ", ", measured.peaks[i] * 1e-9,
-                           kNumberNames[i]);
+  const auto add_peak = [&peaks](double rate, std::string_view name) {
+    if (rate > 0)
+      peaks += fmt::format("{}{:.0f} G {}", peaks.empty() ? "" : ", ", rate * 1e-9, name);
+  };
+  for (std::size_t i = 0; i < measured.peaks.numbers.size(); ++i) {
+    if (i != static_cast<std::size_t>(kernels::Numbers::kInt8) || measured.peaks.types.empty())
+      add_peak(measured.peaks.numbers[i], kNumberNames[i]);
   }
+  for (const auto& [type, rate] : measured.peaks.types)
+    add_peak(rate, fmt::format("int8 by {}", traits(type).name));
   const Model::DeviceUse device = model.device();
   const std::string machine =
       device.is_cpu

@@ -67,29 +67,58 @@ double MemoryReader::rate() {
   });
 }
 
-ByNumbers measure_peaks(const Model& model, double seconds) {
+Peaks measure_peaks(const Model& model, double seconds) {
   constexpr std::int64_t kRounds = 2'000'000;
   const Model::Internals& internals = model.internals();
   const std::lock_guard lock(internals.mutex);
-  ByNumbers rates = {};
+  Peaks peaks;
   if (internals.device != nullptr) {
-    const DevicePeaks peaks = internals.device->peaks();
-    rates[static_cast<std::size_t>(kernels::Numbers::kInt8)] = peaks.int8;
-    rates[static_cast<std::size_t>(kernels::Numbers::kFloat)] = peaks.floats;
-    return rates;
+    const DevicePeaks of_device = internals.device->peaks();
+    peaks.numbers[static_cast<std::size_t>(kernels::Numbers::kInt8)] = of_device.int8;
+    peaks.numbers[static_cast<std::size_t>(kernels::Numbers::kFloat)] = of_device.floats;
+    return peaks;
   }
-  for (std::size_t i = 0; i < rates.size(); ++i) {
-    const auto peak = kernels::best_table().peaks[i];
-    if (peak == nullptr) continue;
+  const auto best_of = [&](auto peak) {  // peak(sink)
+    double best = 0;
     const auto start = Clock::now();
     do {
-      rates[i] = std::max(rates[i], rate_of(*internals.threads, [&](int) {
-                            float sink = 0.5f;
-                            return static_cast<double>(peak(kRounds, &sink));
-                          }));
+      best = std::max(best, rate_of(*internals.threads, [&](int) {
+                        float sink = 0.5f;
+                        return static_cast<double>(peak(&sink));
+                      }));
     } while (std::chrono::duration<double>(Clock::now() - start).count() < seconds);
+    return best;
+  };
+  const kernels::Table& table = kernels::best_table();
+  for (std::size_t i = 0; i < peaks.numbers.size(); ++i) {
+    if (const auto peak = table.peaks[i]; peak != nullptr)
+      peaks.numbers[i] = best_of([&](float* sink) { return peak(kRounds, sink); });
   }
-  return rates;
+  for_each_matrix_of_a_token(internals.config, internals.weights, [&](const Matrix& m, auto...) {
+    if (!m || table.numbers(m) != kernels::Numbers::kInt8 || peaks.types.contains(m.type)) return;
+    peaks.types[m.type] =
+        best_of([&](float* sink) { return table.packed_peak(m.type, kRounds, sink); });
+  });
+  return peaks;
+}
+
+double TokenWork::least_seconds(const Peaks& peaks) const {
+  double seconds = 0;
+  const auto add = [&seconds](double work, double rate) {
+    if (rate > 0) seconds += work / rate;
+  };
+  double of_types = 0;
+  for (const auto& [type, rate] : peaks.types) {
+    const auto work = int8_multiply_adds.find(type);
+    if (work == int8_multiply_adds.end()) continue;
+    add(work->second, rate);
+    of_types += work->second;
+  }
+  for (std::size_t i = 0; i < multiply_adds.size(); ++i) {
+    const bool is_int8 = i == static_cast<std::size_t>(kernels::Numbers::kInt8);
+    add(multiply_adds[i] - (is_int8 ? of_types : 0), peaks.numbers[i]);
+  }
+  return seconds;
 }
 
 TokenWork token_work(const Model& model, const StreamOptions& resolved) {
@@ -110,8 +139,10 @@ TokenWork token_work(const Model& model, const StreamOptions& resolved) {
     if (is_for_logits) return;
     const kernels::Numbers on_device =
         kernels::packed_format(m.type) ? kernels::Numbers::kInt8 : kernels::Numbers::kFloat;
-    multiply_adds_of(internals.device != nullptr ? on_device : kernels.numbers(m)) +=
-        share * static_cast<double>(m.rows) * static_cast<double>(m.cols);
+    const kernels::Numbers numbers = internals.device != nullptr ? on_device : kernels.numbers(m);
+    const double n = share * static_cast<double>(m.rows) * static_cast<double>(m.cols);
+    multiply_adds_of(numbers) += n;
+    if (numbers == kernels::Numbers::kInt8) work.int8_multiply_adds[m.type] += n;
   };
   for_each_matrix_of_a_token(config, internals.weights, add);
   const CacheShape shape = cache_shape(internals, resolved);

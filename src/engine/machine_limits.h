@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 
 #include "base/large_pages.h"
 #include "kernels/kernels.h"
@@ -28,14 +29,21 @@ class MemoryReader {
   std::byte* data_;
 };
 
-// Multiply-adds a second, in registers, the best of `seconds` for each; 0 for numbers that the
-// kernels do not multiply.
-ByNumbers measure_peaks(const Model& model, double seconds = 1);
+// Multiply-adds a second, in registers.
+struct Peaks {
+  ByNumbers numbers = {};              // 0 for those that the kernels do not multiply
+  std::map<TensorType, double> types;  // of the model's weights that are multiplied as int8
+};
+Peaks measure_peaks(const Model& model, double seconds = 1);  // the best of so long for each
 
 // What one decoded token reads and what one ingested token multiplies, past the window.
 struct TokenWork {
   double read_bytes = 0;  // weights as they lie in memory, and the cache
   ByNumbers multiply_adds = {};
+  std::map<TensorType, double> int8_multiply_adds;  // by type: those of int8
+
+  // The least time of an ingested token.
+  double least_seconds(const Peaks& peaks) const;
 };
 TokenWork token_work(const Model& model, const StreamOptions& resolved);
 

@@ -183,6 +183,9 @@ struct Table {
   // What the machine can do at most, by Numbers: `rounds` of independent multiply-adds in
   // registers; returns how many that were. Null for numbers that this table does not multiply.
   std::int64_t (*peaks[kNumberKinds])(std::int64_t rounds, float* sink);
+  // The same for a packed type's products with int8: where bytes are added in 16 bits first, the
+  // largest weights say how often.
+  std::int64_t (*packed_peak)(TensorType type, std::int64_t rounds, float* sink);
 };
 
 // The best table of this machine, or the one RUNNEL_ISA names. Chosen once. Error: RUNNEL_ISA

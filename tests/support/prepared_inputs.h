@@ -57,7 +57,7 @@ class PreparedInputs {
   }
   // The sum of the 16 whole numbers from a multiple of 16.
   int half_sum(int token, std::int64_t col) const {
-    if (!is_in_spans()) return chunk(token, col).half_sums[col / 16 % 2];
+    if (!is_in_spans()) return chunk(token, col).half_sum(col / 16 % 2);
     const auto sum = [&](const kernels::SpanInputs<const std::byte>& digits) {
       return digits.sums(col / kernels::kSpan, token)[col % kernels::kSpan / 16];
     };

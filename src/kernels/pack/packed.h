@@ -45,6 +45,9 @@ struct PackedFormat {
 
   constexpr int subs() const { return 32 / sub_block; }
   constexpr int largest() const { return is_e2m1 ? 24 : (1 << bits) - 1; }  // q, looked up
+  constexpr int largest_size() const {                                      // of q - offset
+    return offset > largest() - offset ? offset : largest() - offset;
+  }
   constexpr std::size_t chunk_bytes() const {
     const int lists = (has_scales ? 1 : 0) + (has_scales && has_minimums ? 1 : 0);
     return static_cast<std::size_t>(64 * bits + kGroupRows * subs() * lists * (is_wide ? 2 : 1));
@@ -121,18 +124,23 @@ void pack_columns(TensorType type, const std::byte* data, std::int64_t rows, std
 struct InputChunk {
   std::int8_t q[32];
   float scale;
-  std::int16_t half_sums[2];  // of columns 0 to 15 and 16 to 31
+  // Of columns 0 to 15, 16 to 31 and of all: of the first two of each quad, and of the other two.
+  std::int16_t pair_sums[3][2];
   std::int32_t sum;
   float scaled_sum;  // scale * sum
+
+  constexpr std::int32_t half_sum(int half) const {
+    return pair_sums[half][0] + pair_sums[half][1];
+  }
 };
 
 // Four of those numbers.
 typedef std::int32_t quad_word __attribute__((may_alias));
 
-// How many of n sums of two products, of weights up to `largest` with such numbers, add up to one
-// of 16 bits. Weights of 8 bits lose their offset first.
+// How many of n sums of two products, of weights of sizes up to `largest` with such numbers, add up
+// to one of 16 bits.
 constexpr int sums_that_fit(int largest, int n) {
-  const int fit = largest == 255 ? 1 : 32767 / (2 * 127 * largest);
+  const int fit = 32767 / (2 * 127 * largest);
   return fit < n ? fit : n;
 }
 

@@ -60,6 +60,99 @@ static void dot_tokens(const W* w, std::int64_t stride, const Matmul& m, std::in
   for (; token < m.n_tokens; ++token) dot_rows<8, 1>(w, stride, m, row, n_rows, token);
 }
 
+// Of a panel so many columns, and so many tokens' sums, stay in the first level of cache together.
+constexpr std::int64_t kPanelCols = 256;
+constexpr int kPanelTokens = 2 * kTokensTogether;
+using PanelSums = float[kPanelTokens][kGroupRows][kTile];
+
+// What dot_block() does with `n` columns, whole vectors of them: R rows of a panel times T tokens.
+// A part of all vectors after the other, for registers to be enough.
+template <int R, int T>
+static void add_panel_block(const float* panel, std::int64_t stride, const float* x,
+                            std::int64_t x_stride, std::int64_t n, bool is_first,
+                            float (*sums)[kGroupRows][kTile]) {
+  const auto load_part = [](const float* p) __attribute__((always_inline)) {
+    native v;
+    __builtin_memcpy(&v, p, sizeof(v));
+    return v;
+  };
+  Vec acc[R][T];
+  repeat<R * T>([&](int i) __attribute__((always_inline)) {
+    acc[i / T][i % T] = is_first ? splat(0) : load(sums[i % T][i / T]);
+  });
+  for (std::int64_t k = 0; k < n; k += kTile) {
+    RUNNEL_EACH_PART {
+      native xs[T];
+      repeat<T>([&](int t) __attribute__((always_inline)) {
+        xs[t] = load_part(x + t * x_stride + k + i * kLanes);
+      });
+      repeat<R>([&](int r) __attribute__((always_inline)) {
+        const native w = load_part(panel + r * stride + k + i * kLanes);
+        repeat<T>([&](int t) __attribute__((always_inline)) {
+          acc[r][t].part[i] = multiply_add(w, xs[t], acc[r][t].part[i]);
+        });
+      });
+    }
+  }
+  repeat<R * T>([&](int i) __attribute__((always_inline)) {
+    store(sums[i % T][i / T], acc[i / T][i % T]);
+  });
+}
+
+// All rows of a panel times T tokens.
+template <int T>
+static void add_panel_rows(const float* panel, std::int64_t stride, int n_rows, const float* x,
+                           std::int64_t x_stride, std::int64_t n, bool is_first,
+                           float (*sums)[kGroupRows][kTile]) {
+  int r = 0;
+  const auto of_rows = [&](int row) {
+    return reinterpret_cast<float(*)[kGroupRows][kTile]>(&sums[0][row]);
+  };
+  for (; r + kRowBlock <= n_rows; r += kRowBlock)
+    add_panel_block<kRowBlock, T>(panel + r * stride, stride, x, x_stride, n, is_first, of_rows(r));
+  for (; r < n_rows; ++r)
+    add_panel_block<1, T>(panel + r * stride, stride, x, x_stride, n, is_first, of_rows(r));
+}
+
+// The columns from `first` to `last` of a panel times T tokens from `token` on.
+template <int T>
+static void add_panel_cols(const float* panel, std::int64_t stride, int n_rows, const Matmul& m,
+                           int token, std::int64_t first, std::int64_t last,
+                           float (*sums)[kGroupRows][kTile]) {
+  const float* x = m.x + token * m.x_stride;
+  const std::int64_t whole = first + (last - first) / kTile * kTile;
+  if (whole > first)
+    add_panel_rows<T>(panel + first, stride, n_rows, x + first, m.x_stride, whole - first,
+                      first == 0, sums);
+  if (whole == last) return;
+  float rest[T][kTile] = {};
+  for (int t = 0; t < T; ++t) {
+    for (std::int64_t k = whole; k < last; ++k) rest[t][k - whole] = x[t * m.x_stride + k];
+  }
+  add_panel_rows<T>(panel + whole, stride, n_rows, rest[0], kTile, kTile, whole == 0, sums);
+}
+
+static void multiply_panel(const float* panel, std::int64_t stride, const Matmul& m,
+                           std::int64_t row, int n_rows) {
+  PanelSums sums;
+  for (int begin = 0; begin < m.n_tokens; begin += kPanelTokens) {
+    const int n = m.n_tokens - begin < kPanelTokens ? m.n_tokens - begin : kPanelTokens;
+    for (std::int64_t col = 0; col < m.w.cols; col += kPanelCols) {
+      const std::int64_t end = col + kPanelCols < m.w.cols ? col + kPanelCols : m.w.cols;
+      int t = 0;
+      for (; t + kTokensTogether <= n; t += kTokensTogether)
+        add_panel_cols<kTokensTogether>(panel, stride, n_rows, m, begin + t, col, end, sums + t);
+      for (; t < n; ++t) add_panel_cols<1>(panel, stride, n_rows, m, begin + t, col, end, sums + t);
+    }
+    for (int t = 0; t < n; ++t) {
+      for (int r = 0; r < n_rows; ++r) {
+        const float bias = m.bias != nullptr ? m.bias[row + r] : 0.0f;
+        m.y[(begin + t) * m.y_stride + row + r] = sum_lanes(load(sums[t][r])) + bias;
+      }
+    }
+  }
+}
+
 // Weights as they are stored: read by a few tokens as they are, by many as a panel.
 template <typename W>
 static void multiply_stored(const Matmul& m, std::int64_t row, int n_rows, std::byte* scratch) {
@@ -76,7 +169,7 @@ static void multiply_stored(const Matmul& m, std::int64_t row, int n_rows, std::
       store(panel + r * stride + k, rest);
     }
   }
-  dot_tokens(panel, stride, m, row, n_rows);
+  multiply_panel(panel, stride, m, row, n_rows);
 }
 
 RUNNEL_INLINE bool is_half(TensorType type) {

@@ -2,89 +2,187 @@
 // besides:
 //
 //   kPackedTokens   tokens that pass together; divides kInputGroup
+//   kTakesOffPairs  offsets are taken off in 16 bits: add_offset_quads() of pair_sums.inl is there
+//   PanelQuad<is_byte>  how a quad, of 8 bits or less, lies in a panel: Bytes, or what has
+//   functions
+//                   put_quad() and dot_quads() of its own
 //
 // Integer sums are exact in any order; the float sum over chunks of 32 columns runs in rising
 // order, whatever the number of tokens.
 
-// One chunk of 32 columns: adds its part to the T tokens' sums.
-template <PackedFormat F, int T>
-RUNNEL_INLINE void multiply_chunk(const std::byte* chunk, Vec d, Vec m, const InputChunk* x,
-                                  Vec* acc) {
+// A chunk of 32 columns, unpacked; for each sub-block the scales and minimums of 16 rows.
+template <PackedFormat F, typename Quad>
+struct Chunk {
+  Quad quads[8];
+  Vec scales[F.subs()];
+  Vec minimums[F.subs()];  // where the format has them
+};
+
+RUNNEL_INLINE void put_quad(const Bytes& from, Bytes& to) {
+  RUNNEL_EACH_BYTE_PART to.part[i] = from.part[i];
+}
+
+template <PackedFormat F, typename Quad>
+RUNNEL_INLINE void load_chunk(const std::byte* bytes, Vec d, Vec m, Chunk<F, Quad>& chunk) {
   Bytes quads[8];
-  load_weights<F>(chunk, quads);
-  const auto* lists = reinterpret_cast<const std::int8_t*>(chunk + 64 * F.bits);
+  load_weights<F>(bytes, quads);
+  repeat<8>([&](int j) __attribute__((always_inline)) { put_quad(quads[j], chunk.quads[j]); });
+  const auto* lists = reinterpret_cast<const std::int8_t*>(bytes + 64 * F.bits);
   repeat<F.subs()>([&](int sub) __attribute__((always_inline)) {
+    const auto list = [&](int i) __attribute__((always_inline)) {
+      return load_int16x8(lists + i * kGroupRows);
+    };
     Vec scale = d;
     Vec minimum = m;
     if constexpr (F.has_scales) {
-      scale = scale * load_int16x8(lists + sub * kGroupRows);
-      if constexpr (F.has_minimums)
-        minimum = minimum * load_int16x8(lists + (F.subs() + sub) * kGroupRows);
+      scale = scale * list(sub);
+      if constexpr (F.has_minimums) minimum = minimum * list(F.subs() + sub);
     }
-    const auto x_sum = [&](int t) __attribute__((always_inline)) {
-      return F.subs() == 2 ? x[t].half_sums[sub] : x[t].sum;
-    };
-    Sums sums[T];
-    dot_sub<F, T>(
-        quads + sub * 8 / F.subs(),
-        [&](int t) __attribute__((always_inline)) {
-          return reinterpret_cast<const quad_word*>(x[t].q + sub * F.sub_block);
-        },
-        x_sum, sums);
-    repeat<T>([&](int t) __attribute__((always_inline)) {
-      acc[t] = multiply_add(to_float(sums[t]), scale * splat(x[t].scale), acc[t]);
-      if constexpr (F.has_minimums) {
-        const float sum =
-            F.subs() == 2 ? x[t].scale * static_cast<float>(x_sum(t)) : x[t].scaled_sum;
-        acc[t] = multiply_add(minimum, splat(sum), acc[t]);
-      }
-    });
+    RUNNEL_EACH_PART {
+      chunk.scales[sub].part[i] = scale.part[i];
+      if constexpr (F.has_minimums) chunk.minimums[sub].part[i] = minimum.part[i];
+    }
   });
 }
 
-// Many tokens are so long over a line of weights that what the processor fetches by itself, a few
-// lines ahead, comes too late.
-constexpr std::int64_t kWeightsAhead = 8 << 10;
-
-// T tokens of one input group; kStride: its size where that is known, else 0.
-template <PackedFormat F, int T, int kStride>
-static void packed_tokens(const Matmul& m, const std::byte* group, std::int64_t row, int token) {
-  const InputPlace place = input_place(token, m.n_tokens, m.w.cols);
-  const InputChunk* x = reinterpret_cast<const InputChunk*>(m.inputs) + place.first;
-  const int stride = kStride != 0 ? kStride : place.stride;
-  const bool asks_ahead = kStride != 0 && token == 0;  // who comes later finds them in cache
-  Vec acc[T];
-  repeat<T>([&](int t) __attribute__((always_inline)) { acc[t] = splat(0); });
-  for (std::int64_t col = 0; col < m.w.cols; col += F.block, group += F.block_bytes()) {
+// load(bytes, d, m) for each chunk of a group, with its block's d and m.
+template <PackedFormat F, typename Load>
+RUNNEL_INLINE void for_each_chunk(const std::byte* group, std::int64_t cols, Load load) {
+  for (std::int64_t col = 0; col < cols; col += F.block, group += F.block_bytes()) {
     const auto* halves = reinterpret_cast<const std::uint16_t*>(group);
     const Vec d = F.is_e2m1 ? load_bfloat16(halves) : load_half16(halves);
     Vec minimum = splat(0);
     if constexpr (F.has_minimums) minimum = load_half16(halves + kGroupRows);
     if constexpr (!F.adds_minimum) minimum = splat(0) - minimum;
-    const std::byte* chunk = group + F.head_bytes();
-    for (int c = 0; c < F.block; c += 32, chunk += F.chunk_bytes(), x += stride) {
-      // One byte more, for a chunk may begin in the middle of a line.
-      if (asks_ahead)
-        fetch_bytes(chunk + kWeightsAhead, static_cast<std::int64_t>(F.chunk_bytes()) + 1);
-      multiply_chunk<F, T>(chunk, d, minimum, x, acc);
+    const std::byte* bytes = group + F.head_bytes();
+    for (int c = 0; c < F.block; c += 32, bytes += F.chunk_bytes()) load(bytes, d, minimum);
+  }
+}
+
+// The integer sums of T tokens, of sub-block `sub`, offsets taken off.
+template <PackedFormat F, int T, typename Quad>
+RUNNEL_INLINE void dot_tokens(const Chunk<F, Quad>& chunk, int sub, const InputChunk* x,
+                              Sums* sums) {
+  constexpr int kQuads = 8 / F.subs();
+  const Quad* quads = chunk.quads + sub * kQuads;
+  const auto inputs = [&](int t) __attribute__((always_inline)) {
+    return reinterpret_cast<const quad_word*>(x[t].q + sub * F.sub_block);
+  };
+  const auto x_sum = [&](int t) __attribute__((always_inline)) {
+    return F.subs() == 2 ? x[t].half_sum(sub) : x[t].sum;
+  };
+  const auto start = [&] {
+    repeat<T>([&](int t) __attribute__((always_inline)) { sums[t] = splat_int(0); });
+  };
+  if constexpr (!std::is_same_v<Quad, Bytes>) {
+    start();
+    dot_quads<kQuads, T>(sums, quads, inputs);
+  } else if constexpr (kTakesOffPairs) {
+    constexpr int kOffset = F.bits == 8 ? 0 : F.offset;
+    start();
+    add_offset_quads<F.largest(), kOffset, kQuads, T>(
+        sums, quads, inputs, [&](int t, int j, int run) __attribute__((always_inline)) {
+          return x[t].pair_sums[run == 8 ? 2 : F.subs() == 2 ? sub : j / 4];
+        });
+  } else {
+    dot_sub<F, T>(quads, inputs, x_sum, sums);
+  }
+}
+
+// Adds a chunk's part to the T tokens' sums.
+template <PackedFormat F, int T, typename Quad>
+RUNNEL_INLINE void multiply_chunk(const Chunk<F, Quad>& chunk, const InputChunk* x, Vec* acc) {
+  repeat<F.subs()>([&](int sub) __attribute__((always_inline)) {
+    Sums sums[T];
+    dot_tokens<F, T>(chunk, sub, x, sums);
+    repeat<T>([&](int t) __attribute__((always_inline)) {
+      acc[t] = multiply_add(to_float(sums[t]), chunk.scales[sub] * splat(x[t].scale), acc[t]);
+      if constexpr (F.has_minimums) {
+        const float sum =
+            F.subs() == 2 ? x[t].scale * static_cast<float>(x[t].half_sum(sub)) : x[t].scaled_sum;
+        acc[t] = multiply_add(chunk.minimums[sub], splat(sum), acc[t]);
+      }
+    });
+  });
+}
+
+// T tokens of one input group, by weights as they are packed.
+template <PackedFormat F, int T>
+static void packed_tokens(const Matmul& m, const std::byte* group, std::int64_t row, int token) {
+  const InputPlace place = input_place(token, m.n_tokens, m.w.cols);
+  const InputChunk* x = reinterpret_cast<const InputChunk*>(m.inputs) + place.first;
+  Vec acc[T];
+  repeat<T>([&](int t) __attribute__((always_inline)) { acc[t] = splat(0); });
+  for_each_chunk<F>(
+      group,
+      m.w.cols, [&](const std::byte* bytes, Vec d, Vec minimum) __attribute__((always_inline)) {
+        Chunk<F, Bytes> chunk;
+        load_chunk(bytes, d, minimum, chunk);
+        multiply_chunk<F, T>(chunk, x, acc);
+        x += place.stride;
+      });
+  store_sums<T>(m, row, token, acc);
+}
+
+// The same by unpacked ones; the first tokens ask for the next group, `next`.
+template <PackedFormat F, int T, typename Quad>
+static void panel_tokens(const Matmul& m, const Chunk<F, Quad>* panel, const std::byte* next,
+                         std::int64_t row, int token) {
+  // One byte more, for chunks may begin in the middle of a line.
+  constexpr auto kBytes = static_cast<std::int64_t>(F.block_bytes() * 32 / F.block + 1);
+  const InputPlace place = input_place(token, m.n_tokens, m.w.cols);
+  const InputChunk* x = reinterpret_cast<const InputChunk*>(m.inputs) + place.first;
+  Vec acc[T];
+  repeat<T>([&](int t) __attribute__((always_inline)) { acc[t] = splat(0); });
+  const Chunk<F, Quad>* const end = panel + m.w.cols / 32;
+  for (const Chunk<F, Quad>* chunk = panel; chunk != end; ++chunk, x += place.stride) {
+    if (token == 0) {
+      fetch_bytes(next, kBytes);
+      next += kBytes;
     }
+    multiply_chunk<F, T>(*chunk, x, acc);
   }
   store_sums<T>(m, row, token, acc);
 }
 
+// Tokens from which on weights are unpacked once for all.
+constexpr int kPanelTokens = kInputGroup;
+
 template <PackedFormat F>
-static void packed_rows(const Matmul& m, std::int64_t first_row, std::int64_t last_row) {
+static void panel_rows(const Matmul& m, const std::byte* group, std::int64_t row,
+                       std::byte* scratch) {
+  using PanelChunk = Chunk<F, PanelQuad<F.bits == 8>>;
+  static_assert(sizeof(PanelChunk) <= sizeof(float) * kGroupRows * 32);
+  auto* const panel = reinterpret_cast<PanelChunk*>(scratch);
+  PanelChunk* chunk = panel;
+  for_each_chunk<F>(
+      group,
+      m.w.cols, [&](const std::byte* bytes, Vec d, Vec minimum) __attribute__((always_inline)) {
+        load_chunk(bytes, d, minimum, *chunk++);
+      });
+  const std::byte* const next = group + packed_group_bytes(F, m.w.cols);
+  int token = 0;
+  for (; m.n_tokens - token >= kInputGroup; token += kInputGroup) {
+    for (int t = 0; t < kInputGroup; t += kPackedTokens)
+      panel_tokens<F, kPackedTokens>(m, panel, next, row, token + t);
+  }
+  for (; m.n_tokens - token >= 4; token += 4) panel_tokens<F, 4>(m, panel, next, row, token);
+  for (; token < m.n_tokens; ++token) panel_tokens<F, 1>(m, panel, next, row, token);
+}
+
+template <PackedFormat F>
+static void packed_rows(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
+                        std::byte* scratch) {
   const std::size_t group_bytes = packed_group_bytes(F, m.w.cols);
   for (std::int64_t row = first_row; row < last_row; row += kGroupRows) {
     const std::byte* group = m.w.packed + static_cast<std::size_t>(row / kGroupRows) * group_bytes;
-    int token = 0;
-    for (; m.n_tokens - token >= kInputGroup; token += kInputGroup) {
-      for (int t = 0; t < kInputGroup; t += kPackedTokens) {
-        packed_tokens<F, kPackedTokens, kInputGroup>(m, group, row, token + t);
-      }
+    if (m.n_tokens >= kPanelTokens) {
+      panel_rows<F>(m, group, row, scratch);
+      continue;
     }
-    for (; m.n_tokens - token >= 4; token += 4) packed_tokens<F, 4, 0>(m, group, row, token);
-    for (; m.n_tokens - token >= 2; token += 2) packed_tokens<F, 2, 0>(m, group, row, token);
-    if (token < m.n_tokens) packed_tokens<F, 1, 0>(m, group, row, token);
+    int token = 0;
+    for (; m.n_tokens - token >= 4; token += 4) packed_tokens<F, 4>(m, group, row, token);
+    for (; m.n_tokens - token >= 2; token += 2) packed_tokens<F, 2>(m, group, row, token);
+    if (token < m.n_tokens) packed_tokens<F, 1>(m, group, row, token);
   }
 }

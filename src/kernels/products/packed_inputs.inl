@@ -10,6 +10,19 @@ static std::size_t int8_input_bytes(std::int64_t cols, int n_tokens) {
 
 constexpr std::int64_t kInputColumns = 32;
 
+// Sums of the lanes 0, 1, 4, 5, ... and of the others, which are whole numbers.
+RUNNEL_INLINE void put_pair_sums(Vec v, std::int16_t* sums) {
+  for (int half = kParts / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) v.part[i] += v.part[i + half];
+  }
+  native lanes = v.part[0];
+  if constexpr (kLanes > 8) lanes += swap_halves<8>(lanes);
+  if constexpr (kLanes > 4) lanes += swap_halves<4>(lanes);
+  const native others = swap_halves<2>(lanes);
+  sums[0] = static_cast<std::int16_t>((lanes + swap_halves<1>(lanes))[0]);
+  sums[1] = static_cast<std::int16_t>((others + swap_halves<1>(others))[0]);
+}
+
 static void prepare_int8(const float* x, std::int64_t cols, std::int64_t first, std::int64_t last,
                          int token, int n_tokens, std::byte* inputs) {
   const InputPlace place = input_place(token, n_tokens, cols);
@@ -23,29 +36,49 @@ static void prepare_int8(const float* x, std::int64_t cols, std::int64_t first, 
     store_int8(out->q, rounded_a);
     store_int8(out->q + 16, rounded_b);
     out->scale = scale.value;
-    out->half_sums[0] = static_cast<std::int16_t>(sum_lanes(rounded_a));  // exact
-    out->half_sums[1] = static_cast<std::int16_t>(sum_lanes(rounded_b));
-    out->sum = out->half_sums[0] + out->half_sums[1];
+    put_pair_sums(rounded_a, out->pair_sums[0]);
+    put_pair_sums(rounded_b, out->pair_sums[1]);
+    for (int i = 0; i < 2; ++i)
+      out->pair_sums[2][i] = static_cast<std::int16_t>(out->pair_sums[0][i] + out->pair_sums[1][i]);
+    out->sum = out->half_sum(2);
     out->scaled_sum = scale.value * static_cast<float>(out->sum);
   }
 }
 
-// Products of 4-bit weights.
-static std::int64_t int8_peak(std::int64_t rounds, float* sink) {
+// The 8 quads of a chunk of a panel.
+template <int kLargest, int T>
+RUNNEL_INLINE void add_panel_quads(Sums* sums, const Bytes* weights,
+                                   const quad_word (*inputs)[16]) {
+  add_quads<kLargest, 8, T>(sums, weights, [&](int t) { return inputs[t]; });
+}
+
+// Products of weights up to kLargest, of 8 bits as they lie in a panel.
+template <int kLargest>
+static std::int64_t byte_peak(std::int64_t rounds, float* sink) {
   constexpr int kTokens = kPackedTokens;
   Sums acc[kTokens];
   repeat<kTokens>([&](int t) { acc[t] = bits_of(start_of_chain(t)); });
-  Bytes weights[8];
+  PanelQuad<kLargest == 255> weights[8];
   __builtin_memset(&weights, 1, sizeof(weights));
-  quad_word inputs[kTokens][8];  // made new in every round: what stays the same is taken once
+  alignas(32)
+      quad_word inputs[kTokens][16];  // made new in every round: what stays the same is taken once
   for (int t = 0; t < kTokens; ++t) {
     for (quad_word& quad : inputs[t]) quad = static_cast<quad_word>(*sink) + t;
   }
   for (std::int64_t round = 0; round < rounds; ++round) {
     __asm__("" : "+m"(inputs), "+m"(weights));
-    add_quads<15, 8, kTokens>(acc, weights, [&](int t) { return inputs[t]; });
+    add_panel_quads<kLargest, kTokens>(acc, weights, inputs);
   }
   // Of all lanes: a part that nobody asks for would not be computed.
   repeat<kTokens>([&](int t) { *sink += sum_lanes(to_float(acc[t])); });
   return rounds * kTokens * 8 * 4 * kTile;
+}
+constexpr auto int8_peak = byte_peak<15>;
+
+static std::int64_t packed_peak(TensorType type, std::int64_t rounds, float* sink) {
+  if constexpr (!kTakesOffPairs) return int8_peak(rounds, sink);
+  const PackedFormat format = packed_format(type).value_or(kPackedQ4_0);
+  if (format.bits == 8) return byte_peak<255>(rounds, sink);
+  const bool adds_eight = format.subs() == 1 && sums_that_fit(format.largest_size(), 8) == 8;
+  return adds_eight ? int8_peak(rounds, sink) : byte_peak<31>(rounds, sink);  // or four
 }

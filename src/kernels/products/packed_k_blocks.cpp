@@ -15,8 +15,9 @@ namespace {
 }  // namespace
 
 void multiply_k_blocks(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
-                       std::byte* /*scratch*/) {
-  with_k_format(m.w.type, [&]<PackedFormat F>() { packed_rows<F>(m, first_row, last_row); });
+                       std::byte* scratch) {
+  with_k_format(m.w.type,
+                [&]<PackedFormat F>() { packed_rows<F>(m, first_row, last_row, scratch); });
 }
 
 }  // namespace runnel::kernels::RUNNEL_TABLE

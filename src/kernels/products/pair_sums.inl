@@ -1,32 +1,57 @@
 // The integer dot products of processors that add two products of bytes in 16 bits: as many of
 // these sums are added up as fit, and only then made 32 bits wide. For quad_sums.inl, and wanting:
 //
-//   Pairs                               one part's sums of two products, in 16 bits
-//   multiply_pairs<kLargest>(part, x)   of a part's weights with a quad; whole bytes (255) made
-//                                       signed first, which takes kTakenOffBytes off them
-//   add_pairs(pairs)                    neighbours added, in 32 bits
-//   in_register(pairs)                  so far summed up: where registers are enough for all sums,
-//                                       or the compiler would make all products first, in memory
+//   Pairs                    one part's sums of two products, in 16 bits
+//   multiply_pairs(part, x)  of a part's weights, not above 127, with a quad
+//   multiply_bytes(part, x)  of whole bytes, each less kTakenOffBytes, with a quad
+//   splat_pair(p)            two numbers of 16 bits in each lane of 32
+//   add_pairs(pairs)         neighbours added, in 32 bits
+//   in_register(pairs)       so far summed up: where registers are enough for all sums, or the
+//                            compiler would make all products first, in memory
+//
+// Sums of 16 bits may overflow on their way: what they come to fits, once offsets are taken off.
 
 constexpr int kTakenOffBytes = 128;
+constexpr bool kTakesOffPairs = true;
 
-template <int kLargest, int kN, int T, typename Inputs>
-inline __attribute__((always_inline)) void add_quads(Sums* sums, const Bytes* weights,
-                                                     Inputs inputs) {
-  constexpr int kTogether = sums_that_fit(kLargest, kN);
+// sums[t] += those of weights less kOffset. x_pairs(t, run): sums of token t's inputs, of the first
+// two of each quad and of the others, where quads are added up by `run` (4 or all); of the run that
+// begins with quad j.
+template <int kLargest, int kOffset, int kN, int T, typename Inputs, typename PairSums>
+inline __attribute__((always_inline)) void add_offset_quads(Sums* sums, const Bytes* weights,
+                                                            Inputs inputs, PairSums x_pairs) {
+  constexpr int kSize = kOffset > kLargest - kOffset ? kOffset : kLargest - kOffset;
+  constexpr int kFit = kLargest > 127 ? 1 : sums_that_fit(kSize, kN);
+  constexpr int kRun = kOffset == 0 || kFit == kN ? kFit : 4;
+  static_assert(kRun <= kFit);
   Pairs pairs[T][kByteParts];
 #pragma GCC unroll 8
   for (int j = 0; j < kN; ++j) {
 #pragma GCC unroll 8
     for (int t = 0; t < T; ++t) {
       const quad_word x = inputs(t)[j];
+      Pairs start = {};
+      if constexpr (kOffset != 0) {
+        if (j % kRun == 0) start = splat_pair(x_pairs(t, j, kRun)) * static_cast<short>(-kOffset);
+      }
       for (int i = 0; i < kByteParts; ++i) {
-        const Pairs two = multiply_pairs<kLargest>(weights[j].part[i], x);
-        pairs[t][i] = j % kTogether == 0 ? two : pairs[t][i] + two;
+        Pairs two;
+        if constexpr (kLargest > 127) {
+          two = multiply_bytes(weights[j].part[i], x);
+        } else {
+          two = multiply_pairs(weights[j].part[i], x);
+        }
+        const bool is_first = j % kRun == 0;
+        pairs[t][i] = is_first && kOffset == 0 ? two : (is_first ? start : pairs[t][i]) + two;
         in_register(pairs[t][i]);
-        if (j % kTogether == kTogether - 1 || j == kN - 1)
-          sums[t].part[i] += add_pairs(pairs[t][i]);
+        if (j % kRun == kRun - 1 || j == kN - 1) sums[t].part[i] += add_pairs(pairs[t][i]);
       }
     }
   }
+}
+
+template <int kLargest, int kN, int T, typename Inputs>
+inline __attribute__((always_inline)) void add_quads(Sums* sums, const Bytes* weights,
+                                                     Inputs inputs) {
+  add_offset_quads<kLargest, 0, kN, T>(sums, weights, inputs, 0);
 }

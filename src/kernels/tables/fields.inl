@@ -23,4 +23,5 @@
     .attention_numbers = kAttentionNumbers,
     .numbers = numbers,
     .peaks = {float_peak, int8_peak, kBfloatPeak},
+    .packed_peak = packed_peak,
                // clang-format on

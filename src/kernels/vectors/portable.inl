@@ -14,6 +14,7 @@ namespace {
 constexpr int kLanes = 4;
 constexpr int kRowBlock = 2;
 constexpr int kTokenBlock = 2;
+constexpr int kTokensTogether = 2;
 constexpr int kPackedTokens = 4;
 typedef float native __attribute__((vector_size(16)));
 typedef std::int32_t native_int __attribute__((vector_size(16)));
@@ -35,15 +36,28 @@ struct Sums {
 #include "kernels/vectors/portable_plain.inl"
 #endif
 
-template <int kLargest>
-inline Pairs multiply_pairs(byte_vector weights, std::int32_t quad) {
-  constexpr short kOff = kLargest == 255 ? 128 : 0;
+// Of weights less kOff.
+template <short kOff>
+inline Pairs multiply_less(byte_vector weights, std::int32_t quad) {
   const auto x = (Pairs)(native_int{} + quad);
   const Pairs even = (Pairs)(weights & 255) - kOff;
   const Pairs odd = (Pairs)(weights >> 8) - kOff;
   return even * (x << 8 >> 8) + odd * (x >> 8);
 }
+inline Pairs multiply_pairs(byte_vector weights, std::int32_t quad) {
+  return multiply_less<0>(weights, quad);
+}
+inline Pairs multiply_bytes(byte_vector weights, std::int32_t quad) {
+  return multiply_less<128>(weights, quad);
+}
+inline Pairs splat_pair(const std::int16_t* p) {
+  std::int32_t both;
+  __builtin_memcpy(&both, p, sizeof(both));
+  return (Pairs)(native_int{} + both);
+}
 inline void in_register(Pairs& /*pairs*/) {}
+template <bool>
+using PanelQuad = Bytes;
 // clang-format off
 #include "kernels/products/pair_sums.inl"
 // clang-format on

@@ -11,6 +11,7 @@
 //                           what a compiler fuses by itself differs between copies of a function
 //   kRegisters              that hold a native
 //   kRowBlock, kTokenBlock  register tile of the float matrix product
+//   kTokensTogether         the same of a panel, instead of kTokenBlock
 
 constexpr int kParts = kTile / kLanes;
 

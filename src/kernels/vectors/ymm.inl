@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/pack/blocks.h"
@@ -14,6 +15,7 @@ constexpr int kLanes = 8;
 constexpr int kRegisters = 16;
 constexpr int kRowBlock = 2;
 constexpr int kTokenBlock = 2;
+constexpr int kTokensTogether = 3;
 typedef float native __attribute__((vector_size(32)));
 typedef std::int32_t native_int __attribute__((vector_size(32)));
 typedef std::uint16_t byte_vector __attribute__((vector_size(32)));
