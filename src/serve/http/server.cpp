@@ -49,8 +49,9 @@ struct HttpServer::State {
   std::shared_ptr<Shared> shared;
   asio::io_context context;
   std::optional<asio::ssl::context> tls;
-  tcp::acceptor acceptor{context};
-  asio::steady_timer pause{context};
+  asio::strand<asio::io_context::executor_type> accepting = asio::make_strand(context);
+  tcp::acceptor acceptor{accepting};
+  asio::steady_timer pause{accepting};
   std::vector<std::thread> threads;
 
   State(const HttpOptions& wanted, const Router& router)
@@ -138,7 +139,7 @@ void HttpServer::start() {
 
 void HttpServer::stop_listening() {
   state_->shared->is_stopping = true;
-  asio::post(state_->context, [this] {
+  asio::post(state_->accepting, [this] {
     error_code ignored;
     state_->acceptor.close(ignored);
   });
