@@ -164,6 +164,8 @@ std::string hint_for(std::string_view unknown, const CLI::App& subcommand) {
   const std::string_view name = name_of(unknown);
   if (const std::string_view meaning = meaning_of(name); !meaning.empty())
     return std::string(meaning);
+  if (name == "-n" && subcommand.get_option_no_throw("--limit") != nullptr)
+    return "did you mean --limit N?";
   if (!name.starts_with("--")) return {};
   std::vector<std::string> words;
   for (const CLI::Option* option : subcommand.get_options()) {

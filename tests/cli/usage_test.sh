@@ -101,6 +101,9 @@ done <<'END'
 --keep did you mean --sinks N
 END
 
+expect_exit 2 "$RUNNEL" ppl "$MODEL" -n 5
+expect_text "$WORK/err" "did you mean --limit N"
+
 while read -r command meaning; do
   expect_exit 2 "$RUNNEL" "$command"
   expect_text "$WORK/err" "^runnel: $command: no such command; did you mean 'runnel $meaning'?"
