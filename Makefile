@@ -43,7 +43,7 @@ venv: test-packages
 JOBS := $(shell awk -v cores="$$(nproc)" '/^MemAvailable/ { n = int($$2 / 1250000); print n < 1 ? 1 : n < cores ? n : cores }' /proc/meminfo)
 COMPILE = cmake --build $(BUILD) -j $(or $(JOBS),1)
 
-CONFIGURE = cmake -B $(BUILD) -DCMAKE_BUILD_TYPE=Release $(CMAKE_FLAGS) \
+CONFIGURE = cmake -B $(BUILD) -DCMAKE_BUILD_TYPE=Release -DRUNNEL_UNITY=ON $(CMAKE_FLAGS) \
   $$(command -v ninja >/dev/null && echo "-G Ninja") \
   $$(command -v ccache >/dev/null && echo "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache")
 

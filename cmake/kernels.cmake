@@ -1,7 +1,7 @@
 # The kernels' tables. Each is made from the same few files, compiled with the flags of its instruction set into objects
 # of their own (src/kernels/README.md); nothing else in the library is compiled with them, so no other code can pick an
 # instruction the machine lacks. A list of the tables that were compiled is the header kernels/tables/built.h.
-set(RUNNEL_KERNELS all CACHE STRING "Tables to compile: all, or native: those for this machine (portable, and its best)")
+set(RUNNEL_KERNELS all CACHE STRING "Tables to compile: all, or native: the best for this machine")
 set_property(CACHE RUNNEL_KERNELS PROPERTY STRINGS all native)
 option(RUNNEL_PORTABLE "Leave out the kernels of instruction sets that not every processor has" OFF)
 
@@ -35,30 +35,29 @@ set(avx512_bf16_needs ${avx512_needs} avx512_bf16)
 set(amx_table avx512 matrix_parts)
 set(amx_flags ${avx512_bf16_flags} -mamx-tile -mamx-bf16 -mamx-int8)
 set(amx_needs ${avx512_bf16_needs} amx_tile amx_int8 amx_bf16)
-set(tables avx2 avx_vnni avx512 avx512_bf16 amx)
+set(portable_table portable int8_parts)
+set(tables portable avx2 avx_vnni avx512 avx512_bf16 amx)
 
 if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" OR RUNNEL_PORTABLE)
-  set(tables "")
+  set(tables portable)
 elseif(RUNNEL_KERNELS STREQUAL native AND NOT CMAKE_CROSSCOMPILING AND EXISTS /proc/cpuinfo)
   file(STRINGS /proc/cpuinfo has REGEX "^flags" LIMIT_COUNT 1)
   string(REGEX REPLACE "[ \t]+" ";" has "${has}")
-  set(best "")
   foreach(table ${tables})
     set(missing ${${table}_needs})
     list(REMOVE_ITEM missing ${has})
     if(NOT missing)
-      set(best ${table})
+      set(best ${table})  # portable, at least, needs nothing
     endif()
   endforeach()
   set(tables ${best})
 endif()
-set(portable_table portable int8_parts)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")  # for old processors: half the time to compile, a seventh slower
   set(portable_flags -O2)
 endif()
 
 set(RUNNEL_BUILT_TABLES "")
-foreach(table portable ${tables})
+foreach(table ${tables})
   list(GET ${table}_table 0 vectors)
   list(GET ${table}_table 1 parts)
   list(TRANSFORM ${parts} PREPEND ${PROJECT_SOURCE_DIR}/src/kernels/ OUTPUT_VARIABLE sources)

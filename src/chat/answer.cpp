@@ -11,8 +11,6 @@ namespace {
 
 using Kind = AnswerEvent::Kind;
 
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
-
 // How many bytes at the end of `text` may be the beginning of `mark`.
 std::size_t overlap(std::string_view text, std::string_view mark) {
   for (std::size_t n = std::min(text.size(), mark.size()); n > 0; --n) {

@@ -10,8 +10,6 @@ namespace {
 
 using Kind = AnswerEvent::Kind;
 
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
-
 bool is_call_key(std::string_view key) {
   constexpr std::array<std::string_view, 6> kKeys = {"name", "arguments", "parameters",
                                                      "id",   "type",      "function"};

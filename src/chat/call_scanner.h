@@ -8,6 +8,8 @@
 
 namespace runnel {
 
+inline bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+
 class CallScanner {
  public:
   enum class Progress { kGoing, kDone, kNoCall };

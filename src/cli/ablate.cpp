@@ -14,7 +14,7 @@
 namespace runnel::cli {
 namespace {
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kAblateExamples = R"(Examples:
   runnel ablate sinks model.gguf book.txt --limit 50000 -o results   S = 0, 1, 2, 4, 8 at equal cache
   runnel ablate window model.gguf book.txt --cache 1024               256 ... 4096
   runnel ablate linebreak model.gguf book.txt                         meaning or position?
@@ -45,7 +45,7 @@ class Ablate final : public Command {
 Ablate::Ablate(CLI::App& program)
     : app_(program.add_subcommand("ablate",
                                   "What sinks, window, first tokens, softmax, cache are worth")) {
-  app_->footer(kFooter);
+  app_->footer(kAblateExamples);
   app_->add_option("WHAT", kind_, "What changes from row to row")
       ->required()
       ->type_name("sinks|window|linebreak|softmax|kv-type|layers")

@@ -15,7 +15,7 @@
 namespace runnel::cli {
 namespace {
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kAttentionExamples = R"(Examples:
   runnel attention model.gguf book.txt -o maps               256 texts of 16 tokens, as in the paper
   runnel attention model.gguf book.txt --length 128 --texts 64 --heads -o maps
   runnel attention model.gguf book.txt --length 96 --policy sink --window 28 -o maps
@@ -40,7 +40,7 @@ class AttentionCommand final : public Command {
 
 AttentionCommand::AttentionCommand(CLI::App& program)
     : app_(program.add_subcommand("attention", "Average attention maps, and the heads' sinks")) {
-  app_->footer(kFooter);
+  app_->footer(kAttentionExamples);
   model_.add_to(*app_);
   lab_.add_to(*app_, 0);
   app_->add_option("--texts", texts_, "Texts to average over, cut at sentences")

@@ -32,7 +32,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kBenchExamples = R"(Examples:
   runnel bench model.gguf
   runnel bench --shape llama-2-7b --type q4_k_m       random weights of a real shape: no download
   runnel bench model.gguf --streams 16 --latency 20000
@@ -137,7 +137,7 @@ class Bench final : public Command {
 
 Bench::Bench(CLI::App& program)
     : app_(program.add_subcommand("bench", "Measure speed and memory past the window")) {
-  app_->footer(kFooter);
+  app_->footer(kBenchExamples);
   model_.add_to(*app_);
   app_->add_option("--shape", shape_, "Instead of MODEL: random weights of a real model's shape")
       ->type_name("NAME");

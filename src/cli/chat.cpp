@@ -28,7 +28,7 @@
 namespace runnel::cli {
 namespace {
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kChatExamples = R"(Examples:
   runnel chat                                             with SmolLM2, fetched the first time
   runnel chat model.gguf
   runnel chat model.gguf --system "You answer in one sentence."
@@ -42,7 +42,7 @@ Ctrl-C stops the answer, not the dialogue; between answers it leaves, as Ctrl-D 
 lists the commands; without a terminal there are none (but see --commands), because piped text may be
 anybody's. A message of several lines stands between two lines of """.)";
 
-constexpr const char* kCommands =
+constexpr const char* kChatCommands =
     "/stats         position, what was forgotten, memory\n"
     "/system TEXT   begin anew with another system prompt\n"
     "/reset         begin anew with the same one\n"
@@ -91,7 +91,7 @@ class Chat final : public Command {
 
 Chat::Chat(CLI::App& program)
     : app_(program.add_subcommand("chat", "Talk with a model, without end")) {
-  app_->footer(kFooter);
+  app_->footer(kChatExamples);
   model_.add_to(*app_);
   CLI::Option* system =
       app_->add_option("--system", system_, "What the model is told first; never forgotten")
@@ -236,7 +236,7 @@ void Chat::obey(std::string_view command, std::string_view rest, Dialogue& dialo
   } else if (command == "/save" && !rest.empty()) {
     save(dialogue, std::string(rest));
   } else if (command == "/help" || command == "/system" || command == "/save") {
-    tell(kCommands);
+    tell(kChatCommands);
   } else {
     throw Error(fmt::format(
         "{}: no such command, and nothing was sent; /help lists them, and a message may begin with "

@@ -17,7 +17,7 @@
 namespace runnel::cli {
 namespace {
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kDetokenizeExamples = R"(Examples:
   runnel detokenize model.gguf 1 403 407
   runnel detokenize model.gguf -f ids.txt
   runnel tokenize model.gguf book.txt | runnel detokenize model.gguf | cmp - book.txt
@@ -48,7 +48,7 @@ class Detokenize final : public Command {
  public:
   explicit Detokenize(CLI::App& program)
       : app_(program.add_subcommand("detokenize", "Turn token ids back into text")) {
-    app_->footer(kFooter);
+    app_->footer(kDetokenizeExamples);
     model_.add_file_to(*app_);
     CLI::Option* ids =
         app_->add_option("ID", ids_, "Token ids (default: from standard input)")->default_str("");

@@ -33,7 +33,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kGenerateExamples = R"(Examples:
   runnel generate model.gguf -p "Once upon a time"         endless, until Ctrl-C
   runnel generate model.gguf -f book.txt -n 200            read a book of any length, then 200 tokens
   tail -f app.log | runnel generate model.gguf - -n 0 --save log.state --save-every 10000
@@ -128,7 +128,7 @@ class Generate::Run {
 Generate::Generate(CLI::App& program)
     : app_(program.add_subcommand("generate",
                                   "Write text without end, after a prompt if you like")) {
-  app_->footer(kFooter);
+  app_->footer(kGenerateExamples);
   model_.add_to(*app_);
   add_prompt_options();
   add_output_options();

@@ -28,7 +28,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kInfoExamples = R"(Examples:
   runnel info model.gguf                              metadata, tensors by type, memory
   runnel info model.gguf --window 1000 --sinks 100    memory of a stream with this cache
   runnel info model.gguf --tensors                    every tensor
@@ -170,7 +170,7 @@ class Info final : public Command {
   explicit Info(CLI::App& program)
       : app_(program.add_subcommand("info",
                                     "Show what a model file holds and the memory it takes")) {
-    app_->footer(kFooter);
+    app_->footer(kInfoExamples);
     model_.add_to(*app_);
     app_->add_flag("--tensors", shows_tensors_, "Every tensor with its type, shape and size");
     app_->add_flag("--json", is_json_, "All of it as one JSON object");

@@ -12,7 +12,7 @@
 namespace runnel::cli {
 namespace {
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kLatencyExamples = R"(Examples:
   runnel latency model.gguf book.txt -o results
   runnel latency model.gguf book.txt --windows 256,512,1024,2048,4096)";
 
@@ -33,7 +33,7 @@ class Latency final : public Command {
 Latency::Latency(CLI::App& program)
     : app_(program.add_subcommand("latency",
                                   "Time and memory of one token, against recomputation")) {
-  app_->footer(kFooter);
+  app_->footer(kLatencyExamples);
   model_.add_to(*app_);
   lab_.add_to(*app_, 20000);
   app_->add_option("--windows", windows_, "Windows to measure")->type_name("N,N,...");

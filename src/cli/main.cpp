@@ -28,7 +28,7 @@ constexpr const char* kDescription =
     "A stream keeps its first tokens (the sinks) and its last ones (the window), and forgets the "
     "rest.";
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kMainExamples = R"(Examples:
   runnel generate models/novella-7m-q8_0.gguf -p "It was a dark night"
   runnel chat                       talk with a real model, fetched when it is first wanted
   runnel info models/novella-7m-q8_0.gguf
@@ -74,7 +74,7 @@ int answer_parsing(const CLI::App& program, const CLI::ParseError& error) {
 int run(int argc, char** argv) {
   namespace cli = runnel::cli;
   CLI::App program(kDescription, "runnel");
-  program.footer(kFooter);
+  program.footer(kMainExamples);
   program.set_version_flag("--version", "runnel " RUNNEL_VERSION);
   program.require_subcommand(1);
   program.failure_message(usage_message);

@@ -25,7 +25,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kPplExamples = R"(Examples:
   runnel ppl model.gguf book.txt                                the sink policy, its default window
   runnel ppl model.gguf book.txt --policy window --window 60    what happens without sinks
   runnel ppl model.gguf book.txt --limit 20000 --json
@@ -114,7 +114,7 @@ class Ppl final : public Command {
 
 Ppl::Ppl(CLI::App& program)
     : app_(program.add_subcommand("ppl", "Measure perplexity on a text of any length")) {
-  app_->footer(kFooter);
+  app_->footer(kPplExamples);
   model_.add_to(*app_);
   CLI::Option* text =
       app_->add_option("TEXT", text_paths_, "Texts, joined into one stream; -: standard input")

@@ -16,7 +16,7 @@
 namespace runnel::cli {
 namespace {
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kPullExamples = R"(Examples:
   runnel pull --list                      the models it knows, and those that are here
   runnel pull smollm2                     fetch one
   runnel chat smollm2                     and talk with it: its name stands for its file
@@ -47,7 +47,7 @@ class Pull final : public Command {
  public:
   explicit Pull(CLI::App& program)
       : app_(program.add_subcommand("pull", "Fetch a small real model to try things with")) {
-    app_->footer(kFooter);
+    app_->footer(kPullExamples);
     app_->add_option("NAME", name_, "The model: " + known_names())->type_name("NAME");
     app_->add_flag("--list", is_list_, "Show the models it knows, and those that are here");
   }

@@ -22,7 +22,7 @@
 namespace runnel::cli {
 namespace {
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kReportExamples = R"(Examples:
   runnel report model.gguf book.txt -o results
   runnel report model.gguf book.txt -o results --limit 200000 --cache 1024
 
@@ -59,7 +59,7 @@ class ReportCommand final : public Command {
 
 ReportCommand::ReportCommand(CLI::App& program)
     : app_(program.add_subcommand("report", "All experiments in one page of HTML")) {
-  app_->footer(kFooter);
+  app_->footer(kReportExamples);
   model_.add_to(*app_);
   lab_.add_to(*app_, 20000);
   app_->get_option("--output")->required();

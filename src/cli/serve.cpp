@@ -23,7 +23,7 @@
 namespace runnel::cli {
 namespace {
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kServeExamples = R"(Examples:
   runnel serve model.gguf
   runnel serve model.gguf --state /var/lib/runnel        conversations outlive the server
   curl http://127.0.0.1:8080/v1/responses -d '{"input": "Hello!"}'
@@ -72,7 +72,7 @@ class Serve final : public Command {
 
 Serve::Serve(CLI::App& program)
     : app_(program.add_subcommand("serve", "Serve many endless streams over HTTP")) {
-  app_->footer(kFooter);
+  app_->footer(kServeExamples);
   app_->add_option_function<std::string>(
           "--config", [this](const std::string& path) { take_from(path); },
           "Options from a file, a line each: name = value (what stands here too counts)")

@@ -17,7 +17,7 @@
 namespace runnel::cli {
 namespace {
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kStreamevalExamples = R"(Examples:
   runnel streameval model.gguf --lines 1000 -o results
   runnel streameval model.gguf --lines 1000 --distance 10,20,50,100 --window 1020
   runnel streameval instruct-model.gguf --chat --lines 1000
@@ -52,7 +52,7 @@ class StreamEval final : public Command {
 
 StreamEval::StreamEval(CLI::App& program)
     : app_(program.add_subcommand("streameval", "Ask for what the stream said some lines ago")) {
-  app_->footer(kFooter);
+  app_->footer(kStreamevalExamples);
   model_.add_to(*app_);
   app_->add_option("--lines", options_.lines, "Lines of the stream")
       ->type_name("N")

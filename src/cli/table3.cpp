@@ -20,7 +20,7 @@
 namespace runnel::cli {
 namespace {
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kTable3Examples = R"(Examples:
   runnel table3 models book.txt                     models/*vanilla*.gguf, *zero*.gguf, *sink*.gguf
   runnel table3 models book.txt --caches 124,252,504 --limit 20000 -o results
 
@@ -65,7 +65,7 @@ class Table3 final : public Command {
 Table3::Table3(CLI::App& program)
     : app_(program.add_subcommand("table3",
                                   "Models trained with and without a sink, past their window")) {
-  app_->footer(kFooter);
+  app_->footer(kTable3Examples);
   app_->add_option("FOLDER", folder_, "Folder of the three models")->required();
   lab_.add_to(*app_, 20000);
   app_->add_option("--caches", caches_,
@@ -106,9 +106,9 @@ void Table3::run() {
   const eval::Section table = eval::table3_section(results, lab_.folder());
   const eval::Section attention = eval::table3_attention_section(results, lab_.folder());
   if (lab_.is_json()) {
-    using Json = nlohmann::ordered_json;
-    const Json json = {{"table3", Json::parse(eval::section_json(table))},
-                       {"attention", Json::parse(eval::section_json(attention))}};
+    const nlohmann::ordered_json json = {
+        {"table3", nlohmann::ordered_json::parse(eval::section_json(table))},
+        {"attention", nlohmann::ordered_json::parse(eval::section_json(attention))}};
     print_out(json.dump(2) + "\n");
   } else {
     print_out(eval::section_text(table) + "\n" + eval::section_text(attention));

@@ -16,7 +16,7 @@
 namespace runnel::cli {
 namespace {
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kTokenizeExamples = R"(Examples:
   echo -n "Hello, world" | runnel tokenize model.gguf
   runnel tokenize model.gguf book.txt > ids.txt
   runnel tokenize model.gguf book.txt --pieces | head
@@ -44,7 +44,7 @@ class Tokenize final : public Command {
  public:
   explicit Tokenize(CLI::App& program)
       : app_(program.add_subcommand("tokenize", "Turn text into token ids")) {
-    app_->footer(kFooter);
+    app_->footer(kTokenizeExamples);
     model_.add_file_to(*app_);
     app_->add_option("TEXT", text_, "The text, a file of any length; -: standard input")
         ->type_name("FILE");

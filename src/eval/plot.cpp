@@ -17,7 +17,7 @@ extern char** environ;
 namespace runnel::eval {
 namespace {
 
-constexpr const char* kStyle = R"(set encoding utf8
+constexpr const char* kPlotStyle = R"(set encoding utf8
 set border 3 lc rgb '#888888'
 set tics nomirror textcolor rgb '#333333'
 set grid back lc rgb '#e4e4e4' lt 1 lw 1
@@ -31,7 +31,7 @@ std::string script_text(const Plot& plot) {
       "set output '{0}.svg'\n{4}\nunset output\n"
       "set terminal pngcairo size {2},{3} font 'sans,11' background rgb 'white'\n"
       "set output '{0}.png'\n{4}\nunset output\n",
-      plot.name, kStyle, plot.width, plot.height, plot.script);
+      plot.name, kPlotStyle, plot.width, plot.height, plot.script);
 }
 
 // What posix_spawn is told: work in `folder`, standard error into a pipe, standard output nowhere.

@@ -8,7 +8,7 @@
 namespace runnel::eval {
 namespace {
 
-constexpr const char* kStyle = R"(
+constexpr const char* kPageStyle = R"(
 :root { color-scheme: light; }
 body { margin: 0; background: #fff; color: #222; font: 16px/1.55 system-ui, "Segoe UI", "Helvetica Neue", sans-serif; }
 main { max-width: 940px; margin: 0 auto; padding: 32px 20px 80px; }
@@ -129,7 +129,7 @@ std::string report_html(const Report& report, const std::filesystem::path& folde
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
       "<title>{0}</title>\n<style>{1}</style>\n</head>\n<body>\n<main>\n<h1>{0}</h1>\n"
       "<p class=\"subtitle\">{2}</p>\n",
-      html_escaped(report.title), kStyle, html_escaped(report.subtitle));
+      html_escaped(report.title), kPageStyle, html_escaped(report.subtitle));
   html += "<ul>\n";
   for (const std::string& sentence : report.summary)
     html += fmt::format("<li>{}</li>\n", html_escaped(sentence));

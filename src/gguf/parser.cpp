@@ -13,7 +13,6 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "GGUF values are read as they lie");
 
-constexpr std::uint64_t kDefaultAlignment = 32;
 constexpr std::uint64_t kLeastAlignment = 8;  // what the format asks for: no value is misaligned
 constexpr int kDeepestArray = 4;
 // Key length, one character, value type, one byte of value.

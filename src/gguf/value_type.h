@@ -24,6 +24,8 @@ enum class ValueType : std::uint32_t {
 };
 inline constexpr std::uint32_t kLastValueType = 12;
 
+inline constexpr std::uint32_t kDefaultAlignment = 32;  // of tensors, where a file does not say
+
 // Bytes of a value of fixed size; 0 for strings and arrays.
 constexpr std::size_t fixed_bytes(ValueType type) {
   switch (type) {

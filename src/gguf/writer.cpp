@@ -18,8 +18,6 @@
 namespace runnel::gguf {
 namespace {
 
-constexpr std::uint32_t kDefaultAlignment = 32;
-
 template <typename T>
 constexpr ValueType kValueType = ValueType::kArray;
 template <>

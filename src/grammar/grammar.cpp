@@ -11,7 +11,7 @@ namespace runnel {
 namespace {
 
 constexpr std::size_t kLargestGrammar = 1 << 20;  // elements
-constexpr int kLargestDepth = 200;                // rules in each other
+constexpr int kDeepestRule = 200;                 // rules in each other
 constexpr int kUnknown = -2;
 
 }  // namespace
@@ -124,7 +124,7 @@ void Matcher::expand(int at, int below, std::vector<int>& stacks, bool& is_compl
     case Grammar::Kind::kRule: {
       const bool is_last = grammar_->element(at + 1).kind == Grammar::Kind::kEnd;
       const int next = is_last ? below : frame(at + 1, below);
-      if (frames_[static_cast<std::size_t>(next)].depth > kLargestDepth) break;
+      if (frames_[static_cast<std::size_t>(next)].depth > kDeepestRule) break;
       for (const int begin : grammar_->sequences(element.index)) {
         expand(begin, next, stacks, is_complete);
       }

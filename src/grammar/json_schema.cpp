@@ -22,7 +22,7 @@ using Part = Grammar::Part;
 using Sequence = Grammar::Sequence;
 
 constexpr std::size_t kLargestSchema = 1 << 20;  // bytes
-constexpr int kLargestDepth = 64;
+constexpr int kDeepestSchema = 64;
 constexpr int kLargestCount = 10'000;  // of elements or characters that a schema asks for
 
 // Keywords that say nothing about what is accepted.
@@ -99,7 +99,7 @@ class Compiler {
 };
 
 Part Compiler::compile(const Json& schema, const std::string& at) {
-  if (++depth_ > kLargestDepth) fail(at, fmt::format("want at most {} levels", kLargestDepth));
+  if (++depth_ > kDeepestSchema) fail(at, fmt::format("want at most {} levels", kDeepestSchema));
   const Part part = compile_new(schema, at);
   --depth_;
   return part;
@@ -449,7 +449,7 @@ Grammar::Rule json_schema_rule(Grammar& grammar, std::string_view schema) {
   if (schema.size() > kLargestSchema) {
     throw Error(fmt::format("JSON schema: want at most {} bytes", kLargestSchema));
   }
-  if (is_nested_deeper(schema, 4 * kLargestDepth)) throw Error("JSON schema: nested too deeply");
+  if (is_nested_deeper(schema, 4 * kDeepestSchema)) throw Error("JSON schema: nested too deeply");
   Json root;
   try {
     root = Json::parse(schema);

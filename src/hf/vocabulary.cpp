@@ -22,7 +22,7 @@ namespace {
 using Json = nlohmann::json;
 
 // The numbers of tokenizer.ggml.token_type.
-enum Kind : std::int32_t {
+enum TokenType : std::int32_t {
   kNormal = 1,
   kUnknown = 2,
   kControl = 3,
@@ -36,7 +36,7 @@ struct Vocabulary {
   std::vector<std::int32_t> kinds;
   std::unordered_map<std::string, std::int32_t> ids;
 
-  void set(std::int64_t id, const std::string& piece, Kind kind, const std::string& name) {
+  void set(std::int64_t id, const std::string& piece, TokenType kind, const std::string& name) {
     if (id < 0 || id >= std::ssize(pieces)) {
       throw Error(fmt::format("{}: token '{}': want an id below {}, found {}", name, piece,
                               pieces.size(), id));
@@ -79,7 +79,7 @@ Vocabulary read_pieces(const Json& json, int n_rows, const std::string& name) {
   const bool has_bytes = member(model, "byte_fallback") == true;
   for (const auto& [piece, id] : member(model, "vocab").items()) {
     const bool is_byte = has_bytes && piece.size() == 6 && piece.starts_with("<0x");
-    const Kind kind = is_byte ? kByte : piece == unknown ? kUnknown : kNormal;
+    const TokenType kind = is_byte ? kByte : piece == unknown ? kUnknown : kNormal;
     vocabulary.set(id.is_number_integer() ? id.get<std::int64_t>() : -1, piece, kind, name);
   }
   if (!member(json, "added_tokens").is_array()) return vocabulary;

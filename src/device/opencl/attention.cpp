@@ -12,11 +12,9 @@
 namespace runnel::opencl {
 namespace {
 
-constexpr std::size_t kGroup = 64;    // work-items of attention.cl
-constexpr std::size_t kTogether = 4;  // streams
+constexpr std::size_t kAttentionGroup = 64;  // work-items of attention.cl
+constexpr std::size_t kTogether = 4;         // streams
 constexpr std::int64_t kKeysOfSplit = 128;
-
-std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 // As attention.cl has it.
 struct Area {
@@ -133,7 +131,7 @@ void OpenClOperations::rotate_now(const Rotation& rotation) {
         cl_long{s.cache->sight(layer.cache_layer).sinks}, LocalBytes{head_floats},
         LocalBytes{head_floats});
     const int n_kv_heads = layer.has_keys ? layer.n_kv_heads : 0;
-    context_.launch(kernel, {size(layer.n_heads + n_kv_heads), s.n, 1}, kGroup);
+    context_.launch(kernel, {size(layer.n_heads + n_kv_heads), s.n, 1}, kAttentionGroup);
   }
 }
 
@@ -195,14 +193,14 @@ void OpenClOperations::attend_segment(const AttentionLayer& layer, Rows q, const
     Kernel& attend = program.kernel("attend");
     set_attention(attend, layer, q, s, first_row, static_cast<cl_int>(n_parts),
                   static_cast<cl_int>(own), keeps_parts ? first_row : cl_int{0}, parts_);
-    context_.launch(attend, {n_parts, size(layer.n_heads), n}, kGroup);
+    context_.launch(attend, {n_parts, size(layer.n_heads), n}, kAttentionGroup);
     if (keeps_parts) continue;
     Kernel& merge = program.kernel("merge");
     merge.set(parts_, first_row, cl_int{layer.n_heads}, static_cast<cl_int>(n_parts),
               cl_int{layer.head_dim}, row_sinks_,
               has_sinks ? weights_.vector(layer.sink_logits) : row_sinks_, cl_int{has_sinks},
               heads_, LocalBytes{size(layer.n_heads) * (n_parts + 1) * sizeof(float)});
-    context_.launch(merge, {n, 1, 1}, kGroup);
+    context_.launch(merge, {n, 1, 1}, kAttentionGroup);
   }
 }
 
@@ -253,7 +251,7 @@ void OpenClOperations::attend_together(const Rotation& rotation) {
                layer.alibi_slopes.empty() ? positions_ : weights_.vector(layer.alibi_slopes),
                cl_int{!layer.alibi_slopes.empty()}, static_cast<cl_int>(n_parts), parts_, head,
                head, head, head, head);
-    context_.launch(kernel, {n_parts, size(layer.n_heads), n}, kGroup);
+    context_.launch(kernel, {n_parts, size(layer.n_heads), n}, kAttentionGroup);
   }
 }
 
@@ -270,7 +268,7 @@ void OpenClOperations::report_attention(const AttentionLayer& layer, Rows q, con
     const std::int64_t n = n_sinks + std::max<std::int64_t>(row.position - oldest + 1, 0);
     Buffer scores = context_.take(size(n * layer.n_heads) * sizeof(float));
     set_attention(kernel, layer, q, s, static_cast<int>(s.first + i), cl_long{n}, scores);
-    context_.launch(kernel, {1, size(layer.n_heads), 1}, kGroup);
+    context_.launch(kernel, {1, size(layer.n_heads), 1}, kAttentionGroup);
     host_.resize(size(n * layer.n_heads));
     context_.read(scores, 0, std::as_writable_bytes(std::span(host_)));
     for (int head = 0; head < layer.n_heads; ++head) {

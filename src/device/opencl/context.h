@@ -26,6 +26,9 @@
 
 namespace runnel::opencl {
 
+inline std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+inline cl_int number(std::size_t n) { return static_cast<cl_int>(n); }
+
 struct Found {
   cl_device_id id = nullptr;
   DeviceDescription description;

@@ -14,14 +14,8 @@ namespace runnel::opencl {
 namespace {
 
 constexpr std::size_t kLogitRows = 32;  // rows of logits computed together
-constexpr std::size_t kRowGroup = 128;  // work-items of rows.cl
-constexpr std::size_t kProductGroup = 128;
 constexpr std::size_t kAngleKinds = 6;
 constexpr std::size_t kMostRecordedRows = 64;
-
-std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
-
-cl_int number(std::size_t n) { return static_cast<cl_int>(n); }
 
 int kind_of(const Normalization& norm) {
   if (norm.weights == nullptr) return 0;

@@ -24,6 +24,9 @@
 
 namespace runnel::opencl {
 
+inline constexpr std::size_t kRowGroup = 128;  // work-items of rows.cl
+inline constexpr std::size_t kProductGroup = 128;
+
 class OpenClOperations final : public Operations {
  public:
   OpenClOperations(Context& context, WeightStore& weights, Tuning& tuning, const StepSizes& sizes);

@@ -11,16 +11,10 @@
 namespace runnel::opencl {
 namespace {
 
-constexpr std::size_t kRowGroup = 128;  // work-items of rows.cl
-constexpr std::size_t kProductGroup = 128;
 constexpr std::size_t kFewTokens = 8;    // share a read of the weights, or one has it alone
 constexpr std::size_t kTileTokens = 32;  // of product_tile
 constexpr std::size_t kManyTokens = 128;
 constexpr std::size_t kOwnLocalBytes = 4 << 10;  // of product.cl, beside what is passed
-
-std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
-
-cl_int number(std::size_t n) { return static_cast<cl_int>(n); }
 
 std::uint64_t hash_of(const std::string& text) { return XXH3_64bits(text.data(), text.size()); }
 

@@ -10,7 +10,7 @@
 namespace runnel::opencl {
 namespace {
 
-constexpr std::size_t kGroup = 64;  // work-items of sample.cl
+constexpr std::size_t kSampleGroup = 64;  // work-items of sample.cl
 constexpr std::size_t kLogitsOfSlice = 512;
 
 }  // namespace
@@ -86,11 +86,11 @@ void TokenSampler::sample(std::span<const Choice> choices, std::span<Chosen> cho
     find.set(row(choices[i]).buffer(), static_cast<cl_int>(vocabulary),
              static_cast<cl_int>(choices[i].n_writable), static_cast<cl_int>(n_slices), draws_,
              static_cast<cl_int>(i), keys_, sums_, given_);
-    context_.launch(find, {n_slices, 1, 1}, kGroup);
+    context_.launch(find, {n_slices, 1, 1}, kSampleGroup);
   }
   Kernel& draw = program.kernel("draw_tokens");
   draw.set(static_cast<cl_int>(n_slices), draws_, keys_, sums_, given_, drawn_);
-  context_.launch(draw, {choices.size(), 1, 1}, kGroup);
+  context_.launch(draw, {choices.size(), 1, 1}, kSampleGroup);
   std::vector<Drawn> drawn(choices.size());
   context_.read(drawn_, 0, std::as_writable_bytes(std::span(drawn)));
   for (std::size_t i = 0; i < choices.size(); ++i) {

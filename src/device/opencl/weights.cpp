@@ -20,8 +20,6 @@ namespace {
 
 constexpr std::size_t kStagingBytes = std::size_t{8} << 20;
 
-std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
-
 std::string options_of(const kernels::PackedFormat& f) {
   return fmt::format(
       "-DBITS={} -DBLOCK={} -DSUBS={} -DSCALES={} -DMINIMUMS={} -DOFFSET={} -DADDS_MINIMUM={} "

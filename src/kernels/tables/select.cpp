@@ -11,6 +11,10 @@ namespace {
 
 const Table& choose() {
   const Tables tables = attainable_tables();
+  if (tables.size == 0)
+    throw Error(
+        "the kernels compiled into this program are for another processor; build it here, or with "
+        "all kernels");
   const char* wanted = std::getenv("RUNNEL_ISA");
   if (wanted == nullptr || *wanted == '\0') return *tables.items[tables.size - 1];
   std::string names;
