@@ -289,26 +289,36 @@ RUNNEL_INLINE TileView view_of_ring(const Attention& a, const QueryRow& row, std
   return view_of<kKeys>(oldest - base, row.position - base, row.position - base);
 }
 
-// Raw dot products to scores: scale, cap, bias, and -inf where the row does not see.
-RUNNEL_INLINE Vec finish_scores(const Attention& a, const QueryRow& row, const TileView& view,
-                                Vec dots) {
-  Vec scores = dots * splat(a.scale);
+// What few rows need is out of line, so that the numbers of the others stay in registers.
+#define RUNNEL_SELDOM static __attribute__((noinline))
+
+// Caps and biases of 16 scores, and -inf where the row does not see.
+RUNNEL_SELDOM void adjust_scores(const Attention& a, const QueryRow& row, const TileView& view,
+                                 float* out) {
+  Vec scores = load(out);
   if (a.softcap > 0) scores = splat(a.softcap) * tanh(scores / splat(a.softcap));
   const Vec lanes = lane_numbers();
   if (row.bias_slope != 0) scores = scores - splat(row.bias_slope) * (splat(view.distance) - lanes);
-  if (view.low <= 0 && view.high >= kTile - 1) return scores;
   const float low = static_cast<float>(view.low);
   const float high = static_cast<float>(view.high);
   RUNNEL_EACH_PART {
     const native_int seen = (lanes.part[i] >= native{} + low) & (lanes.part[i] <= native{} + high);
     scores.part[i] = seen ? scores.part[i] : native{} - __builtin_inff();
   }
-  return scores;
+  store(out, scores);
 }
 
-// A row's maximum becomes `largest` where that is larger, and what it has summed shrinks with it.
-RUNNEL_INLINE void raise_maximum(AttentionScratch& s, int row, float largest) {
-  if (!(largest > s.maxima[row])) return;
+// 16 raw dot products to scores: scale, cap, bias, and -inf where the row does not see. In memory:
+// vectors of several parts that two ways meet with would go through it in pieces.
+RUNNEL_INLINE void finish_scores(const Attention& a, const QueryRow& row, const TileView& view,
+                                 float* scores) {
+  store(scores, load(scores) * splat(a.scale));
+  const bool sees_all = view.low <= 0 && view.high >= kTile - 1;
+  if (!sees_all || a.softcap > 0 || row.bias_slope != 0) adjust_scores(a, row, view, scores);
+}
+
+// A row's maximum becomes `largest`, and what it has summed shrinks with it.
+RUNNEL_SELDOM void shrink_row(AttentionScratch& s, int row, float largest) {
   const Vec shrink = exp(splat(s.maxima[row] - largest));
   s.maxima[row] = largest;
   float* sum = s.sums + row * kTile;
@@ -316,10 +326,14 @@ RUNNEL_INLINE void raise_maximum(AttentionScratch& s, int row, float largest) {
   float* out = s.out + row * s.width;
   for (int d = 0; d < s.width; d += kTile) store(out + d, load(out + d) * shrink);
 }
+RUNNEL_INLINE void raise_maximum(AttentionScratch& s, int row, float largest) {
+  if (largest > s.maxima[row]) shrink_row(s, row, largest);
+}
 
 // Online softmax: takes a tile's scores into a row's maximum and denominator, and leaves the tile's
 // weights in place of the scores.
-RUNNEL_INLINE void weigh_tile(AttentionScratch& s, int row, Vec scores) {
+RUNNEL_INLINE void weigh_tile(AttentionScratch& s, int row) {
+  const Vec scores = load(s.scores + row * kTile);
   raise_maximum(s, row, max_lane(scores));
   const Vec weights = exp(scores - splat(s.maxima[row]));
   float* sum = s.sums + row * kTile;
@@ -375,10 +389,17 @@ struct TileTask {
   const Attention& attention;
   const QueryRow* rows;
   int n_rows;
-  std::int64_t weights_at;  // place of the tile in QueryRow::weights
-  int n_angles;             // that the tile's keys go on with
-  const float* queries[kMaxQueryRows];
-  TileView views[kMaxQueryRows];
+  std::int64_t weights_at;      // place of the tile in QueryRow::weights
+  int n_angles;                 // that the tile's keys go on with
+  const float* const* queries;  // [n_rows]
+  const TileView* views;        // [n_rows]
+
+  bool sees(int first, int n) const {  // whether one of n rows sees some of the tile
+    for (int r = first; r < first + n; ++r) {
+      if (views[r].low <= views[r].high) return true;
+    }
+    return false;
+  }
 };
 
 // The part of the scores that the angles of a tile make.
@@ -401,7 +422,8 @@ RUNNEL_INLINE void attend_tile(const TileTask& t, const Tile& tile, std::int64_t
                                AttentionScratch& s) {
   for_each_row_group(
       t.n_rows, [&](auto n, int r) __attribute__((always_inline)) {
-        score_rows<n>(t.queries + r, t.attention.head_dim, tile, s.scores + r * kTile);
+        if (t.sees(r, n))
+          score_rows<n>(t.queries + r, t.attention.head_dim, tile, s.scores + r * kTile);
       });
   if (t.n_angles > 0) add_angles(t, angle_tile(t.attention, index), s);
   for (int r = 0; r < t.n_rows; ++r) {
@@ -410,12 +432,14 @@ RUNNEL_INLINE void attend_tile(const TileTask& t, const Tile& tile, std::int64_t
       store(scores_of_row, splat(0));
       continue;
     }
-    const Vec scores = finish_scores(t.attention, t.rows[r], t.views[r], load(scores_of_row));
-    if (t.rows[r].weights != nullptr) store(t.rows[r].weights + t.weights_at, scores);
-    weigh_tile(s, r, scores);
+    finish_scores(t.attention, t.rows[r], t.views[r], scores_of_row);
+    if (t.rows[r].weights != nullptr) store(t.rows[r].weights + t.weights_at, load(scores_of_row));
+    weigh_tile(s, r);
   }
   for_each_row_group(
-      t.n_rows, [&](auto n, int r) __attribute__((always_inline)) { add_values<n>(s, r, tile); });
+      t.n_rows, [&](auto n, int r) __attribute__((always_inline)) {
+        if (t.sees(r, n)) add_values<n>(s, r, tile);
+      });
 }
 
 // Up to kDirectRows rows use each number of a tile once, as it is read; more of them share a
@@ -425,19 +449,21 @@ constexpr int kDirectRows = 8;
 template <bool kSinks>
 static void visit_tile(const Attention& a, std::int64_t tile, const QueryRow* rows, int n_rows,
                        AttentionScratch& s, std::int64_t weights_at) {
-  TileTask task = {.attention = a,
-                   .rows = rows,
-                   .n_rows = n_rows,
-                   .weights_at = weights_at,
-                   .n_angles = kSinks ? 0 : a.n_angles};
-  bool any_seen = false;
+  const float* queries[kMaxQueryRows];
+  TileView views[kMaxQueryRows];
   for (int r = 0; r < n_rows; ++r) {
-    task.queries[r] = kSinks ? rows[r].sink_query : rows[r].query;
-    task.views[r] = kSinks ? view_of_sinks<kTile>(a, rows[r], tile * kTile)
-                           : view_of_ring<kTile>(a, rows[r], tile * kTile);
-    any_seen |= task.views[r].low <= task.views[r].high;
+    queries[r] = kSinks ? rows[r].sink_query : rows[r].query;
+    views[r] = kSinks ? view_of_sinks<kTile>(a, rows[r], tile * kTile)
+                      : view_of_ring<kTile>(a, rows[r], tile * kTile);
   }
-  if (!any_seen) return;
+  const TileTask task = {.attention = a,
+                         .rows = rows,
+                         .n_rows = n_rows,
+                         .weights_at = weights_at,
+                         .n_angles = kSinks ? 0 : a.n_angles,
+                         .queries = queries,
+                         .views = views};
+  if (!task.sees(0, n_rows)) return;
   const KvArea& area = kSinks ? a.sinks : a.ring;
   const std::int64_t index = tile % area.n_tiles;
   with_tile(

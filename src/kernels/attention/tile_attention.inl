@@ -147,7 +147,7 @@ static void fill_block(const Attention& a, const Block& block, const TileScratch
 template <bool kSinks, int kPlaces>
 static void weigh_places(const Attention& a, const Block& block, const QueryRow& row, int r,
                          TileScratch& s) {
-  const float* dots = s.scores + r % (2 * kTileRows) * kBlockKeys;
+  float* const dots = s.scores + r % (2 * kTileRows) * kBlockKeys;
   const std::int64_t base = block.tile_of(0) * kTile;
   const TileView seen =
       kSinks ? view_of_sinks<kBlockKeys>(a, row, base) : view_of_ring<kBlockKeys>(a, row, base);
@@ -156,7 +156,8 @@ static void weigh_places(const Attention& a, const Block& block, const QueryRow&
   repeat<kPlaces>([&](int place) __attribute__((always_inline)) {
     const int at = place * kTile;
     const TileView view = {seen.low - at, seen.high - at, seen.distance - static_cast<float>(at)};
-    scores[place] = finish_scores(a, row, view, load(dots + at));
+    finish_scores(a, row, view, dots + at);
+    scores[place] = load(dots + at);
     largest = max(largest, scores[place]);
     if (row.weights != nullptr && block.visits(place))
       store(row.weights + block.weights_at + base + at - block.first * kTile, scores[place]);

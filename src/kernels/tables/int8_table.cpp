@@ -9,7 +9,7 @@ namespace {
 #define RUNNEL_TEXT(name) #name
 #define RUNNEL_NAME(name) RUNNEL_TEXT(name)
 constexpr const char* kName = RUNNEL_NAME(RUNNEL_TABLE);
-constexpr int kQueryRows = 32;
+constexpr int kQueryRows = 48;
 constexpr Numbers kAttentionNumbers = Numbers::kFloat;
 
 // Each file builds on those before it.

@@ -3,9 +3,12 @@
 // e^x, relative error below 2e-7; exactly 0 below -87.3, where the result would not be a normal
 // number. Reduction to [-ln2/2, ln2/2] and a polynomial (Cephes expf).
 inline native exp_native(native x) {
-  const native_int underflow = x < native{} - 87.3f;
-  x = underflow ? native{} - 87.3f : x;
-  x = x > native{} + 88.3f ? native{} + 88.3f : x;
+  const native least = native{} - 87.3f;
+  const native most = native{} + 88.3f;
+  const native_int underflow = x < least;
+  // The numbers first: then they are one instruction each, and leave x what it is where it is none.
+  x = least > x ? least : x;
+  x = most < x ? most : x;
   const native magic = native{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
   const native n = (x * 1.44269504088896341f + magic) - magic;
   native r = x - n * 0.693359375f;
@@ -18,6 +21,5 @@ inline native exp_native(native x) {
   p = p * r + 5.0000001201e-1f;
   p = p * (r * r) + r + 1.0f;
   const native_int exponent = __builtin_convertvector(n, native_int) << 23;
-  const native result = (native)((native_int)p + exponent);
-  return underflow ? native{} : result;
+  return (native)(((native_int)p + exponent) & ~underflow);
 }
