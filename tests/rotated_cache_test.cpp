@@ -52,6 +52,29 @@ INSTANTIATE_TEST_SUITE_P(Every, RotatedCache, testing::ValuesIn(test::tiny_shape
                            return test::test_name(std::string(parameter.param.architecture));
                          });
 
+// A factor for each two dimensions that rotate together, by which large queries and small keys
+// become alike: of squares that differ 256 times, 4.
+TEST(RotatedCache, BalancesKeysWithTheQueriesThatMeetThem) {
+  const MadeModel model = test::make(find_shape("tiny", "qwen3"));
+  const gguf::File file = test::parse(model);
+  const Config config = read_config(file);
+  Weights weights = load_weights(file, config);
+  LayerWeights& layer = weights.layers[1];
+  layer.q_norm.weight.assign(layer.q_norm.weight.size(), 1.0f);
+  layer.k_norm.weight.assign(layer.k_norm.weight.size(), 0.5f);
+  const std::size_t other = layer.q_norm.weight.size() / 2;
+  layer.q_norm.weight[0] = layer.q_norm.weight[other] = 16;
+  const std::vector<float> factors = key_balances(config, weights)[1];
+  const Heads heads = config.heads(1);
+  ASSERT_EQ(factors.size(), static_cast<std::size_t>(heads.n_kv_heads * heads.head_dim));
+  double product = 1;
+  for (std::size_t d = 0; d < 2 * other; ++d) {
+    EXPECT_FLOAT_EQ(factors[d] / factors[1], d % other == 0 ? 4.0f : 1.0f) << d;
+    product *= factors[d];
+  }
+  EXPECT_NEAR(product, 1, 1e-4);
+}
+
 TEST(RotatedCache, CodesHalveWhatQ8Takes) {
   const test::LoadedDecoder decoder(test::parse(test::make(find_shape("tiny", "llama"))));
   CacheShape shape = decoder.shape({4, 2043}, KvType::kQ8_0, 256);

@@ -4,7 +4,9 @@
 
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "device/device.h"
@@ -38,6 +40,9 @@ struct Model::Internals {
   // tokens.
   mutable std::mutex mutex;
   mutable std::unique_ptr<Decoder> decoder;
+  // Of the first stream whose cache is rotated, and those after it.
+  mutable std::once_flag has_balances;
+  mutable std::vector<std::vector<float>> balances;
 
   static std::unique_ptr<Internals> load(gguf::File opened, std::string fallback_name,
                                          const ModelOptions& options, MadeModel made = {});
@@ -48,6 +53,8 @@ struct Model::Internals {
   std::unique_ptr<LogitsRow> logits_row() const {
     return stages.back().device->logits_row(config.vocabulary_size);
   }
+  // key_balances() of the model.
+  std::span<const std::vector<float>> key_balances() const;
   // Chooses who runs which layers. Error: no such device.
   void choose_devices(const ModelOptions& options);
   bool has_weights() const { return !weights.layers.empty(); }

@@ -9,6 +9,7 @@
 #include "hf/folder.h"
 #include "model/architecture.h"
 #include "model/cache_layers.h"
+#include "model/key_balance.h"
 #include "sampling/sampler.h"
 
 namespace runnel {
@@ -88,6 +89,11 @@ Decoder& Model::Internals::decoder_for(int n_tokens) const {
   return *decoder;
 }
 
+std::span<const std::vector<float>> Model::Internals::key_balances() const {
+  std::call_once(has_balances, [this] { balances = runnel::key_balances(config, weights); });
+  return balances;
+}
+
 CachePolicy cache_policy(const StreamOptions& resolved) {
   return {resolved.sinks, resolved.policy == Policy::kDense ? kUnbounded : *resolved.window};
 }
@@ -113,6 +119,7 @@ CacheShape cache_shape(const Model::Internals& internals, const StreamOptions& r
                       .capacity = is_recomputed ? resolved.sinks + *resolved.window + 1 : 1024};
   if (resolved.window) shape.context = resolved.sinks + *resolved.window + 1;
   shape_layers(config, policy, shape, resolved.layer_windows);
+  if (shape.is_rotated) shape.balances = internals.key_balances();
   for (const Stage& stage : internals.stages)
     shape.sources.insert(shape.sources.end(), static_cast<std::size_t>(stage.n_layers),
                          stage.device->cache_memory());

@@ -23,6 +23,10 @@ static_assert(std::endian::native == std::endian::little,
 constexpr char kMagic[8] = {'r', 'u', 'n', 'n', 'e', 'l', '\0', '\1'};
 constexpr std::size_t kHashBytes = 16;
 
+// The forms of a cache's keys. Form 1 was rotated, and not balanced.
+constexpr std::uint8_t kAsTheyAre = 0;
+constexpr std::uint8_t kRotated = 2;
+
 struct FreeHash {
   void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
 };
@@ -200,7 +204,7 @@ void write_to(Sink& sink, const Snapshot& s, std::span<const std::byte> cache) {
   out.list(cache);
   out.number(static_cast<std::uint64_t>(s.options.pin_tokens.size()));
   out.list(std::span<const std::int64_t>(s.options.layer_windows));
-  out.number(*s.options.kv_rotate);
+  out.number(*s.options.kv_rotate ? kRotated : kAsTheyAre);
   out.list(std::span<const char>(s.device));
   out.end();
 }
@@ -250,9 +254,13 @@ Snapshot read_snapshot(std::span<const std::byte> bytes, std::string_view name) 
                               s.visible.begin() + static_cast<std::ptrdiff_t>(n_pinned));
   if (in.at_end()) return s;
   in.list(s.options.layer_windows);
-  std::uint8_t is_rotated = 0;
-  in.number(is_rotated);
-  s.options.kv_rotate = is_rotated != 0;
+  std::uint8_t form = kAsTheyAre;
+  in.number(form);
+  if (form != kAsTheyAre && form != kRotated)
+    throw Error(fmt::format(
+        "{}: saved stream: want rotated keys of form {}, found form {}, of another version", name,
+        kRotated, form));
+  s.options.kv_rotate = form == kRotated;
   if (!in.at_end()) in.list(s.device);
   return s;
 }

@@ -242,8 +242,11 @@ void KvCache::store(int layer, int head, std::int64_t position, const float* key
   float rotated_value[kLargestCodedHead];
   std::copy_n(key, head_dim, rotated_key);
   std::copy_n(value, head_dim, rotated_value);
-  if (!is_sink)
+  if (!is_sink) {
     centre(layer, head, position, angles, {rotated_key, static_cast<std::size_t>(head_dim)});
+    const std::span<const float> factors = balance(layer, head);
+    for (std::size_t d = 0; d < factors.size(); ++d) rotated_key[d] *= factors[d];
+  }
   kernels::hadamard(rotated_key, head_dim);
   kernels::hadamard(rotated_value, head_dim);
   kernels::store_kv(area, head_dim, slot, rotated_key, rotated_value);
@@ -299,6 +302,14 @@ const float* KvCache::mean(int layer, int head) const {
   const Layer& l = of(layer);
   return reinterpret_cast<const float*>(host(l) + l.centre + mean_at(heads(layer).dim) +
                                         static_cast<std::size_t>(head) * l.centre_bytes);
+}
+
+std::span<const float> KvCache::balance(int layer, int head) const {
+  const auto index = static_cast<std::size_t>(layer);
+  if (index >= shape_.balances.size() || shape_.balances[index].empty()) return {};
+  const auto head_dim = static_cast<std::size_t>(heads(layer).dim);
+  return std::span(shape_.balances[index])
+      .subspan(static_cast<std::size_t>(head) * head_dim, head_dim);
 }
 
 const std::uint16_t* KvCache::angles(int layer) const {

@@ -8,8 +8,8 @@
 // past what the layer sees.
 //
 // A rotated cache holds keys and values of the ring multiplied by the Hadamard matrix, keys without
-// their head's mean (key_centre.h); sinks are multiplied too, and in f16. Who attends multiplies
-// queries likewise, and what comes out once more.
+// their head's mean (key_centre.h) and balanced; sinks are multiplied too, and in f16. Who attends
+// multiplies queries likewise, and what comes out once more.
 #pragma once
 
 #include <cstddef>
@@ -42,7 +42,10 @@ struct CacheShape {
   KvType type = KvType::kF16;
   bool is_rotated = false;             // in the processor's memory only, as kQ4_0
   std::vector<KeyRotation> rotations;  // by layer, of a rotated cache
-  int chunk = 1;                       // the most tokens stored at once
+  // By layer, of a rotated cache: what the ring's keys are multiplied with before the Hadamard
+  // matrix, and queries divided by [heads.n, heads.dim] (model/key_balance.h). Empty: nothing.
+  std::span<const std::vector<float>> balances;
+  int chunk = 1;  // the most tokens stored at once
   std::int64_t capacity =
       0;  // of rings without a window (dense): tokens to begin with; they double when full
   std::int64_t context = kUnbounded;  // the most tokens that one sees, itself included
@@ -98,6 +101,7 @@ class KvCache {
   // Of a rotated cache: the mean of a head's keys [head_dim], and the angles of a layer's ring, f16
   // [ring tiles, n_angles, kTile].
   const float* mean(int layer, int head) const;
+  std::span<const float> balance(int layer, int head) const;  // [head_dim], or empty
   const std::uint16_t* angles(int layer) const;
   int n_angles(int layer) const;
   const KeyRotation& rotation(int layer) const {

@@ -15,6 +15,7 @@
 #include "model/architecture.h"
 #include "model/cache_layers.h"
 #include "model/decoder.h"
+#include "model/key_balance.h"
 #include "model/weights.h"
 #include "stream/kv_cache.h"
 #include "support/numbers.h"
@@ -46,6 +47,7 @@ class LoadedDecoder {
       : file_(std::move(file)),
         config_(read_config(file_)),
         weights_(load_weights(file_, config_)),
+        balances_(key_balances(config_, weights_)),
         threads_(threads),
         device_(make_cpu_device(threads_)),
         stages_{{device_.get(), config_.n_layers}},
@@ -68,6 +70,7 @@ class LoadedDecoder {
   KvCache rotated_cache(const CachePolicy& policy, KvType type, int chunk) const {
     CacheShape rotated = shape(policy, type, chunk);
     rotated.is_rotated = true;
+    rotated.balances = balances_;
     return KvCache(std::move(rotated));
   }
   // A window for each layer.
@@ -119,6 +122,7 @@ class LoadedDecoder {
   gguf::File file_;
   Config config_;
   Weights weights_;
+  std::vector<std::vector<float>> balances_;
   ThreadPool threads_;
   std::unique_ptr<Device> device_;
   std::vector<Stage> stages_;

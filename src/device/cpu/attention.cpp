@@ -208,6 +208,8 @@ void CpuOperations::turn_queries(const AttentionLayer& layer, const AttentionTas
                       query + head_dim);
     std::copy_n(row.query, head_dim, query);
     std::copy_n(row.sink_query, head_dim, sink_query);
+    const std::span<const float> factors = cache.balance(layer.cache_layer, task.kv_head);
+    for (std::size_t d = 0; d < factors.size(); ++d) query[d] /= factors[d];
     kernels::hadamard(query, layer.head_dim);
     kernels::hadamard(sink_query, layer.head_dim);
     row.query = query;
