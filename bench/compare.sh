@@ -54,7 +54,7 @@ together() { # TREE STREAMS ARGUMENT...
     jq -r '.streams.tokens_per_second.median'
 }
 kernel() { # TREE NAME: pairs a second
-  "$1/bench/bench_kernels" --benchmark_filter="^$2\$" --benchmark_repetitions=1 --benchmark_format=json 2>/dev/null |
+  "$1/bench/bench_kernels" --benchmark_filter="^$2/" --benchmark_repetitions=1 --benchmark_format=json 2>/dev/null |
     jq -r '[.benchmarks[] | select(.run_type == "iteration" or .aggregate_name == "median") | .["G_pairs/s"]][0]'
 }
 
@@ -87,5 +87,5 @@ for n in 2 4 16; do row "$(basename "$first" .gguf), $n streams" together "$n" -
 
 printf '\n| kernel, G pairs a second | base | ours | ratio |\n|---|---|---|---|\n'
 "$build/build-ours/bench/bench_kernels" --benchmark_list_tests \
-  --benchmark_filter="${KERNELS:-(product/.*/(16|512)|attention/(f16|q8_0)/(8|32))\$}" |
-  while read -r name; do row "$name" kernel "$name"; done
+  --benchmark_filter="${KERNELS:-(product/.*/(16|512)|attention/(f16|q8_0)/(8|32))/}" |
+  sed 's|/min_time.*||' | while read -r name; do row "$name" kernel "$name"; done

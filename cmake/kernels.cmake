@@ -80,4 +80,6 @@ target_sources(runnel PRIVATE src/kernels/tables/tables.cpp src/kernels/tables/s
   src/kernels/pack/codebook_types.cpp src/kernels/pack/quantize.cpp)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   target_sources(runnel PRIVATE src/kernels/tables/runs_x86.cpp src/kernels/tables/tile_permission.cpp)
+else()
+  target_sources(runnel PRIVATE src/kernels/tables/asks_ahead.cpp)
 endif()

@@ -106,9 +106,14 @@ RUNNEL_INLINE void multiply_chunk(const Chunk<F, Quad>& chunk, const InputChunk*
   });
 }
 
+// Few tokens are read by at memory's speed, where the processor has what they need asked for
+// (asks_ahead.h): so many bytes ahead.
+constexpr std::int64_t kWeightsAhead = 8 << 10;
+
 // T tokens of one input group, by weights as they are packed.
 template <PackedFormat F, int T>
 static void packed_tokens(const Matmul& m, const std::byte* group, std::int64_t row, int token) {
+  const bool asks = token == 0 && asks_ahead();
   const InputPlace place = input_place(token, m.n_tokens, m.w.cols);
   const InputChunk* x = reinterpret_cast<const InputChunk*>(m.inputs) + place.first;
   Vec acc[T];
@@ -116,6 +121,8 @@ static void packed_tokens(const Matmul& m, const std::byte* group, std::int64_t 
   for_each_chunk<F>(
       group,
       m.w.cols, [&](const std::byte* bytes, Vec d, Vec minimum) __attribute__((always_inline)) {
+        if (asks)
+          fetch_bytes(bytes + kWeightsAhead, static_cast<std::int64_t>(F.chunk_bytes()) + 1);
         Chunk<F, Bytes> chunk;
         load_chunk(bytes, d, minimum, chunk);
         multiply_chunk<F, T>(chunk, x, acc);

@@ -1,6 +1,8 @@
 // Products of weights in small blocks, by byte dot products.
 #include RUNNEL_VECTORS
 
+#include "kernels/tables/asks_ahead.h"
+
 namespace runnel::kernels::RUNNEL_TABLE {
 namespace {
 

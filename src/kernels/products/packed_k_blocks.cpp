@@ -1,6 +1,8 @@
 // Products of K types, by byte dot products.
 #include RUNNEL_VECTORS
 
+#include "kernels/tables/asks_ahead.h"
+
 namespace runnel::kernels::RUNNEL_TABLE {
 namespace {
 

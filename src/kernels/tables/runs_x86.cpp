@@ -1,7 +1,14 @@
 #include <cpuid.h>
 
+#include "kernels/tables/asks_ahead.h"
 #include "kernels/tables/runs.h"
 #include "kernels/tables/tile_permission.h"
+
+namespace runnel::kernels {
+
+bool asks_ahead() { return __builtin_cpu_is("intel") != 0; }
+
+}  // namespace runnel::kernels
 
 namespace runnel::kernels::runs {
 
