@@ -9,5 +9,7 @@ bool avx_vnni();
 bool avx512();
 bool avx512_bf16();
 bool amx();
+bool dotprod();  // of 64-bit ARM
+bool i8mm();
 
 }  // namespace runnel::kernels::runs
