@@ -59,7 +59,8 @@ TEST(KvCodes, KeepWhatIsNoNumberVisible) {
   float x[kKvBlock] = {1, 2, 3};
   x[5] = INFINITY;
   std::uint8_t codes[kKvBlock];
-  EXPECT_FALSE(std::isfinite(decoded(codes[5], quantize_codes(x, kKvBlock, codes))));
+  const std::uint8_t scale = quantize_codes(x, kKvBlock, codes);
+  EXPECT_FALSE(std::isfinite(decoded(codes[5], scale)));
 }
 
 TEST(Hadamard, IsItsOwnInverseAndKeepsProducts) {

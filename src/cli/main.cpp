@@ -37,7 +37,8 @@ constexpr const char* kMainExamples = R"(Examples:
 Environment:
   RUNNEL_MODEL  the model of commands that are given none: a file, or a name of 'runnel pull'
   RUNNEL_CACHE  the folder of pulled models (default: runnel in XDG_CACHE_HOME or ~/.cache)
-  RUNNEL_ISA    the instruction set to use instead of the best: portable, avx2, avx_vnni, avx512, avx512_bf16, amx
+  RUNNEL_ISA    the instruction set to use instead of the best: portable; avx2, avx_vnni,
+                avx512, avx512_bf16, amx; dotprod, i8mm (64-bit ARM)
   NO_COLOR      when set, no colours)";
 
 std::string usage_message(const CLI::App* app, const CLI::Error& error) {
