@@ -157,19 +157,97 @@ TEST(Scheduler, DoesWhatWasPostedBeforeItStops) {
   EXPECT_FALSE(scheduler.post([] {}));
 }
 
-TEST(Pace, ReadsAsMuchAsTheBoundAllowsAndNeverNothing) {
-  Pace pace(std::chrono::milliseconds(200));
-  EXPECT_GE(pace.n_to_read(true, 512), 1);
-  for (int i = 0; i < 50; ++i) {
-    const std::int64_t n = pace.n_to_read(true, 512);
-    pace.learn(n, std::chrono::duration<double>(0.001 * static_cast<double>(n)));
+// A machine on which a step takes so long, and now and then, because others use it too, several
+// times that.
+struct Machine {
+  double step = 0, token = 0, scored_token = 0;  // seconds
+  std::uint64_t state = 1;
+
+  Pace::Seconds took(std::int64_t n_plain, std::int64_t n_scored) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    const double noise = state >> 59 == 0 ? 2.5 : 1 + static_cast<double>(state >> 60) / 32;
+    return Pace::Seconds(noise * (step + token * static_cast<double>(n_plain) +
+                                  scored_token * static_cast<double>(n_scored)));
   }
-  EXPECT_NEAR(static_cast<double>(pace.n_to_read(true, 512)), 60, 6);  // of 200 ms
-  EXPECT_EQ(pace.n_to_read(false, 64), 64);
-  pace.learn(60, std::chrono::milliseconds(180));  // somebody else took the machine
-  EXPECT_LT(pace.n_to_read(true, 512), 30);
-  for (int i = 0; i < 50; ++i) pace.learn(1, std::chrono::seconds(5));
-  EXPECT_EQ(pace.n_to_read(true, 512), 1);
+};
+
+struct Observed {
+  double longest = 0;  // seconds of a step in which somebody wrote
+  std::int64_t n_read = 0;
+};
+
+// Readers come and go beside one who writes all the time.
+Observed run(Pace& pace, Machine machine, int n_steps) {
+  constexpr std::int64_t kMost = 512;
+  Observed observed;
+  for (int i = 0; i < n_steps; ++i) {
+    const bool is_scored = i % 300 > 250;
+    const bool has_reader = i % 100 > 10;
+    const Pace::Kind kind = is_scored ? Pace::Kind::kScored : Pace::Kind::kPlain;
+    const std::int64_t n = has_reader ? pace.n_to_read(kind, pace.budget(true), kMost) : 0;
+    EXPECT_GE(n, has_reader ? 1 : 0);
+    const Pace::Seconds scored = is_scored ? machine.took(0, n) : Pace::Seconds(0);
+    const Pace::Seconds plain = machine.took(is_scored ? 0 : n, 0);
+    if (is_scored) pace.learn(kind, n, false, scored);
+    if (!is_scored) pace.learn(kind, n, true, plain);
+    if (n == 0 || is_scored) pace.learn_writing(plain);
+    observed.longest = std::max(observed.longest, (scored + plain).count());
+    observed.n_read += n;
+  }
+  return observed;
+}
+
+constexpr std::chrono::milliseconds kBound{200};
+
+TEST(Pace, NoWriterWaitsLongerThanTheBoundFromTheFirstStepOn) {
+  const Machine machines[] = {{.step = 0.002, .token = 0.0003, .scored_token = 0.002},
+                              {.step = 0.0001, .token = 0.00001, .scored_token = 0.00001},
+                              {.step = 0.020, .token = 0.015, .scored_token = 0.015}};
+  for (const Machine& machine : machines) {
+    Pace pace(kBound);
+    EXPECT_LT(run(pace, machine, 20000).longest, 0.2) << machine.token;
+  }
+}
+
+TEST(Pace, ReadsMuchOfWhatTheBoundAllows) {
+  Pace pace(kBound);
+  const Machine machine = {.step = 0.002, .token = 0.0003, .scored_token = 0.0003};
+  EXPECT_GT(run(pace, machine, 20000).n_read, 20000 * 50);
+  // A large model takes long for a step, however little it reads: reading comes cheap beside it.
+  Pace large(kBound);
+  EXPECT_GT(run(large, {.step = 0.050, .token = 0.001, .scored_token = 0.001}, 20000).n_read,
+            20000 * 5);
+}
+
+TEST(Pace, TakesLongStepsWhereNobodyWaitsAndShortOnesWhereWritersTakeTurns) {
+  Pace pace(kBound);
+  for (int i = 0; i < 100; ++i) {
+    const std::int64_t n = pace.n_to_read(Pace::Kind::kPlain, pace.budget(false), 512);
+    pace.learn(Pace::Kind::kPlain, n, false, Pace::Seconds(0.001 * static_cast<double>(n)));
+  }
+  const auto n_of = [&](Pace::Seconds time) {
+    return pace.n_to_read(Pace::Kind::kPlain, time, 512);
+  };
+  EXPECT_NEAR(n_of(pace.budget(false)), 200, 1);
+  EXPECT_NEAR(n_of(pace.budget(true)), 60, 1);
+  EXPECT_NEAR(n_of(pace.budget(true, 2)), 30, 1);
+  EXPECT_EQ(n_of(Pace::Seconds(0)), 1);
+}
+
+TEST(Pace, RemembersASlowStepForAWhile) {
+  Pace pace(kBound);
+  const auto learn = [&](double seconds) {
+    pace.learn(Pace::Kind::kPlain, 64, false, Pace::Seconds(seconds));
+  };
+  const auto n = [&] { return pace.n_to_read(Pace::Kind::kPlain, pace.budget(true), 512); };
+  learn(0.064);
+  EXPECT_NEAR(n(), 60, 1);
+  learn(0.640);  // somebody else took the machine
+  EXPECT_NEAR(n(), 6, 1);
+  for (int i = 0; i < 31; ++i) learn(0.064);
+  EXPECT_NEAR(n(), 6, 1);
+  learn(0.064);
+  EXPECT_NEAR(n(), 60, 1);
 }
 
 TEST(StopTexts, HoldBackWhatMayBecomeOneAndCutThere) {

@@ -20,6 +20,10 @@ void try_to(const std::function<void()>& work) {
   }
 }
 
+Pace::Kind kind_of(const Wish& wish) {
+  return wish.is_scored ? Pace::Kind::kScored : Pace::Kind::kPlain;
+}
+
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options)
@@ -101,23 +105,31 @@ void Scheduler::drop_ended() {
 }
 
 // The first runs in the order of turns: those that write, and those that read with an equal share
-// of the tokens that there is time for.
+// of the time that there is.
 std::vector<Scheduler::Part> Scheduler::plan() {
   std::vector<Part> parts;
+  if (runs_.empty()) return parts;
   const std::size_t n = std::min(runs_.size(), static_cast<std::size_t>(options_.most_together));
   std::int64_t n_readers = 0;
   for (std::size_t i = 0; i < n; ++i) {
     parts.push_back({runs_[i].get(), runs_[i]->wish()});
     if (parts.back().wish.kind == Wish::Kind::kRead) ++n_readers;
   }
-  std::int64_t left = pace_.n_to_read(n_readers < static_cast<std::int64_t>(n), kMostReadInAStep);
+  const bool has_writers = n_readers < static_cast<std::int64_t>(n);
+  const auto n_turns = static_cast<std::int64_t>((runs_.size() + n - 1) / n);
+  Pace::Seconds time = pace_.budget(has_writers, n_turns);
+  std::int64_t left = kMostReadInAStep;
   for (Part& part : parts) {
     if (part.wish.kind != Wish::Kind::kRead) continue;
-    const std::int64_t share = std::max<std::int64_t>(1, left / n_readers--);
-    const std::int64_t most = std::min<std::int64_t>(share, part.run->stream().options().chunk);
-    const std::int64_t taken = std::min<std::int64_t>(most, std::ssize(part.wish.tokens));
+    const Pace::Kind kind = kind_of(part.wish);
+    const std::int64_t fair = std::max<std::int64_t>(1, left / n_readers);
+    const std::int64_t most = std::min<std::int64_t>(
+        {fair, part.run->stream().options().chunk, std::ssize(part.wish.tokens)});
+    const Pace::Seconds share = time / static_cast<double>(n_readers--);
+    const std::int64_t taken = pace_.n_to_read(kind, share, most);
     part.wish.tokens = part.wish.tokens.first(static_cast<std::size_t>(taken));
-    left = std::max<std::int64_t>(0, left - taken);
+    left -= taken;
+    time = std::max(Pace::Seconds(0), time - pace_.time_of(kind, taken));
   }
   std::rotate(runs_.begin(), runs_.begin() + static_cast<std::ptrdiff_t>(n), runs_.end());
   return parts;
@@ -127,17 +139,20 @@ void Scheduler::step(const std::vector<Part>& all) {
   const Clock::time_point begin = Clock::now();
   std::vector<Part> parts;  // that take the step together
   std::vector<Stream::Work> work;
-  std::int64_t n_read = 0;
+  std::int64_t n_scored = 0, n_read = 0;
   for (const Part& part : all) {
-    n_read += std::ssize(part.wish.tokens);
     if (part.wish.is_scored) {
+      n_scored += std::ssize(part.wish.tokens);
       score(part);
       continue;
     }
+    n_read += std::ssize(part.wish.tokens);
     parts.push_back(part);
     work.push_back({&part.run->stream(), part.wish.tokens});
     part.run->will_step();
   }
+  const Clock::time_point scored = Clock::now();
+  pace_.learn(Pace::Kind::kScored, n_scored, false, scored - begin);
   std::vector<Stream::Step> steps;
   try {
     steps = Stream::step(work);
@@ -145,16 +160,18 @@ void Scheduler::step(const std::vector<Part>& all) {
     for (const Part& part : parts) step_alone(part);
     return;
   }
-  const Pace::Seconds took = Clock::now() - begin;
-  pace_.learn(n_read, took);
+  const Clock::time_point end = Clock::now();
+  const Pace::Seconds took = end - begin;
   const auto n_written =
       static_cast<std::uint64_t>(std::count_if(parts.begin(), parts.end(), [](const Part& part) {
         return part.wish.kind == Wish::Kind::kWrite;
       }));
+  pace_.learn(Pace::Kind::kPlain, n_read, n_written > 0, end - scored);
+  if (n_read == 0 && n_written > 0) pace_.learn_writing(end - scored);
   {
     const std::lock_guard lock(mutex_);
     ++counters_.steps;
-    counters_.tokens_read += static_cast<std::uint64_t>(n_read);
+    counters_.tokens_read += static_cast<std::uint64_t>(n_read + n_scored);
     counters_.tokens_written += n_written;
     if (n_written > 0)
       counters_.longest_step_seconds = std::max(counters_.longest_step_seconds, took.count());
