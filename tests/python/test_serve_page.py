@@ -255,6 +255,11 @@ def test_keys_alone_are_enough(open_page):
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "text"
+    page.keyboard.press("Tab")  # to how it is answered: without end, so that it can be stopped
+    page.keyboard.press("ArrowLeft")
+    assert page.locator('input[value="endless"]').is_checked()
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate("document.activeElement.id") == "text"
     page.keyboard.type("One")
     page.keyboard.press("Shift+Enter")
     page.keyboard.type("Two")
@@ -291,6 +296,10 @@ def test_a_phone_shows_all_of_it(open_page):
     page.tap("#details-toggle")
     assert number(stat(page, "position")) > 60
     page.tap("#details-close")
+    page.tap("#settings summary")
+    box = page.locator(".settings-box").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 360
+    page.tap("#settings summary")
     small = page.evaluate("""() => [...document.querySelectorAll('button, summary, .modes label')]
         .filter((element) => element.checkVisibility())
         .map((element) => [element.id, element.getBoundingClientRect()])

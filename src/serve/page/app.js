@@ -269,7 +269,7 @@ async function rename() {
 
 const kEndings = {
   cancelled: "stopped",
-  max_output_tokens: "its number of tokens is written",
+  max_output_tokens: "cut at the longest",
   steered: "steered",
   loop: "stopped by the guard: it repeated itself",
   likelihood: "stopped by the guard: what it wrote had become unlikely",
