@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <filesystem>
 #include <future>
 #include <memory>
 #include <string>
@@ -111,7 +112,7 @@ class Served {
     std::string text_;
   };
   static HubOptions with(HubOptions options, const std::filesystem::path& folder, bool is_durable) {
-    options.stream = stream_options();
+    if (!options.stream.window) options.stream = stream_options();
     options.template_name = "plain";
     options.folder = folder;
     options.is_durable = is_durable;
@@ -124,9 +125,9 @@ class Served {
 };
 
 // The same of a stream that nothing happens to.
-std::vector<std::string> alone(const std::vector<std::vector<Token>>& texts,
-                               std::int64_t n_tokens) {
-  Stream stream = tiny().open(stream_options());
+std::vector<std::string> alone(const std::vector<std::vector<Token>>& texts, std::int64_t n_tokens,
+                               const StreamOptions& options = stream_options()) {
+  Stream stream = tiny().open(options);
   std::vector<std::string> answers;
   for (const std::vector<Token>& text : texts) {
     SamplingOptions other = sampling();
@@ -180,6 +181,61 @@ TEST(Hub, AForkGoesOnAsTheOtherWould) {
   EXPECT_EQ(served.answer("a", some_text(9), 30), served.answer("b", some_text(9), 30));
 }
 
+TEST(Hub, AForkParksOthersForItsMemoryAndNeverTheStreamItComesFrom) {
+  const test::TempDir folder;
+  Served served(folder.path(), {.memory_bytes = 2 * bytes_of_one()});
+  served.open(Kind::kConversation, "a");
+  served.answer("a", some_text(90), 30);
+  served.open(Kind::kConversation, "b");
+  served.answer("b", some_text(90), 30);
+  const auto fork_a = [&](const char* id) {
+    served.hub().fork(*served.hub().find("a"), Kind::kConversation, id, [] {});
+  };
+  served.on_streams([&] {
+    fork_a("c");
+    EXPECT_EQ(served.hub().find("b")->state, Channel::State::kParking);
+    EXPECT_TRUE(served.hub().find("a")->is_idle());
+  });
+  // All three go on, one at a time, wherever they are meanwhile.
+  const std::string wanted = alone({some_text(90), some_text(9)}, 30)[1];
+  for (const char* id : {"b", "c", "a"})
+    EXPECT_EQ(served.answer(id, some_text(9), 30), wanted) << id;
+}
+
+TEST(Hub, AForkWithoutMemoryIsRefusedAndTheStreamIsAsBefore) {
+  const test::TempDir folder;
+  Served served(folder.path(), {.memory_bytes = bytes_of_one()});
+  const std::vector<std::vector<Token>> texts = {some_text(90), some_text(9)};
+  const std::vector<std::string> wanted = alone(texts, 30);
+  served.open(Kind::kConversation, "a");
+  EXPECT_EQ(served.answer("a", texts[0], 30), wanted[0]);
+  served.on_streams([&] {
+    EXPECT_THROW(served.hub().fork(*served.hub().find("a"), Kind::kConversation, "b", [] {}), Busy);
+  });
+  EXPECT_EQ(served.answer("a", texts[1], 30), wanted[1]);
+}
+
+TEST(Hub, AStreamThatIsNotKeptGoesWithItsAnswerUnlessItIsHeld) {
+  const test::TempDir folder;
+  Served served(folder.path(), {.memory_bytes = 8 * bytes_of_one()}, true);
+  served.open(Kind::kPassing, "passing");
+  served.answer("passing", some_text(20), 5);
+  served.wait_until([&] { return served.hub().find("passing") == nullptr; });
+  served.open(Kind::kPassing, "held");
+  served.on_streams([&] { served.hub().find("held")->is_held = true; });
+  served.answer("held", some_text(20), 5);
+  served.answer("held", some_text(20), 5);
+  served.on_streams([&] {
+    EXPECT_TRUE(served.store().streams().empty());
+    EXPECT_TRUE(served.store().tokens("held", 0).empty());
+    served.hub().release(*served.hub().find("held"));
+    EXPECT_EQ(served.hub().find("held"), nullptr);
+    EXPECT_EQ(served.hub().counters().bytes, 0u);
+  });
+  for (const auto& file : std::filesystem::directory_iterator(folder.path()))
+    EXPECT_NE(file.path().extension(), ".state") << file.path();
+}
+
 TEST(Hub, DropsTheLongestParkedStreamsThatHaveNoName) {
   const test::TempDir folder;
   Served served(folder.path(),
@@ -229,6 +285,28 @@ TEST(Hub, WhatIsKeptOfAnAnswerWithoutEndStaysSmallAndAfterAKillItGoesOn) {
   }
   Served served(folder.path(), options, true);
   EXPECT_EQ(served.answer("a", texts[1], 10000), wanted[1]);
+}
+
+TEST(Hub, AStreamGoesOnAfterAKillAsItWasOpenedWhateverTheServerOpensNow) {
+  const test::TempDir folder;
+  const std::vector<std::vector<Token>> texts = {some_text(90), some_text(30)};
+  HubOptions options = {.memory_bytes = 8 * bytes_of_one()};
+  options.stream = {.sinks = 4,
+                    .window = 40,
+                    .layer_windows = {12, 40},
+                    .kv_type = KvType::kQ8_0,
+                    .softmax = Softmax::kOffByOne,
+                    .chunk = 32};
+  const std::vector<std::string> wanted = alone(texts, 60, options.stream);
+  ASSERT_NE(wanted, alone(texts, 60));
+  {
+    Served served(folder.path(), options, true);
+    served.open(Kind::kConversation, "a");
+    EXPECT_EQ(served.answer("a", texts[0], 60), wanted[0]);
+  }
+  options.stream = {.sinks = 6, .window = 40, .layer_windows = {40, 20}, .chunk = 32};
+  Served served(folder.path(), options, true);
+  EXPECT_EQ(served.answer("a", texts[1], 60), wanted[1]);
 }
 
 }  // namespace

@@ -115,25 +115,40 @@ TEST(Store, TakesWhatTheVersionBeforeWrote) {
     EXPECT_EQ(store.response_to("", "c", "q")->id, "r");
     EXPECT_EQ(store.events("r", 0, 9).front().second, "zero");
     EXPECT_EQ(store.streams().front().system, "Be brief.");
+    EXPECT_EQ(store.streams().front().shape, "");
     store.add_items("c", {{"new" + std::to_string(time), "{}"}});
-    store.put(StoredStream{.id = "d", .head = "r"});
+    store.put(StoredStream{.id = "d", .head = "r", .shape = "{}"});
+    EXPECT_EQ(store.stream("d")->shape, "{}");
   }
   Store store(folder.path());
   store.prune({.seconds = 1}, 1 << 30);  // old items are of no known time, and old enough
   EXPECT_EQ(store.items("c", {.is_descending = false}).size(), 2u);
 }
 
+TEST(Store, TakesWhatTheSecondVersionWrote) {
+  const test::TempDir folder;
+  {
+    Sqlite db((folder.path() / "runnel.sqlite").string());
+    db.execute(kVersion1);
+    db.execute("alter table items add column created integer not null default 0");
+    db.execute("pragma user_version = 2");
+  }
+  Store store(folder.path());
+  EXPECT_EQ(store.streams().front().window, 60);
+  EXPECT_EQ(store.streams().front().shape, "");
+}
+
 TEST(Store, RefusesALaterVersionByName) {
   const test::TempDir folder;
   const std::string path = (folder.path() / "runnel.sqlite").string();
-  Sqlite(path).execute("pragma user_version = 3");
+  Sqlite(path).execute("pragma user_version = 4");
   try {
     Store store(folder.path());
     FAIL() << "it took a store of a later version";
   } catch (const Error& error) {
     const std::string text = error.what();
     EXPECT_NE(text.find(path), std::string::npos);
-    EXPECT_NE(text.find("found 3"), std::string::npos);
+    EXPECT_NE(text.find("found 4"), std::string::npos);
   }
 }
 

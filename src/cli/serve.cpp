@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -14,6 +15,7 @@
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/model_cache.h"
+#include "cli/sha256.h"
 #include "cli/signals.h"
 #include "cli/terminal.h"
 #include "cli/validators.h"
@@ -248,6 +250,12 @@ serve::ServiceOptions Serve::options() const {
   const std::uint64_t store_size = store_size_ == 0 && state_.empty() ? kInMemory : store_size_;
   o.retention = {.seconds = std::int64_t{keep_days_} * 86400,
                  .bytes = static_cast<std::int64_t>(store_size)};
+  o.model_digest = [file = model_.path()](const std::atomic<bool>& is_unwanted) {
+    if (!std::filesystem::is_regular_file(file)) return std::string();
+    return sha256_of(file, [&](std::uint64_t) {
+      if (is_unwanted) throw Error("nobody wants the model's digest any more");
+    });
+  };
   o.model_id = model_id_.empty() ? model_nickname(model_.path()) : model_id_;
   return o;
 }

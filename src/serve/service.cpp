@@ -15,10 +15,13 @@
 #include "serve/cluster/cluster.h"
 #include "serve/http/router.h"
 #include "serve/hub/responses.h"
+#include "serve/late_text.h"
 #include "serve/log.h"
 #include "serve/page/page.h"
 #include "serve/protocols/errors.h"
+#include "serve/protocols/feeds.h"
 #include "serve/protocols/json_body.h"
+#include "serve/protocols/retries.h"
 #include "serve/protocols/services.h"
 #include "serve/store/store.h"
 
@@ -26,7 +29,11 @@ namespace runnel::serve {
 namespace {
 
 constexpr std::chrono::seconds kPatience{30};        // for a client that left its response
+constexpr std::chrono::seconds kDigestPatience{2};   // of those who ask what models there are
 constexpr std::chrono::seconds kLongestParking{60};  // when the server stops
+
+// Of responses that are not kept.
+constexpr Retention kPassing = {.seconds = kRetrySeconds, .bytes = std::int64_t{64} << 20};
 
 constexpr const char* kStreams = "streams";  // folder of snapshots, in that of the state
 
@@ -90,12 +97,14 @@ struct Service::Work {
   Scheduler scheduler;
   Folder folder;
   Store store;
+  Store passing{{}};
   Retention retention;
   std::unique_ptr<SharedStreams> shared;
   std::unique_ptr<Cluster> cluster;
   Hub hub;
   Responses responses{kPatience};
   Services services;
+  LateText model_digest;
 
   Work(const Model& model, ServiceOptions& o)
       : scheduler(o.scheduler),
@@ -108,9 +117,13 @@ struct Service::Work {
                  .scheduler = scheduler,
                  .hub = hub,
                  .store = store,
+                 .passing = passing,
                  .responses = responses,
                  .model_id = o.model_id,
-                 .started = std::time(nullptr)} {
+                 .started = std::time(nullptr),
+                 .model_digest =
+                     [this](LateText::Answer answer) { model_digest.ask(std::move(answer)); }},
+        model_digest(o.model_digest, kDigestPatience) {
     if (!shared) return;
     store.set_mirror(shared.get());
     cluster = std::make_unique<Cluster>(services, *shared, o.lease);
@@ -176,6 +189,8 @@ void Service::Work::tick() {
   responses.cancel_left();
   for (const StoredResponse& gone : store.prune(retention, std::time(nullptr)))
     hub.forget_response(gone.id, gone.channel);
+  passing.prune(kPassing, std::time(nullptr));
+  store.drop_responses(kFeedPrefix, std::time(nullptr) - kRetrySeconds);
 }
 
 std::string Service::Parts::http_metrics() const {

@@ -1,8 +1,10 @@
 // A server, whole: the parts in the order they are made, and unmade.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -22,6 +24,8 @@ struct ServiceOptions {
   std::string cluster;  // address of the Redis that streams are shared by; empty: they are not
   std::chrono::milliseconds lease{5000};  // after which a stream's owner is taken for gone
   std::string model_id;                   // as clients name the model
+  // SHA-256 of its file, which may take long; throws where it is not wanted any more. Empty: none.
+  std::function<std::string(const std::atomic<bool>& is_unwanted)> model_digest;
 };
 
 class Service {

@@ -1,4 +1,5 @@
 """Other clients that people have: Anthropic's, Ollama's, LangChain's, LiteLLM's."""
+import hashlib
 import json
 import os
 import urllib.request
@@ -139,9 +140,17 @@ def test_ollama_calls_tools_and_reads_results(server, llama):
     assert again["prompt_cached_count"] > answer["prompt_eval_count"]
 
 
-def test_ollama_says_what_there_is(llama):
+def test_ollama_says_what_there_is(llama, server):
     ollama = pytest.importorskip("ollama")
-    assert [m.model for m in llama.list().models] == ["novella"]
+    path = server.process.args[2]
+    with open(path, "rb") as file:
+        digest = hashlib.sha256(file.read()).hexdigest()
+    for models in (llama.list().models, llama.ps().models):
+        [one] = models
+        assert one.model == "novella" and one.digest == digest and one.size == os.path.getsize(path)
+        assert one.details.family and one.details.parameter_size == "7.34M" and one.details.quantization_level == "Q8_0"
+    assert int(llama.list().models[0].modified_at.timestamp()) == int(os.path.getmtime(path))
+    assert llama.ps().models[0].expires_at.year == 9999
     shown = llama.show("novella")
     assert "tools" in shown.capabilities and shown.modelinfo["general.architecture"]
     with pytest.raises(ollama.ResponseError) as error:

@@ -147,6 +147,83 @@ def test_a_small_cache_with_windows_of_its_layers_goes_on_too(tmp_path):
     assert texts == wanted
 
 
+def items_of(client, conversation):
+    return [item.content[0].text for item in client.conversations.items.list(conversation, order="asc").data]
+
+
+def test_what_was_not_fed_to_its_end_is_taken_back_and_can_be_fed_again(tmp_path):
+    long = [{"type": "message", "role": "user", "content": "The tide came in, and went out. " * 3000}]
+    with Server(*OPTIONS, state=tmp_path / "a") as server:
+        client = server.client()
+        conversation = conversation_of(client)
+        client.conversations.items.create(conversation, items=long)
+        wanted = ask(client, conversation).output_text, client.conversations.retrieve(conversation).runnel["position"]
+    with Server(*OPTIONS, state=tmp_path / "b") as server:
+        client = server.client()
+        conversation = conversation_of(client)
+        before = client.conversations.retrieve(conversation).runnel["position"]
+
+        def feed(items):
+            with pytest.raises(openai.APIConnectionError):
+                client.conversations.items.create(conversation, items=items)
+        threads = [threading.Thread(target=feed, args=(items,)) for items in (long, FEED)]  # the second one waits
+        threads[0].start()
+        wait_for(lambda: client.conversations.retrieve(conversation).runnel["position"] > before + 200)
+        threads[1].start()
+        wait_for(lambda: len(items_of(client, conversation)) == 4)
+        server.kill()
+        for thread in threads:
+            thread.join()
+    with Server(*OPTIONS, state=tmp_path / "b") as server:
+        client = server.client()
+        assert client.conversations.retrieve(conversation).runnel["position"] == before
+        assert items_of(client, conversation) == ["Tell a tale.", FEED[0]["content"]]
+        client.conversations.items.create(conversation, items=long)
+        assert (ask(client, conversation).output_text,
+                client.conversations.retrieve(conversation).runnel["position"]) == wanted
+
+
+def test_what_is_fed_again_by_a_retry_is_read_once(tmp_path):
+    with Server(*OPTIONS, state=tmp_path) as server:
+        client = server.client()
+        conversation = conversation_of(client)
+
+        def feed(client, n_retries):
+            return client.conversations.items.create(conversation, items=FEED,
+                                                     extra_headers={"x-stainless-retry-count": str(n_retries)})
+        first = feed(client, 0)
+        again = [feed(client, 1), feed(client, 2)]
+        assert [page.to_dict() for page in again] == [first.to_dict()] * 2
+        place = client.conversations.retrieve(conversation).runnel["position"]
+        assert place == first.runnel["position"] and len(items_of(client, conversation)) == 3
+        other = feed(client, 0)  # which is no retry
+        assert other.runnel["position"] > place and len(items_of(client, conversation)) == 4
+        server.kill()
+    with Server(*OPTIONS, state=tmp_path) as server:
+        client = server.client()
+        assert feed(client, 1).data[0].id == other.data[0].id
+        assert client.conversations.retrieve(conversation).runnel["position"] == other.runnel["position"]
+        with pytest.raises(openai.NotFoundError):
+            client.responses.retrieve("feed_" + "0" * 32)
+
+
+@pytest.mark.parametrize("kernels", ["portable", None])
+def test_the_log_says_where_a_stream_goes_on_with_other_kernels(tmp_path, monkeypatch, kernels):
+    monkeypatch.setenv("RUNNEL_ISA", "portable")
+    with Server(*OPTIONS, state=tmp_path) as server:
+        conversation = conversation_of(server.client())
+        server.kill()
+    if kernels is None:
+        monkeypatch.delenv("RUNNEL_ISA")
+    for is_first in (True, False):
+        with Server(*OPTIONS, state=tmp_path) as server:
+            ask(server.client(), conversation)
+            assert server.stop() == 0
+        said = [line for line in server.lines if conversation in line]
+        assert len(said) == (is_first and kernels is None), server.lines
+        assert all("was on the processor (portable), goes on on the processor (" in line for line in said)
+
+
 def test_a_folder_belongs_to_one_server(tmp_path):
     with Server(*OPTIONS, state=tmp_path) as server:
         with pytest.raises(AssertionError, match="another server"):

@@ -62,7 +62,8 @@ def test_it_stops_and_says_why(server, bounds, kind):
     response = answer(server, max_output_tokens=400, guard={"on_drift": "stop", **bounds})
     assert response["status"] == "incomplete"
     assert response["incomplete_details"] == {"reason": kind}
-    assert 45 <= response["usage"]["output_tokens"] <= 130
+    least = 1 if kind == "sinks" else 45  # which are sampled by position
+    assert least <= response["usage"]["output_tokens"] <= 130
 
 
 def test_it_stops_a_loop(server):

@@ -197,6 +197,8 @@ def test_a_fork_goes_on_as_the_original_would(client):
     conversation = client.conversations.create(items=[{"type": "message", "role": "user",
                                                        "content": "Once upon a time " * 20}])
     fork = client.post(f"/conversations/{conversation.id}/fork", cast_to=object, body={})
+    items = client.conversations.items.list(fork["id"]).to_dict()["data"]  # as soon as it is there
+    assert items == client.conversations.items.list(conversation.id).to_dict()["data"] and len(items) == 1
     texts = [client.responses.create(model="m", conversation=one, input="Go on", max_output_tokens=30,
                                      **SEED).output_text for one in (conversation.id, fork["id"])]
     assert texts[0] == texts[1]
@@ -296,6 +298,27 @@ def test_more_streams_than_memory_holds():
         client.responses.cancel(a.id)
         for _ in range(3):  # those that are idle go to disk
             client.conversations.create()
+
+
+def test_what_was_refused_for_want_of_memory_is_done_when_there_is_some():
+    with Server("--window", str(WINDOW), "--memory", "3M") as small:
+        client = small.client()
+        conversation = client.conversations.create()
+        first = client.responses.create(model="m", input="Hello", max_output_tokens=5)
+        writers = [client.responses.create(model="m", input="On and on.", background=True,
+                                           extra_body={"ignore_eos": True}) for _ in range(2)]  # the others go to disk
+        item = {"type": "message", "role": "user", "content": "Note this."}
+        for _ in range(2):
+            with pytest.raises(openai.RateLimitError):
+                client.responses.create(model="m", input="More", max_output_tokens=5, previous_response_id=first.id)
+            with pytest.raises(openai.RateLimitError):
+                client.conversations.items.create(conversation.id, items=[item])
+        for one in writers:
+            client.responses.cancel(one.id)
+        after = client.responses.create(model="m", input="More", max_output_tokens=5, previous_response_id=first.id)
+        assert after.usage.input_tokens_details.cached_tokens == first.usage.total_tokens and after.output_text
+        client.conversations.items.create(conversation.id, items=[item])
+        assert len(client.conversations.items.list(conversation.id).data) == 1
 
 
 def test_metrics_tell_what_was_done(server, client):

@@ -2,6 +2,7 @@
 // server.cpp alone: Boost compiles slowly.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <deque>
@@ -508,14 +509,15 @@ void Connection<Transport>::half_closed() {
   if (is_chunked_ && !is_in_pieces_) arm_probe(kFirstProbe);
 }
 
-// While there is nothing else to send, what every client of HTTP/1.1 passes over.
+// While there is nothing else to send, what every client of HTTP/1.1 passes over (RFC 9110, 15.2);
+// more and more seldom, since some give up after a handful.
 template <typename Transport>
 void Connection<Transport>::arm_probe(std::chrono::seconds after) {
   ping_.expires_after(after);
-  ping_.async_wait([self = this->shared_from_this(), number = number_](error_code error) {
+  ping_.async_wait([self = this->shared_from_this(), number = number_, after](error_code error) {
     if (error || !self->is_current(number) || self->is_in_pieces_) return;
     self->queue(std::string(kContinue));
-    self->arm_probe(kNextProbe);
+    self->arm_probe(std::max(kNextProbe, 2 * after));
   });
 }
 

@@ -70,7 +70,7 @@ void Answer::act(Trouble trouble, GuardAction action) {
 // How much of its attention the last token gave the sinks: it passes the model once more.
 void Answer::look_at_attention() {
   constexpr auto kEvery = static_cast<std::int64_t>(Guard::kLookAtAttentionEvery);
-  if (ending_.n_written % kEvery != kEvery - 1) return;
+  if (channel_.place.position % kEvery != kEvery - 1) return;  // however short the answers
   if (stream().options().policy != Policy::kSink || options_.resumed) return;
   const Stream::Attention seen = stream().attention(1);
   const std::size_t n = seen.positions.size();

@@ -26,6 +26,7 @@ struct Channel {
     kConversation,  // opened by a client, who names it
     kChain,         // of responses
     kCompletion,    // of requests that bring their whole history
+    kPassing,  // of a response that is not kept: it goes with its last answer, unless it is held
   };
   enum class State { kAwake, kWaking, kParking, kParked };
   // Makes the tokens that an answer reads from where the stream then stands; where it takes long,
@@ -43,6 +44,7 @@ struct Channel {
   std::vector<ToolCall> calls;  // of the last answer
   std::string head;             // the last response on it
   std::string system;           // the system prompt that it last read
+  std::string ran_on;           // what ran it in the process before; empty: this process has it
   bool is_begun = false;        // tokens were read, so that no more beginning of a text is needed
   bool is_in_file = false;      // a snapshot of it was written once
   std::int64_t kept_from = 0;   // the store has the tokens from this position on
@@ -50,6 +52,7 @@ struct Channel {
   bool is_checkpointing = false;
   bool wants_snapshot = false;  // as soon as there can be one
   bool is_stuck = false;        // it could not be parked
+  bool is_held = false;         // a connection may go on with it, though nobody else can
   bool is_lost = false;         // it is another process's: nothing of it is removed
   // Since when another process waits for it, while the answer at hand is written.
   std::optional<std::chrono::steady_clock::time_point> wanted_since;

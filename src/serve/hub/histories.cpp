@@ -38,7 +38,7 @@ Channel* Hub::holding(const std::string& text, std::span<const Token> tokens) {
 void Hub::leave_copy(Channel& channel) {
   channel.is_copy = false;
   if (!channel.is_idle() || channel.bytes > kMostCopiedBytes) return;
-  std::vector<Channel*> former;
+  std::vector<std::string> former;  // erasing one may erase others
   for (const auto& [id, other] : channels_) {
     const bool is_former =
         other->is_copy && other->is_chat == channel.is_chat && other->is_idle() &&
@@ -46,9 +46,12 @@ void Hub::leave_copy(Channel& channel) {
              ? channel.text.starts_with(other->text)
              : other->tokens.size() <= channel.tokens.size() &&
                    std::equal(other->tokens.begin(), other->tokens.end(), channel.tokens.begin()));
-    if (is_former) former.push_back(other.get());
+    if (is_former) former.push_back(id);
   }
-  for (Channel* const other : former) erase(*other);
+  for (const std::string& id : former) {
+    if (Channel* const other = find(id)) erase(*other);
+  }
+  if (!channel.is_idle()) return;
   if (bytes_used_ - bytes_leaving_ + bytes_wanted_ + channel.bytes > options_.memory_bytes) return;
   fork(channel, Channel::Kind::kCompletion,
        fmt::format("stream_{:016x}{:016x}", random_(), random_()), [] {})

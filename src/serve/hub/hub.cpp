@@ -26,6 +26,7 @@ Hub::Hub(const Model& model, Scheduler& scheduler, Store& store, HubOptions opti
       store_(store),
       options_(std::move(options)),
       folder_(options_.folder),
+      runs_on_(fmt::format("{} ({})", model.device().name, model.instruction_set())),
       chat_(model, options_.template_name),
       ends_((static_cast<std::size_t>(model.vocabulary_size()) + 63) / 64) {
   for (Token token = 0; token < model.vocabulary_size(); ++token) {
@@ -77,10 +78,9 @@ Channel& Hub::open(Channel::Kind kind, std::string id, std::vector<Token> pinned
 std::shared_ptr<Answer> Hub::answer(Channel& channel, AnswerOptions options,
                                     std::shared_ptr<AnswerListener> listener,
                                     std::function<Channel::Reading()> prepare) {
-  if (channel.state == Channel::State::kParked) {
-    make_room(channel.bytes);
-    wake(channel);
-  }
+  const bool is_parked = channel.state == Channel::State::kParked;
+  if (is_parked || channel.state == Channel::State::kParking) make_room(channel.bytes);
+  if (is_parked) wake(channel);
   auto answer = std::make_shared<Answer>(*this, channel, std::move(options), std::move(listener));
   channel.queue.push_back({answer, std::move(prepare)});
   channel.last_used = std::chrono::steady_clock::now();
@@ -120,6 +120,8 @@ void Hub::finished(Channel& channel) {
   channel.queue.pop_front();
   --counters_.answers;
   channel.last_used = std::chrono::steady_clock::now();
+  if (channel.kind == Channel::Kind::kPassing && channel.queue.empty() && !channel.is_held)
+    channel.is_dropped = true;
   if (erase_if_dropped(channel)) return;
   channel.is_replaying = false;
   channel.wanted_since.reset();
@@ -164,7 +166,8 @@ Channel& Hub::fork(Channel& channel, Channel::Kind kind, std::string id,
                    std::function<void()> done) {
   if (!channel.is_idle())
     throw Error(fmt::format("{}: the stream is at work; fork it when it is idle", channel.id));
-  make_room(channel.bytes);
+  make_room(channel.bytes, &channel);
+  if (!channel.is_idle()) throw Busy(channel.id + ": memory for streams is taken");
   auto copy = std::make_unique<Channel>();
   copy->id = id;
   copy->kind = kind;
@@ -180,6 +183,8 @@ Channel& Hub::fork(Channel& channel, Channel::Kind kind, std::string id,
   copy->is_chat = channel.is_chat;
   copy->text = channel.text;
   copy->calls = channel.calls;
+  copy->head = channel.head;
+  copy->system = channel.system;
   copy->tokens = channel.tokens;
   copy->created = std::time(nullptr);
   bytes_used_ += copy->bytes;
@@ -234,6 +239,11 @@ void Hub::remove_snapshot(const Channel& channel) {
   });
 }
 
+void Hub::release(Channel& channel) {
+  channel.is_held = false;
+  if (channel.kind == Channel::Kind::kPassing && channel.queue.empty()) drop(channel);
+}
+
 void Hub::forget_response(const std::string& response, const std::string& id) {
   Channel* const channel = find(id);
   const bool leads_there = channel != nullptr && channel->kind == Channel::Kind::kChain &&
@@ -246,37 +256,47 @@ bool Hub::can_park(const Channel& channel) const {
   return !options_.folder.empty() || channel.kind != Channel::Kind::kConversation;
 }
 
-// Copies go first, then dialogues of one turn.
+// Copies go first, and what nobody keeps, then dialogues of one turn.
 int Hub::worth(const Channel& channel) {
+  if (channel.kind == Channel::Kind::kPassing) return 0;
   if (channel.kind != Channel::Kind::kCompletion) return 2;
   return channel.is_copy ? 0 : channel.n_turns < 2 ? 1 : 2;
 }
 
-// Sends idle streams to the disk, the longest idle first, until `bytes` more will fit. Error: Busy,
-// with nothing changed.
-void Hub::make_room(std::size_t bytes) {
-  if (bytes > options_.memory_bytes) {
-    throw Busy(fmt::format("a stream takes {} bytes, and all streams together may take {}", bytes,
-                           options_.memory_bytes));
-  }
-  const std::size_t wanted = bytes_used_ - bytes_leaving_ + bytes_wanted_ + bytes;
-  if (wanted <= options_.memory_bytes) return;
+// Those that may leave memory (all but one), the first of them first.
+std::vector<Channel*> Hub::idle_ones(const Channel* but) const {
   std::vector<Channel*> idle;
   for (const auto& [id, channel] : channels_) {
-    if (channel->is_idle() && can_park(*channel)) idle.push_back(channel.get());
+    if (channel.get() != but && channel->is_idle() && can_park(*channel))
+      idle.push_back(channel.get());
   }
   std::sort(idle.begin(), idle.end(), [](const Channel* a, const Channel* b) {
     if (worth(*a) != worth(*b)) return worth(*a) < worth(*b);
     return a->last_used < b->last_used;
   });
+  return idle;
+}
+
+// Sends idle streams (all but one) to the disk, the longest idle first, until `bytes` more will
+// fit. Error: Busy, with nothing changed.
+void Hub::make_room(std::size_t bytes, const Channel* but) {
+  if (bytes > options_.memory_bytes) {
+    throw Busy(fmt::format("a stream takes {} bytes, and all streams together may take {}", bytes,
+                           options_.memory_bytes));
+  }
+  const auto wanted = [&] { return bytes_used_ - bytes_leaving_ + bytes_wanted_ + bytes; };
+  if (wanted() <= options_.memory_bytes) return;
   std::size_t found = 0;
-  std::size_t n = 0;
-  while (n < idle.size() && wanted - found > options_.memory_bytes) found += idle[n++]->bytes;
-  if (wanted - found > options_.memory_bytes) {
+  for (const Channel* const channel : idle_ones(but)) found += channel->bytes;
+  if (wanted() > options_.memory_bytes + found) {
     throw Busy(fmt::format("memory for streams is taken: want {} bytes, {} of {} are in use", bytes,
                            bytes_used_, options_.memory_bytes));
   }
-  for (std::size_t i = 0; i < n; ++i) park(*idle[i]);
+  while (wanted() > options_.memory_bytes) {  // one that goes may let another one in
+    const std::vector<Channel*> idle = idle_ones(but);
+    if (idle.empty()) return;
+    park(*idle.front());
+  }
 }
 
 void Hub::wake(Channel& channel) {
@@ -286,16 +306,28 @@ void Hub::wake(Channel& channel) {
   admit();
 }
 
-// Those that wait, in their order, as far as there is memory.
+// Those that wait, in their order, as far as there is memory, or others can make place.
 void Hub::admit() {
   while (!waiting_.empty()) {
     Channel& next = *channels_.at(waiting_.front());
-    if (bytes_used_ + next.bytes > options_.memory_bytes) return;
+    if (bytes_used_ + next.bytes > options_.memory_bytes) {
+      if (!free_one_for(next)) return;
+      continue;
+    }
     waiting_.pop_front();
     bytes_wanted_ -= next.bytes;
     bytes_used_ += next.bytes;
     bring(next);
   }
+}
+
+// False: nothing more can be done for it now. What is on its way to the disk will be gone soon.
+bool Hub::free_one_for(const Channel& next) {
+  if (bytes_used_ - bytes_leaving_ + next.bytes <= options_.memory_bytes) return false;
+  const std::vector<Channel*> idle = idle_ones(&next);
+  if (idle.empty()) return false;
+  park(*idle.front());
+  return true;
 }
 
 void Hub::bring(Channel& channel) {
@@ -323,6 +355,7 @@ void Hub::came(const std::string& id, std::optional<Stream> stream, const std::s
     channel.recent = RecentTokens(channel.options.window.value_or(0));
     channel.recent.push(channel.stream->visible_tokens());
     if (erase_if_dropped(channel)) return;
+    tell_other_device(channel);
     replay(channel);
     begin_first(channel);
     return;
@@ -342,7 +375,8 @@ void Hub::came(const std::string& id, std::optional<Stream> stream, const std::s
 }
 
 void Hub::park(Channel& channel) {
-  if (options_.folder.empty() || channel.is_copy) return erase(channel);
+  const bool is_passing = channel.is_copy || channel.kind == Channel::Kind::kPassing;
+  if (options_.folder.empty() || is_passing) return erase(channel);
   channel.state = Channel::State::kParking;
   bytes_leaving_ += channel.bytes;
   const auto box = std::make_shared<std::optional<Stream>>(std::move(channel.stream));
@@ -397,12 +431,14 @@ void Hub::parked(const std::string& id, std::optional<Stream> stream, const std:
 void Hub::tick() {
   if (options_.folder.empty()) return;
   const auto now = std::chrono::steady_clock::now();
-  std::vector<Channel*> idle;  // parking may erase
+  std::vector<std::string> idle;  // parking one may erase it, and park others
   for (const auto& [id, channel] : channels_) {
-    if (channel->is_idle() && now - channel->last_used >= options_.idle)
-      idle.push_back(channel.get());
+    if (channel->is_idle() && now - channel->last_used >= options_.idle) idle.push_back(id);
   }
-  for (Channel* const channel : idle) park(*channel);
+  for (const std::string& id : idle) {
+    Channel* const channel = find(id);
+    if (channel != nullptr && channel->is_idle()) park(*channel);
+  }
   drop_longest_parked();
 }
 

@@ -72,6 +72,8 @@ class Hub {
   Channel& fork(Channel& channel, Channel::Kind kind, std::string id, std::function<void()> done);
   // Its answers are cancelled.
   void drop(Channel& channel);
+  // The connection that held it is gone.
+  void release(Channel& channel);
   // The response is known no more; a stream that only it leads to goes with it.
   void forget_response(const std::string& response, const std::string& channel);
 
@@ -95,6 +97,9 @@ class Hub {
   void restore();
   // One stream that outlived a process.
   void adopt(const StoredStream& row);
+  // A request that was not read to its end: the stream, which is not in memory, stands where it
+  // stood before.
+  void take_back(Channel& channel, const StoredResponse& request);
   // Somebody else wants the stream: it is let go when it is idle.
   void hand_over(const std::string& id);
   // Somebody else has the stream: its answers end here.
@@ -136,9 +141,12 @@ class Hub {
 
  private:
   StreamOptions options_for(const std::vector<Token>& pinned) const;
+  StreamOptions options_of(const StoredStream& row) const;  // as it was opened
   static int worth(const Channel& channel);
-  void make_room(std::size_t bytes);
+  std::vector<Channel*> idle_ones(const Channel* but) const;
+  void make_room(std::size_t bytes, const Channel* but = nullptr);
   void admit();
+  bool free_one_for(const Channel& next);
   void wake(Channel& channel);
   void bring(Channel& channel);
   void came(const std::string& id, std::optional<Stream> stream, const std::string& failure);
@@ -154,6 +162,7 @@ class Hub {
   bool is_kept(const Channel& channel) const;  // beyond the process
   void checkpoint(Channel& channel, std::function<void()> done);
   void replay(Channel& channel);
+  void tell_other_device(Channel& channel) const;
   void drop_longest_parked();
   void remove_strays();
 
@@ -162,6 +171,7 @@ class Hub {
   Store& store_;
   HubOptions options_;
   SnapshotFolder folder_;
+  std::string runs_on_;  // the device and its kernels
   Dialogues chat_;
   std::vector<std::uint64_t> ends_;  // tokens that end a text, a bit each
   mutable std::once_flag constraints_once_;

@@ -29,6 +29,7 @@ class LiveResponse {
       : store_(store), id_(std::move(id)), outlives_client_(outlives_client), next_(next) {}
 
   const std::string& id() const { return id_; }
+  Store& store() const { return store_; }  // that has its row and its events
   // On the scheduler's thread.
   std::shared_ptr<Answer> answer;
 

@@ -7,6 +7,7 @@
 #include "serve/protocols/completion_answer.h"
 #include "serve/protocols/demands.h"
 #include "serve/protocols/guard_json.h"
+#include "serve/protocols/model_file.h"
 #include "serve/protocols/ollama_writer.h"
 #include "serve/protocols/routes.h"
 
@@ -15,18 +16,39 @@ namespace {
 
 Json details(const Services& services) {
   const std::string family = services.model.architecture();
-  return {{"parent_model", ""},   {"format", "gguf"},
-          {"family", family},     {"families", Json::array({family})},
-          {"parameter_size", ""}, {"quantization_level", ""}};
+  const ModelFile file = file_of(services.model);
+  return {{"parent_model", ""},
+          {"format", "gguf"},
+          {"family", family},
+          {"families", Json::array({family})},
+          {"parameter_size", file.n_parameters},
+          {"quantization_level", file.quantization}};
 }
 
-Json model_json(const Services& services) {
-  return {{"name", services.model_id},
-          {"model", services.model_id},
-          {"modified_at", time_text()},
-          {"size", 0},
-          {"digest", ""},
-          {"details", details(services)}};
+std::string modified_at(const Services& services) {
+  const std::int64_t changed = file_of(services.model).changed;
+  return time_text(changed > 0 ? changed : services.started);
+}
+
+// `digest`: of the file; empty: it is not known yet, and not told.
+Json model_json(const Services& services, const std::string& digest) {
+  Json json = {{"name", services.model_id},
+               {"model", services.model_id},
+               {"modified_at", modified_at(services)},
+               {"size", file_of(services.model).bytes},
+               {"details", details(services)}};
+  if (!digest.empty()) json["digest"] = digest;
+  return json;
+}
+
+// The same as a model that is in memory: for ever.
+Json loaded_json(const Services& services, const std::string& digest) {
+  constexpr const char* kNever = "9999-12-31T23:59:59Z";
+  Json json = model_json(services, digest);
+  json["expires_at"] = kNever;
+  json["size_vram"] = services.model.device().memory_bytes;
+  json["context_length"] = services.model.resolve(services.hub.options().stream).window.value_or(0);
+  return json;
 }
 
 AnswerOptions options_of(const Services& services, const Json& body, bool is_streamed) {
@@ -144,11 +166,28 @@ void show(const Services& services, const Request& request, const ReplyPtr& repl
                     {"details", details(services)},
                     {"model_info", info},
                     {"capabilities", Json::array({"completion", "tools"})},
-                    {"modified_at", time_text()}}));
+                    {"modified_at", modified_at(services)}}));
+}
+
+void send_models(const Services& services, const ReplyPtr& reply,
+                 Json (*json_of)(const Services&, const std::string&)) {
+  services.model_digest([&services, reply, json_of](const std::string& digest) {
+    answer_errors(
+        reply,
+        [&] {
+          reply->send(200, "application/json",
+                      dump({{"models", Json::array({json_of(services, digest)})}}));
+        },
+        ollama_error_body);
+  });
 }
 
 void tags(const Services& services, const Request&, const ReplyPtr& reply) {
-  reply->send(200, "application/json", dump({{"models", Json::array({model_json(services)})}}));
+  send_models(services, reply, model_json);
+}
+
+void running(const Services& services, const Request&, const ReplyPtr& reply) {
+  send_models(services, reply, loaded_json);
 }
 
 void version(const Services&, const Request&, const ReplyPtr& reply) {
@@ -163,7 +202,7 @@ std::vector<Route> ollama_routes(const Services& services) {
   };
   return {route("POST", "/api/chat", chat), route("POST", "/api/generate", generate),
           route("POST", "/api/show", show), route("GET", "/api/tags", tags),
-          route("GET", "/api/ps", tags),    route("GET", "/api/version", version)};
+          route("GET", "/api/ps", running), route("GET", "/api/version", version)};
 }
 
 }  // namespace runnel::serve

@@ -28,8 +28,10 @@ std::int64_t nanoseconds(std::chrono::steady_clock::duration duration) {
 
 std::string ollama_error_body(const Fault& fault) { return dump({{"error", fault.message}}); }
 
-std::string time_text() {
-  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+std::string time_text() { return time_text(std::time(nullptr)); }
+
+std::string time_text(std::int64_t unix_seconds) {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(static_cast<std::time_t>(unix_seconds)));
 }
 
 Json OllamaWriter::line(const std::string& text, const std::string& thoughts, Json calls) const {

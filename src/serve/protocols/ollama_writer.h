@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 
 #include "serve/protocols/completion_writer.h"
@@ -10,6 +11,7 @@ namespace runnel::serve {
 
 std::string ollama_error_body(const Fault& fault);  // {"error": ...}
 std::string time_text();                            // now, as RFC 3339 has it
+std::string time_text(std::int64_t unix_seconds);
 
 class OllamaWriter final : public CompletionWriter {
  public:

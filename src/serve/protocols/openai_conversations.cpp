@@ -5,7 +5,9 @@
 #include <nlohmann/json.hpp>
 
 #include "serve/protocols/errors.h"
+#include "serve/protocols/feeds.h"
 #include "serve/protocols/items.h"
+#include "serve/protocols/retries.h"
 #include "serve/protocols/routes.h"
 #include "serve/protocols/services.h"
 #include "serve/protocols/stream_state.h"
@@ -39,61 +41,6 @@ Channel& channel_of(const Services& services, const std::string& id) {
   return *channel;
 }
 
-Json likelihood_json(const Series& read) {
-  return {{"tokens", read.n()},
-          {"log_probability", read.mean()},
-          {"tokens_per_point", read.per_point()},
-          {"points", read.points()}};
-}
-
-// When all is read: notes at the items which positions they have, and sends `body` with where the
-// stream then stands.
-class FedListener final : public AnswerListener {
- public:
-  FedListener(const Services& services, ReplyPtr reply, std::string conversation, Json items,
-              Json body)
-      : services_(services),
-        reply_(std::move(reply)),
-        conversation_(std::move(conversation)),
-        items_(std::move(items)),
-        body_(std::move(body)) {}
-  void wrote(const Written&, const Place&) override {}
-  void ended(const Ending& ending, const Place& place) override {
-    if (ending.finish == Finish::kFailed)
-      return send_error(reply_, {.status = 500, .message = ending.why});
-    Json range = {{"from", ending.n_cached}, {"to", ending.n_cached + ending.n_read}};
-    if (ending.read.n() > 0) range["log_probability"] = ending.read.mean();
-    for (Json& item : items_) item["runnel"] = range;
-    for (const StoredItem& item : stored(items_)) services_.store.update_item(conversation_, item);
-    if (body_.contains("data")) body_["data"] = items_;
-    body_["runnel"] = place_json(place);
-    if (ending.read.n() > 0) body_["runnel"]["likelihood"] = likelihood_json(ending.read);
-    reply_->send(200, "application/json", dump(body_));
-  }
-
- private:
-  const Services& services_;
-  ReplyPtr reply_;
-  std::string conversation_;
-  Json items_;
-  Json body_;
-};
-
-void feed(const Services& services, Channel& channel, std::vector<Message> messages, bool is_scored,
-          std::shared_ptr<AnswerListener> listener) {
-  Hub& hub = services.hub;
-  const auto prepare = [&hub, &channel, messages = std::move(messages)]() -> Channel::Reading {
-    const Standing standing = {channel.dialogue, channel.calls};
-    channel.is_begun |= !messages.empty();
-    channel.dialogue = Dialogues::state_behind(standing.state, messages, false);
-    const Setting setting = {.system = channel.system};
-    return [&hub, setting, standing, messages] {
-      return hub.chat().turns(setting, standing, messages, false);
-    };
-  };
-  hub.answer(channel, {.most_tokens = 0, .is_scored = is_scored}, std::move(listener), prepare);
-}
-
 std::string metadata_text(const Json& body) {
   const Json metadata = body.value("metadata", Json::object());
   if (metadata.is_null()) return "{}";
@@ -115,9 +62,7 @@ void create(const Services& services, const Request& request, const ReplyPtr& re
     channel.system = system;
     services.store.put(stored_one);
     services.store.add_items(stored_one.id, stored(items));
-    feed(services, channel, messages, false,
-         std::make_shared<FedListener>(services, reply, stored_one.id, items,
-                                       conversation_json(services, stored_one, nullptr)));
+    feed_first(services, reply, channel, items, conversation_json(services, stored_one, nullptr));
   });
 }
 
@@ -187,17 +132,22 @@ class ForkListener final : public AnswerListener {
   }
 
  private:
-  // The reply is sent when the copy is safe.
+  // The reply is sent when the copy is safe, and who has it finds the items.
   static void fork_now(const Services& services, const ReplyPtr& reply, const std::string& from,
                        const StoredConversation& copy) {
     Channel& channel = channel_of(services, from);
     const auto body = std::make_shared<Json>(conversation_json(services, copy, nullptr));
     (*body)["forked_from"] = from;
     (*body)["runnel"] = place_json(channel.place);
-    services.hub.fork(channel, Channel::Kind::kConversation, copy.id,
-                      [reply, body] { send(reply, *body); });
     services.store.put(copy);
     services.store.copy_items(from, copy.id);
+    try {
+      services.hub.fork(channel, Channel::Kind::kConversation, copy.id,
+                        [reply, body] { send(reply, *body); });
+    } catch (const Error&) {
+      services.store.drop_conversation(copy.id);
+      throw;
+    }
   }
 
   const Services& services_;
@@ -223,16 +173,13 @@ void add_items(const Services& services, const Request& request, const ReplyPtr&
   const Json body = parse_object(request.body);
   const Json items = items_of(body.value("items", Json()), "items");
   if (items.empty()) refuse("items", "items: want a list with at least one item");
-  const bool is_scored = bool_field(body, "score").value_or(false);
+  const FeedRequest wanted = {.digest = digest_of(request.path + dump(body)),
+                              .is_retry = is_retry(request),
+                              .is_scored = bool_field(body, "score").value_or(false)};
   on_streams(services, reply, [=, &services] {
     const std::string id = request.parameter("id");
     found(services, id);
-    Channel& channel = channel_of(services, id);
-    const std::vector<StoredItem> list = stored(items);
-    feed(services, channel, messages_of_items(items), is_scored,
-         std::make_shared<FedListener>(services, reply, id, items,
-                                       list_of(list, static_cast<int>(list.size()))));
-    services.store.add_items(id, list);
+    feed(services, reply, channel_of(services, id), items, wanted);
   });
 }
 

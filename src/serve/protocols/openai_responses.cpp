@@ -8,6 +8,7 @@
 
 #include "serve/hub/responses.h"
 #include "serve/protocols/errors.h"
+#include "serve/protocols/feeds.h"
 #include "serve/protocols/follower.h"
 #include "serve/protocols/items.h"
 #include "serve/protocols/response_creation.h"
@@ -18,25 +19,33 @@ namespace {
 
 StoredResponse found(const Services& services, const std::string& id) {
   const auto row = services.store.response(id);
-  if (!row) refuse_missing("response", id);
+  if (!row || is_feed(id)) refuse_missing("response", id);
+  return *row;
+}
+
+// One that may be ended: also one that is not kept, while it is written.
+StoredResponse found_at_work(const Services& services, const std::string& id) {
+  const std::shared_ptr<LiveResponse> live = services.responses.find(id);
+  const auto row = (live ? live->store() : services.store).response(id);
+  if (!row || is_feed(id)) refuse_missing("response", id);
   return *row;
 }
 
 // To the client what the response's events are, from `first` on, or the object when it is whole.
-void attach(const Services& services, const ReplyPtr& reply, const std::string& id,
+void attach(const Services& services, const ReplyPtr& reply, Store& store, const std::string& id,
             bool is_streamed, std::int64_t first) {
   const std::shared_ptr<LiveResponse> live = services.responses.find(id);
   if (is_streamed) reply->begin("text/event-stream", ": waiting\n\n");
-  const auto end = [&services, reply, id, is_streamed] {
+  const auto end = [&store, reply, id, is_streamed] {
     if (is_streamed) return reply->end();
-    const auto row = services.store.response(id);
+    const auto row = store.response(id);
     if (!row) return send_error(reply, {.status = 404, .message = "no such response: " + id});
     reply->send(200, "application/json", row->body);
   };
   std::uint64_t listener = 0;
   if (is_streamed) {
     listener = std::make_shared<Follower>(
-                   services.store, reply,
+                   store, reply,
                    Follower::Options{.response = id,
                                      .first = first,
                                      .piece = [](const std::string& event) { return event; },
@@ -55,7 +64,7 @@ void create(const Services& services, const Request& request, const ReplyPtr& re
   on_streams(services, reply, [asked, &services, reply] {
     const std::string id = respond(services, *asked);
     if (!is_background(*asked) || is_streamed(*asked))
-      return attach(services, reply, id, is_streamed(*asked), 0);
+      return attach(services, reply, store_of(services, *asked), id, is_streamed(*asked), 0);
     reply->send(200, "application/json", found(services, id).body);
   });
 }
@@ -74,26 +83,29 @@ void get(const Services& services, const Request& request, const ReplyPtr& reply
       refuse("starting_after", "starting_after: want the number of an event, found " + text);
   }
   // Behind what goes on with responses when the server begins.
-  on_streams(services, reply, [=, &services] { attach(services, reply, row.id, true, after + 1); });
+  on_streams(services, reply,
+             [=, &services] { attach(services, reply, services.store, row.id, true, after + 1); });
 }
 
 void cancel(const Services& services, const Request& request, const ReplyPtr& reply) {
-  const StoredResponse row = found(services, request.parameter("id"));
+  const std::string id = found_at_work(services, request.parameter("id")).id;
   on_streams(services, reply, [=, &services] {
-    if (const auto live = services.responses.find(row.id)) live->answer->cancel();
-    attach(services, reply, row.id, false, 0);
+    const auto live = services.responses.find(id);
+    if (live) live->answer->cancel();
+    attach(services, reply, live ? live->store() : services.store, id, false, 0);
   });
 }
 
 // More to read for an answer that is being written: it ends, and another one goes on behind it.
 void steer_with(const Services& services, const Request& request, const ReplyPtr& reply) {
-  const StoredResponse row = found(services, request.parameter("id"));
+  const StoredResponse row = found_at_work(services, request.parameter("id"));
   const Json body = parse_object(request.body);
   const std::string input = dump(body.value("input", Json()));
   const bool is_streamed = bool_field(body, "stream").value_or(false);
   on_streams(services, reply, [=, &services] {
     const Request first = {.headers = request.headers, .body = row.asked};
-    attach(services, reply, steer(services, row.id, first, input), is_streamed, 0);
+    const std::string next = steer(services, row.id, first, input);
+    attach(services, reply, services.responses.find(next)->store(), next, is_streamed, 0);
   });
 }
 

@@ -10,17 +10,13 @@
 #include "serve/log.h"
 #include "serve/protocols/demands.h"
 #include "serve/protocols/errors.h"
+#include "serve/protocols/feeds.h"
 #include "serve/protocols/guard_json.h"
 #include "serve/protocols/items.h"
 #include "serve/protocols/response_writer.h"
+#include "serve/protocols/retries.h"
 
 namespace runnel::serve {
-namespace {
-
-constexpr std::int64_t kRetrySeconds = 600;  // so long after its request is a retry taken for one
-
-}  // namespace
-
 // A request, read.
 struct Asked {
   Json items;  // input
@@ -42,16 +38,6 @@ struct Asked {
 };
 
 namespace {
-
-std::string digest_of(const std::string& body) {
-  std::uint64_t a = 14695981039346656037u;  // FNV-1a, twice with different beginnings
-  std::uint64_t b = 0x9e3779b97f4a7c15u;
-  for (const char byte : body) {
-    a = (a ^ static_cast<unsigned char>(byte)) * 1099511628211u;
-    b = (b ^ static_cast<unsigned char>(byte)) * 1099511628211u + (a >> 31);
-  }
-  return fmt::format("{:016x}{:016x}", a, b);
-}
 
 std::string conversation_id(const Json& body) {
   const auto given = body.find("conversation");
@@ -124,12 +110,13 @@ Asked read_asked(const Services& services, const Request& request) {
   asked.is_streamed = bool_field(body, "stream").value_or(false);
   asked.is_background = bool_field(body, "background").value_or(false);
   asked.is_stored = bool_field(body, "store").value_or(true);
+  if (asked.is_background && !asked.is_stored)
+    refuse("background", "background: want a response that is stored, found \"store\": false");
   const std::string truncation = text_field(body, "truncation").value_or("auto");
   if (truncation != "auto" && truncation != "disabled")
     refuse("truncation", "truncation: want auto or disabled, found \"" + truncation + "\"");
   asked.may_evict = truncation == "auto";
-  asked.is_retry = !request.header("x-stainless-retry-count").empty() &&
-                   request.header("x-stainless-retry-count") != "0";
+  asked.is_retry = is_retry(request);
   asked.text = request.body;
   asked.digest = digest_of(dump(body));
   asked.options.sampling = services.hub.options().stream.sampling;
@@ -152,20 +139,34 @@ Asked read_asked(const Services& services, const Request& request) {
   return asked;
 }
 
+// Also of a response that is not kept, as long as it is known.
+std::optional<StoredResponse> response_row(const Services& services, const std::string& id) {
+  auto row = services.store.response(id);
+  return row ? row : services.passing.response(id);
+}
+
+// As OpenAI's API says it, which clients look for.
+[[noreturn]] void refuse_previous(const std::string& id) {
+  throw RequestError({.code = "previous_response_not_found",
+                      .param = "previous_response_id",
+                      .message = "Previous response with id '" + id + "' not found."});
+}
+
 // Where the answer will be written.
 struct Ground {
   Channel* channel = nullptr;
   Setting setting = {};           // as the stream has it
   std::vector<Message> messages;  // to be read there
   bool is_continued = false;      // the stream held something before
+  bool is_new = false;            // the stream was opened for this request
 };
 
 // All that was said up to this response, from the store.
 std::vector<Message> said_until(const Services& services, const std::string& response) {
   std::vector<StoredResponse> chain;
   for (std::string id = response; !id.empty();) {
-    const auto row = services.store.response(id);
-    if (!row) refuse_missing("response", id);
+    const auto row = response_row(services, id);
+    if (!row) refuse_previous(id);
     id = row->previous;
     chain.push_back(*row);
   }
@@ -187,10 +188,11 @@ std::vector<Message> said_until(const Services& services, const std::string& res
 }
 
 Ground new_ground(const Services& services, const Asked& asked, std::vector<Message> messages) {
-  Ground ground = {.setting = asked.setting, .messages = std::move(messages)};
+  Ground ground = {.setting = asked.setting, .messages = std::move(messages), .is_new = true};
   ground.setting.system = take_system(ground.messages);
-  ground.channel = &services.hub.open(Channel::Kind::kChain, random_id("stream_", asked.key),
-                                      services.hub.chat().opening(ground.setting));
+  ground.channel = &services.hub.open(
+      asked.is_stored ? Channel::Kind::kChain : Channel::Kind::kPassing,
+      random_id("stream_", asked.key), services.hub.chat().opening(ground.setting));
   ground.channel->system = ground.setting.system;
   return ground;
 }
@@ -200,7 +202,7 @@ Ground known_ground(const Services& services, const Asked& asked, Channel& chann
                     std::vector<Message> messages) {
   Ground ground = {&channel, asked.setting, std::move(messages), true};
   ground.setting.system = channel.system;
-  const auto head = services.store.response(channel.head);
+  const auto head = response_row(services, channel.head);
   const Json last = head ? Json::parse(head->body) : Json::object();
   if (channel.calls.empty() && head) channel.calls = calls_among(last.at("output"));
   for (Message& message : ground.messages) {
@@ -218,7 +220,19 @@ Ground known_ground(const Services& services, const Asked& asked, Channel& chann
   return ground;
 }
 
-Ground ground_of(const Services& services, const Asked& asked) {
+// The stream of the response before, where it stands there still; null: it has gone on, or is gone.
+// What is not kept goes on on a copy, so that it leaves no trace on a stream that is.
+Channel* stream_behind(const Services& services, const Asked& asked, const StoredResponse& before) {
+  Channel* const channel = services.hub.find(before.channel);
+  if (channel == nullptr || channel->head != before.id) return nullptr;
+  const bool is_kept = channel->kind != Channel::Kind::kPassing;
+  if (asked.is_stored == is_kept) return channel;
+  if (asked.is_stored || !channel->is_idle()) return nullptr;
+  return &services.hub.fork(*channel, Channel::Kind::kPassing, random_id("stream_", asked.key),
+                            [] {});
+}
+
+Ground ground_of(const Services& services, const Asked& asked, const Held* held) {
   const auto with_instructions = [&](const std::string& known) {
     std::vector<Message> messages = asked.messages;
     if (!asked.instructions.empty() && asked.instructions != known)
@@ -231,12 +245,13 @@ Ground ground_of(const Services& services, const Asked& asked) {
     return known_ground(services, asked, *channel, with_instructions(channel->system));
   }
   if (asked.previous.empty()) return new_ground(services, asked, with_instructions(""));
-  const auto row = services.store.response(asked.previous);
-  if (!row) refuse_missing("response", asked.previous);
-  Channel* const channel = services.hub.find(row->channel);
-  if (channel != nullptr && channel->head == asked.previous)
+  const bool is_held = held != nullptr && held->contains(asked.previous);
+  const auto row =
+      is_held ? response_row(services, asked.previous) : services.store.response(asked.previous);
+  if (!row) refuse_previous(asked.previous);
+  if (Channel* const channel = stream_behind(services, asked, *row))
     return known_ground(services, asked, *channel, with_instructions(channel->system));
-  // The stream has gone on, or is gone: what was said until then passes the model again.
+  // What was said until then passes the model again.
   std::vector<Message> all = said_until(services, asked.previous);
   const std::vector<Message> more = with_instructions(all.empty() ? "" : all.front().content);
   all.insert(all.end(), more.begin(), more.end());
@@ -246,9 +261,10 @@ Ground ground_of(const Services& services, const Asked& asked) {
 // The response to the same request, where this one repeats it.
 std::optional<StoredResponse> answered_before(const Services& services, const Asked& asked) {
   if (asked.previous.empty() && !asked.is_retry) return std::nullopt;
-  const auto row = services.store.response_to(asked.previous, asked.conversation, asked.digest);
+  const auto row =
+      store_of(services, asked).response_to(asked.previous, asked.conversation, asked.digest);
   if (!row || row->status == "failed") return std::nullopt;
-  if (asked.previous.empty() && unix_seconds() - row->created > kRetrySeconds) return std::nullopt;
+  if (asked.previous.empty() && !is_recent(*row)) return std::nullopt;
   return row;
 }
 
@@ -264,6 +280,7 @@ void check_fit(const Services& services, const Ground& ground) {
     n = std::ssize(services.hub.chat().turns(ground.setting, standing, ground.messages, true));
   }
   if (n <= room) return;
+  if (ground.is_new) services.hub.drop(*ground.channel);
   throw RequestError(
       {.code = "context_length_exceeded",
        .param = "input",
@@ -272,8 +289,11 @@ void check_fit(const Services& services, const Ground& ground) {
                               std::max<std::int64_t>(room, 0))});
 }
 
-void begin_answer(const Services& services, const Asked& asked, const Ground& ground,
-                  const std::shared_ptr<LiveResponse>& live) {
+// Returns the response's id.
+std::string begin_answer(const Services& services, const Asked& asked, const Ground& ground,
+                         Held* held) {
+  const auto live = std::make_shared<LiveResponse>(
+      store_of(services, asked), asked.response.at("id").get<std::string>(), asked.is_background);
   Hub& hub = services.hub;
   Channel& channel = *ground.channel;
   if (!asked.instructions.empty()) channel.system = asked.instructions;
@@ -285,24 +305,35 @@ void begin_answer(const Services& services, const Asked& asked, const Ground& gr
                               .created = unix_seconds(),
                               .input = dump(asked.items),
                               .body = dump(asked.response),
-                              .asked = asked.text,
-                              .dialogue = static_cast<std::int64_t>(channel.dialogue)};
-  services.store.put(row);
+                              .asked = asked.text};
+  live->store().put(row);
   const auto writer = std::make_shared<ResponseWriter>(services, live, row, asked.response,
                                                        asked.conversation, ground.is_continued);
   services.responses.add(live);
   writer->start();
-  const auto prepare = [&hub, &channel, setting = ground.setting,
+  const auto prepare = [&hub, &channel, writer, setting = ground.setting,
                         messages = ground.messages]() -> Channel::Reading {
     const Standing standing = {channel.dialogue, channel.calls};
+    writer->set_dialogue(standing.state);
     channel.is_begun = true;
     channel.dialogue = Dialogues::state_behind(standing.state, messages, true);
     return [&hub, setting, standing, messages] {
       return hub.chat().turns(setting, standing, messages, true);
     };
   };
-  live->answer = hub.answer(channel, asked.options, writer, prepare);
+  try {
+    live->answer = hub.answer(channel, asked.options, writer, prepare);
+  } catch (const Error&) {  // no memory: as if nobody had asked
+    services.responses.remove(live->id());
+    live->store().drop_response(live->id());
+    throw;
+  }
   channel.head = live->id();
+  if (held != nullptr && !asked.is_stored) {
+    held->insert(live->id());
+    channel.is_held = true;
+  }
+  return live->id();
 }
 
 // Goes on with a response where the process before was stopped; one whose request was not read to
@@ -320,13 +351,8 @@ void resume(const Services& services, StoredResponse row) {
   writer->go_on(services.store.events(row.id, 0, INT64_MAX), known_from);
   const std::int64_t end = services.store.end_of_tokens(row.channel);
   if (channel == nullptr || row.read_until < 0 || end < row.read_until) {
-    if (channel != nullptr && row.read_until >= 0) {
-      services.store.drop_tokens_from(row.channel, row.begin);
-      channel->dialogue = static_cast<DialogueState>(row.dialogue);
-      channel->is_begun = row.begin > 0;
-    }
     if (channel != nullptr && channel->head == row.id) channel->head = row.previous;
-    if (channel != nullptr) services.hub.remember(*channel);
+    if (channel != nullptr) services.hub.take_back(*channel, row);
     return writer->fail("the server was stopped before it had read the request");
   }
   AnswerOptions options = asked.options;
@@ -356,20 +382,29 @@ std::vector<std::string> streams_asked(const Asked& asked) {
   return ids;
 }
 
-std::string respond(const Services& services, const Asked& asked) {
+Store& store_of(const Services& services, const Asked& asked) {
+  return asked.is_stored ? services.store : services.passing;
+}
+
+std::string respond(const Services& services, const Asked& asked, Held* held) {
   if (const auto row = answered_before(services, asked)) return row->id;
-  const Ground ground = ground_of(services, asked);
+  const Ground ground = ground_of(services, asked, held);
   if (!asked.may_evict) check_fit(services, ground);
-  const auto live = std::make_shared<LiveResponse>(
-      services.store, asked.response.at("id").get<std::string>(), asked.is_background);
-  begin_answer(services, asked, ground, live);
-  return live->id();
+  return begin_answer(services, asked, ground, held);
+}
+
+void release(const Services& services, const Held& held) {
+  for (const std::string& id : held) {
+    const auto row = services.passing.response(id);
+    Channel* const channel = row ? services.hub.find(row->channel) : nullptr;
+    if (channel != nullptr) services.hub.release(*channel);
+  }
 }
 
 std::string steer(const Services& services, const std::string& response, const Request& request,
-                  const std::string& input) {
+                  const std::string& input, Held* held) {
   const std::shared_ptr<LiveResponse> live = services.responses.find(response);
-  const auto row = services.store.response(response);
+  const auto row = response_row(services, response);
   Channel* const channel = row ? services.hub.find(row->channel) : nullptr;
   if (live == nullptr || channel == nullptr)
     throw RequestError({.code = "response_not_active",
@@ -379,17 +414,15 @@ std::string steer(const Services& services, const std::string& response, const R
   if (!body.contains("conversation")) body["previous_response_id"] = response;
   const Asked asked = read_asked(services, {.headers = request.headers, .body = dump(body)});
   live->answer->steer_away();
-  const auto next = std::make_shared<LiveResponse>(
-      services.store, asked.response.at("id").get<std::string>(), asked.is_background);
-  begin_answer(services, asked, known_ground(services, asked, *channel, asked.messages), next);
-  return next->id();
+  return begin_answer(services, asked, known_ground(services, asked, *channel, asked.messages),
+                      held);
 }
 
 void resume_responses(const Services& services, const std::string& stream) {
   for (const StoredResponse& row : services.store.responses_with_status("in_progress")) {
     if (!stream.empty() && row.channel != stream) continue;
     try {
-      resume(services, row);
+      is_feed(row.id) ? settle_feed(services, row) : resume(services, row);
     } catch (const std::exception& error) {
       log_warning(fmt::format("response {}: not gone on with: {}", row.id, error.what()));
     }

@@ -32,7 +32,7 @@ class ResponseSocket final : public SocketTalk,
   };
   void create(const Json& message);
   void steer(const Json& message);
-  void follow(const std::string& id, Lane lane);
+  void follow(Store& store, const std::string& id, Lane lane);
   void send(const std::string& stream_id, Json event);
   void fail(const std::string& stream_id, const std::exception& error);
   static std::string data_of(const std::string& event, const std::string& stream_id);
@@ -43,6 +43,7 @@ class ResponseSocket final : public SocketTalk,
   std::mutex mutex_;
   bool is_closed_ = false;
   std::map<std::string, Lane> lanes_;  // by id of the response
+  Held held_;                          // on the scheduler's thread
 };
 
 void ResponseSocket::received(std::string message) {
@@ -72,7 +73,8 @@ void ResponseSocket::create(const Json& message) {
     self->services_.scheduler.post([self, asked, lane, is_here] {
       try {
         if (!is_here) throw RequestError(stream_elsewhere());
-        self->follow(respond(self->services_, *asked), lane);
+        const std::string id = respond(self->services_, *asked, &self->held_);
+        self->follow(store_of(self->services_, *asked), id, lane);
       } catch (const std::exception& error) {
         self->fail(lane.stream_id, error);
       }
@@ -96,12 +98,13 @@ void ResponseSocket::steer(const Json& message) {
                               .message = "no such response on this connection: " + response});
         lane = {.stream_id = at->second.stream_id, .request = at->second.request};
       }
-      const std::string next = serve::steer(self->services_, response, lane.request, dump(input));
+      const std::string next =
+          serve::steer(self->services_, response, lane.request, dump(input), &self->held_);
       self->send(lane.stream_id,
                  {{"type", "response.steer.accepted"},
                   {"sequence_number", 0},
                   {"steer", {{"id", random_id("steer_")}, {"previous_response_id", response}}}});
-      self->follow(next, lane);
+      self->follow(self->services_.responses.find(next)->store(), next, lane);
     } catch (const std::exception& error) {
       const Fault fault = fault_of(error);
       self->send(lane.stream_id, {{"type", "response.steer.failed"},
@@ -116,7 +119,7 @@ void ResponseSocket::steer(const Json& message) {
 }
 
 // Passes the response's events on, while the connection lives.
-void ResponseSocket::follow(const std::string& id, Lane lane) {
+void ResponseSocket::follow(Store& store, const std::string& id, Lane lane) {
   const std::string stream_id = lane.stream_id;
   lane.live = services_.responses.find(id);
   const std::weak_ptr<ResponseSocket> weak = weak_from_this();
@@ -132,7 +135,7 @@ void ResponseSocket::follow(const std::string& id, Lane lane) {
     self->lanes_.erase(id);
   };
   const auto follower = std::make_shared<Follower>(
-      services_.store, send_,
+      store, send_,
       Follower::Options{
           .response = id,
           .piece = [stream_id](const std::string& event) { return data_of(event, stream_id); },
@@ -150,6 +153,7 @@ void ResponseSocket::closed() {
     lanes.swap(lanes_);
   }
   for (const auto& [id, lane] : lanes) lane.live->stop_listening(lane.listener);
+  services_.scheduler.post([self = shared_from_this()] { release(self->services_, self->held_); });
 }
 
 void ResponseSocket::send(const std::string& stream_id, Json event) {

@@ -81,6 +81,11 @@ void ResponseWriter::event(const char* type, Json fields, const Place* place) {
   live_->add(server_event(type, fields));
 }
 
+void ResponseWriter::set_dialogue(DialogueState state) {
+  row_.dialogue = static_cast<std::int64_t>(state);
+  live_->store().put(row_);
+}
+
 void ResponseWriter::start() {
   event("response.created", {{"response", state_->response}}, nullptr);
 }
@@ -125,7 +130,7 @@ void ResponseWriter::began(std::int64_t n_cached, std::int64_t n_to_read, std::u
   row_.begin = n_cached;
   row_.read_until = n_cached + n_to_read;
   row_.seed = seed;
-  services_.store.put(row_);
+  live_->store().put(row_);
   keep_input();
   state_->response["status"] = "in_progress";
   state_->response["runnel"] = place_json(place);
@@ -295,9 +300,10 @@ void ResponseWriter::finish(const Ending& ending, const Place& place) {
       {"total_tokens", n_input + ending.n_written}};
   response["runnel"] = place_json(place);
   row_.status = outcome.status;
+  if (&live_->store() == &services_.passing) row_.created = unix_seconds();  // counts from its end
   row_.asked.clear();
   row_.body = dump(response);
-  services_.store.put(row_);
+  live_->store().put(row_);
   event(outcome.event, {{"response", response}}, &place);
 }
 

@@ -22,6 +22,8 @@ class ResponseWriter final : public AnswerListener {
                  const Json& response, std::string conversation, bool is_continued);
   ~ResponseWriter() override;
 
+  // When its turn has come: where the dialogue stands before.
+  void set_dialogue(DialogueState state);
   void start();  // response.created; before the answer is asked for
   // In place of that: goes on behind the events of the process before. What they have told of what
   // was written from this position on is not told again.

@@ -20,11 +20,15 @@ struct Services {
   Scheduler& scheduler;
   Hub& hub;  // on the scheduler's thread only, but for model(), chat() and options()
   Store& store;
+  Store& passing;  // in memory: responses that are not to be kept, until no retry can come for them
   Responses& responses;
   std::string model_id;  // as clients name it
   // Whether a client means this model: by its id, or by the title in its file.
   bool is_model(const std::string& name) const { return name == model_id || name == model.name(); }
   std::int64_t started = 0;
+  // Calls back, from any thread, with the SHA-256 of the model's file; with nothing where that is
+  // not known soon.
+  std::function<void(std::function<void(const std::string&)>)> model_digest;
   std::function<std::string()> http_metrics;  // what the protocols cannot know, for /metrics
   // Where several servers share streams: calls back when the streams of these conversations and
   // responses are here; with false where they cannot be had now. Empty: all that there is is here.

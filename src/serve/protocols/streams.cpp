@@ -37,6 +37,8 @@ const char* kind_text(const Channel& channel) {
       return "conversation";
     case Channel::Kind::kChain:
       return "chain";
+    case Channel::Kind::kPassing:
+      return "passing";
     case Channel::Kind::kCompletion:
       break;
   }

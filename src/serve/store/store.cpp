@@ -11,7 +11,7 @@
 namespace runnel::serve {
 namespace {
 
-constexpr int kVersion = 2;
+constexpr int kVersion = 3;
 
 constexpr const char* kSchema = R"(
 create table if not exists conversations(
@@ -35,15 +35,18 @@ create table if not exists events(
 create table if not exists streams(
   id text primary key, kind integer not null, created integer not null, sinks integer not null,
   window integer not null, dialogue integer not null, is_begun integer not null,
-  has_snapshot integer not null, head text not null, system text not null) without rowid;
+  has_snapshot integer not null, head text not null, system text not null,
+  shape text not null default '') without rowid;
 create table if not exists tokens(
   stream text not null, position integer not null, n integer not null, tokens blob not null,
   primary key(stream, position)) without rowid;
 )";
 
-// What version 1 did not have.
+// What version 1 did not have, and what version 2.
 constexpr const char* kFromVersion1 =
     "alter table items add column created integer not null default 0;";
+constexpr const char* kFromVersion2 =
+    "alter table streams add column shape text not null default '';";
 
 constexpr const char* kResponse =
     "select id, channel, previous, request, status, created, input, body, asked, begin, "
@@ -91,8 +94,9 @@ Store::Store(const std::filesystem::path& folder) {
   if (found > kVersion)
     throw Error(
         fmt::format("{}: want a store of version {} or before, found {}", path, kVersion, found));
-  db.execute(fmt::format("begin immediate; {} {} pragma user_version = {}; commit;",
-                         found == 1 ? kFromVersion1 : "", kSchema, kVersion));
+  db.execute(fmt::format("begin immediate; {} {} {} pragma user_version = {}; commit;",
+                         found == 1 ? kFromVersion1 : "",
+                         found == 1 || found == 2 ? kFromVersion2 : "", kSchema, kVersion));
 }
 
 Store::~Store() = default;
@@ -229,7 +233,9 @@ void Store::write(const StoredResponse& r) {
           "insert into responses(id, channel, previous, request, status, created, input, body, "
           "asked, begin, read_until, seed, dialogue) values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
           "?10, "
-          "?11, ?12, ?13) on conflict(id) do update set channel = ?2, status = ?5, input = ?7, "
+          "?11, ?12, ?13) on conflict(id) do update set channel = ?2, status = ?5, created = ?6, "
+          "input = "
+          "?7, "
           "body = ?8, asked = ?9, begin = ?10, read_until = ?11, seed = ?12, dialogue = ?13")
       .bind(r.id)
       .bind(r.channel)

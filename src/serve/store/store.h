@@ -41,8 +41,8 @@ struct StoredResponse {
   std::string input;             // items, a JSON list
   std::string body;              // the response object
   std::string asked;             // the request, while it is answered
-  std::int64_t begin = 0;        // position of the stream before the request,
-  std::int64_t dialogue = 0;     // and where the dialogue stood
+  std::int64_t begin = 0;        // position of the stream before the request
+  std::int64_t dialogue = -1;    // where the dialogue stood then; -1: its turn has not come
   std::int64_t read_until = -1;  // position where the answer begins; -1: not known yet
   std::uint64_t seed = 0;        // of the answer's random numbers
 };
@@ -65,6 +65,7 @@ struct StoredStream {
   bool has_snapshot = false;
   std::string head;
   std::string system;
+  std::string shape;  // what else its numbers depend on, JSON; empty: an earlier version wrote it
 };
 
 // A row "conversation", as mirrors are told of it. Error: it is none.
@@ -104,6 +105,8 @@ class Store {
                                             const std::string& request);
   std::vector<StoredResponse> responses_with_status(const std::string& status);
   bool drop_response(const std::string& id);  // and its events
+  // Those that have ended, whose ids begin so, made before `end` (seconds).
+  void drop_responses(const std::string& prefix, std::int64_t end);
 
   void put(const StoredStream& stream);
   std::vector<StoredStream> streams();

@@ -50,6 +50,19 @@ std::size_t Store::drop_old_responses(std::int64_t end, std::vector<StoredRespon
   return oldest.size();
 }
 
+void Store::drop_responses(const std::string& prefix, std::int64_t end) {
+  std::vector<std::string> ids;
+  {
+    const std::lock_guard lock(database_->mutex);
+    Query row = database_->sqlite.query(
+        "select id from responses where id >= ?1 and id < ?2 and status not in ('queued', "
+        "'in_progress') and created < ?3");
+    row.bind(prefix).bind(prefix + '\x7f').bind(end);
+    while (row.step()) ids.push_back(row.text(0));
+  }
+  for (const std::string& id : ids) drop_response(id);
+}
+
 bool Store::drop_old_items(std::int64_t end) {
   std::vector<std::pair<std::string, std::string>> oldest;
   {

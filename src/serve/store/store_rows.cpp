@@ -60,7 +60,8 @@ StoredStream stream_of(const Json& j) {
           .is_begun = j.at(6),
           .has_snapshot = j.at(7),
           .head = j.at(8),
-          .system = j.at(9)};
+          .system = j.at(9),
+          .shape = j.size() > 10 ? j.at(10).get<std::string>() : ""};
 }
 
 }  // namespace
@@ -89,7 +90,7 @@ void Store::put(const StoredStream& s) {
   if (mirror_ == nullptr) return;
   mirror_->put(s.id, "stream",
                packed({s.id, s.kind, s.created, s.sinks, s.window, s.dialogue, s.is_begun,
-                       s.has_snapshot, s.head, s.system}));
+                       s.has_snapshot, s.head, s.system, s.shape}));
 }
 
 void Store::add_event(const std::string& response, std::int64_t number, const std::string& event) {

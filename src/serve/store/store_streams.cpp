@@ -19,8 +19,8 @@ std::vector<Token> tokens_of(const std::string& bytes) {
 }
 
 constexpr const char* kStream =
-    "select id, kind, created, sinks, window, dialogue, is_begun, has_snapshot, head, system from "
-    "streams";
+    "select id, kind, created, sinks, window, dialogue, is_begun, has_snapshot, head, system, "
+    "shape from streams";
 
 StoredStream stream_of(const Query& row) {
   return {.id = row.text(0),
@@ -32,7 +32,8 @@ StoredStream stream_of(const Query& row) {
           .is_begun = row.number(6) != 0,
           .has_snapshot = row.number(7) != 0,
           .head = row.text(8),
-          .system = row.text(9)};
+          .system = row.text(9),
+          .shape = row.text(10)};
 }
 
 std::string token_row(std::int64_t position) { return "tokens " + std::to_string(position); }
@@ -41,7 +42,7 @@ std::string token_row(std::int64_t position) { return "tokens " + std::to_string
 
 void Store::write(const StoredStream& s) {
   const std::lock_guard lock(database_->mutex);
-  database_->sqlite.query("insert or replace into streams values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+  database_->sqlite.query("insert or replace into streams values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
       .bind(s.id)
       .bind(s.kind)
       .bind(s.created)
@@ -52,6 +53,7 @@ void Store::write(const StoredStream& s) {
       .bind(std::int64_t{s.has_snapshot})
       .bind(s.head)
       .bind(s.system)
+      .bind(s.shape)
       .run();
 }
 
