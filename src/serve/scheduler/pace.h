@@ -67,7 +67,7 @@ class Pace {
   static constexpr std::int64_t kFirst = 1;
   static constexpr double kShare = 0.3;            // of the bound, where somebody waits
   static constexpr double kLeastOfWriting = 0.25;  // where the writers alone take all of it
-  static constexpr double kLeastOfStep = 0.25;     // of its time, is taken for reading
+  static constexpr double kLeastOfStep = 0.16;     // of its time, is taken for reading
 
   struct Cost {
     SlowestOfLast slowest;          // seconds for a token
