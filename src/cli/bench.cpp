@@ -87,6 +87,7 @@ struct Measured {
   Readings decode_part{{0}};               // of the memory bandwidth
   Readings first_token{{0}};               // seconds
   Readings together{{0}};                  // tokens/s of all streams, with --streams
+  Readings times_one{{0}};                 // of one stream's speed in the same run
   Readings latency{{0}};                   // seconds of single steps, with --latency
   std::vector<PartProfile> read, written;  // of a token, with --profile
   double launches = 0;                     // of a decoded token, on a device
@@ -109,7 +110,7 @@ class Bench final : public Command {
   double ingest_rate(const Model& model, Stream& stream);
   void measure_decode(const Model& model, Stream& stream, Measured& measured) const;
   double first_token_seconds(const Model& model);
-  double together_rate(const Model& model, std::vector<Stream>& streams) const;
+  void measure_together(Stream& alone, std::vector<Stream>& streams, Measured& measured) const;
   Readings step_latency(Stream& stream) const;
   void measure_parts(const Model& model, Stream& stream, Measured& measured);
   Model load_model();
@@ -179,7 +180,7 @@ void Bench::run() {
     std::vector<Stream> streams;
     streams.reserve(static_cast<std::size_t>(n_streams_));
     for (int i = 0; i < n_streams_; ++i) streams.push_back(filled_stream(model));
-    measured.together = repeat("streams together", [&] { return together_rate(model, streams); });
+    measure_together(stream, streams, measured);
   }
   measured.resident_bytes = resident_bytes();
   measured.peak_resident_bytes = peak_resident_bytes();
@@ -195,13 +196,30 @@ Model Bench::load_model() {
                                 fmt::format("{} of random {}", shape_, type_), model_.options());
 }
 
-double Bench::together_rate(const Model&, std::vector<Stream>& streams) const {
+// A run takes turns with one stream alone, for the machine changes with its neighbours.
+void Bench::measure_together(Stream& alone, std::vector<Stream>& streams, Measured& m) const {
   std::vector<Stream*> pointers;
   pointers.reserve(streams.size());
   for (Stream& stream : streams) pointers.push_back(&stream);
-  const Stopwatch watch;
-  for (int i = 0; i < n_decode_; ++i) Stream::next(pointers);
-  return n_decode_ * n_streams_ / watch.seconds();
+  const int n_steps = std::max(1, n_decode_ / 8);
+  std::vector<double> times_one;
+  m.together = repeat("streams together", [&] {
+    double seconds = 0;
+    double seconds_alone = 0;
+    for (int step = 0; step < n_decode_; step += n_steps) {
+      const int end = std::min(n_decode_, step + n_steps);
+      const Stopwatch of_one;
+      for (int i = step; i < end; ++i) alone.next();
+      seconds_alone += of_one.seconds();
+      const Stopwatch of_all;
+      for (int i = step; i < end; ++i) Stream::next(pointers);
+      seconds += of_all.seconds();
+    }
+    times_one.push_back(n_streams_ * seconds_alone / seconds);
+    return n_decode_ * n_streams_ / seconds;
+  });
+  times_one.erase(times_one.begin());  // the run to warm up
+  m.times_one = Readings(std::move(times_one));
 }
 
 Readings Bench::step_latency(Stream& stream) const {
@@ -337,7 +355,9 @@ void Bench::print_json(const Model& model, const Stream& stream, const Measured&
                {"resident_bytes", m.resident_bytes},
                {"peak_resident_bytes", m.peak_resident_bytes}};
   if (n_streams_ > 1)
-    json["streams"] = {{"count", n_streams_}, {"tokens_per_second", m.together.json()}};
+    json["streams"] = {{"count", n_streams_},
+                       {"tokens_per_second", m.together.json()},
+                       {"times_one_stream", m.times_one.json()}};
   if (n_latency_ > 0) {
     json["latency_seconds"] = {{"steps", n_latency_},
                                {"median", m.latency.median()},
@@ -435,9 +455,8 @@ void Bench::report(const Model& model, const Stream& stream, const Measured& mea
                       bytes_text(static_cast<std::size_t>(measured.work.read_bytes)));
   if (n_streams_ > 1) {
     add_row(fmt::format("{} streams together", n_streams_), measured.together, rate_text);
-    text += fmt::format(
-        "{:<22}{:>18}   one stream's speed\n", "",
-        fmt::format("{:.1f} times", measured.together.median() / measured.decode.median()));
+    add_row("of one stream's speed", measured.times_one,
+            [](double times) { return fmt::format("{:.1f} times", times); });
   }
   add_row("time to first token", measured.first_token, seconds_text);
   if (n_latency_ > 0) {
