@@ -54,5 +54,14 @@ TEST_F(Logits, AreComputedOnceForEachOfManyStreamsInAStep) {
   EXPECT_EQ(profile.n_logits(), 15u);
 }
 
+TEST_F(Logits, StandBesideTheNameOfTheCache) {
+  Stream stream = model_.open({.sinks = 4, .window = 60, .kv_type = KvType::kQ4_0});
+  const StepProfile profile(model_, stream.options());
+  stream.feed(tokens_);
+  std::string kernels;
+  for (const PartProfile& part : profile.parts(1)) kernels += part.kernels + "\n";
+  EXPECT_NE(kernels.find("q4_0 cache"), std::string::npos) << kernels;
+}
+
 }  // namespace
 }  // namespace runnel

@@ -73,7 +73,7 @@ std::size_t StepProfile::n_logits() const { return state_->times.n_logits(); }
 
 std::vector<PartProfile> StepProfile::parts(double n_tokens) const {
   constexpr const char* kNumbers[] = {"floats", "int8", "bf16"};
-  constexpr const char* kCaches[] = {"f32", "f16", "bf16", "q8_0"};
+  constexpr const char* kCaches[] = {"f32", "f16", "bf16", "q8_0", "q4_0"};  // by KvType
   const kernels::Table& table = kernels::best_table();
   std::vector<PartProfile> parts;
   for (const auto& [part, name] : kNames) {
