@@ -276,6 +276,7 @@ def test_keys_alone_are_enough(open_page):
     page.keyboard.press("d")
     assert page.locator("#details").is_hidden()
     first = page.url
+    page.locator("#stream-list li:first-child a[aria-current]").wait_for()  # the list knows of it
     page.keyboard.press("n")
     page.locator("#draft").wait_for()
     page.keyboard.press("j")
