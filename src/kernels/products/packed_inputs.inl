@@ -77,8 +77,9 @@ constexpr auto int8_peak = byte_peak<15>;
 
 static std::int64_t packed_peak(TensorType type, std::int64_t rounds, float* sink) {
   if constexpr (!kTakesOffPairs) return int8_peak(rounds, sink);
-  const PackedFormat format = packed_format(type).value_or(kPackedQ4_0);
-  if (format.bits == 8) return byte_peak<255>(rounds, sink);
-  const bool adds_eight = format.subs() == 1 && sums_that_fit(format.largest_size(), 8) == 8;
+  const std::optional<PackedFormat> format = packed_format(type);
+  if (!format) return int8_peak(rounds, sink);
+  if (format->bits == 8) return byte_peak<255>(rounds, sink);
+  const bool adds_eight = format->subs() == 1 && sums_that_fit(format->largest_size(), 8) == 8;
   return adds_eight ? int8_peak(rounds, sink) : byte_peak<31>(rounds, sink);  // or four
 }
