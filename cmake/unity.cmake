@@ -3,9 +3,10 @@
 option(RUNNEL_UNITY "Compile the files of a folder together" OFF)
 
 # Files that give one name to different things, as protocols do to `create`, stay alone.
-set(alone jinja/methods serve/service serve/http/server serve/http/websocket serve/hub/tool_text serve/protocols/chat_completions serve/protocols/completions serve/protocols/errors
-  serve/protocols/ollama serve/protocols/openai_conversations serve/protocols/openai_responses
-  serve/protocols/response_creation serve/protocols/streams)
+set(alone jinja/methods serve/service serve/http/server serve/http/websocket serve/hub/tool_text
+  serve/protocols/chat_completions serve/protocols/completions serve/protocols/errors serve/protocols/ollama
+  serve/protocols/openai_conversations serve/protocols/openai_responses serve/protocols/response_creation
+  serve/protocols/streams)
 list(TRANSFORM alone PREPEND ${PROJECT_SOURCE_DIR}/src/)
 list(TRANSFORM alone APPEND .cpp)
 set_source_files_properties(${alone} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)

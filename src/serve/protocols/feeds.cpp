@@ -24,6 +24,8 @@ class Reader : public AnswerListener {
  public:
   Reader(const Services& services, std::string conversation, Json items)
       : services_(services), conversation_(std::move(conversation)), items_(std::move(items)) {}
+  // When its turn has come: where the dialogue stands before.
+  virtual void set_dialogue(DialogueState) {}
   void wrote(const Written&, const Place&) override {}
   void ended(const Ending& ending, const Place& place) override {
     if (ending.finish != Finish::kStop) return failed(ending.why);
@@ -74,8 +76,7 @@ class FeedReader final : public Reader {
       : Reader(services, row.channel, std::move(items)),
         live_(std::move(live)),
         row_(std::move(row)) {}
-  // When its turn has come: where the dialogue stands before.
-  void set_dialogue(DialogueState state) {
+  void set_dialogue(DialogueState state) override {
     row_.dialogue = static_cast<std::int64_t>(state);
     services_.store.put(row_);
   }
@@ -101,14 +102,13 @@ class FeedReader final : public Reader {
   StoredResponse row_;
 };
 
-// `reader`: hears where the dialogue stands when the turn of the messages comes; may be null.
 void read(const Services& services, Channel& channel, std::vector<Message> messages, bool is_scored,
-          const std::shared_ptr<Reader>& listener, const std::shared_ptr<FeedReader>& reader) {
+          const std::shared_ptr<Reader>& reader) {
   Hub& hub = services.hub;
   const auto prepare = [&hub, &channel, reader,
                         messages = std::move(messages)]() -> Channel::Reading {
     const Standing standing = {channel.dialogue, channel.calls};
-    if (reader) reader->set_dialogue(standing.state);
+    reader->set_dialogue(standing.state);
     channel.is_begun |= !messages.empty();
     channel.dialogue = Dialogues::state_behind(standing.state, messages, false);
     const Setting setting = {.system = channel.system};
@@ -116,7 +116,7 @@ void read(const Services& services, Channel& channel, std::vector<Message> messa
       return hub.chat().turns(setting, standing, messages, false);
     };
   };
-  hub.answer(channel, {.most_tokens = 0, .is_scored = is_scored}, listener, prepare);
+  hub.answer(channel, {.most_tokens = 0, .is_scored = is_scored}, reader, prepare);
 }
 
 void forget(const Services& services, const StoredResponse& row) {
@@ -175,7 +175,7 @@ void feed(const Services& services, const ReplyPtr& reply, Channel& channel, con
   services.store.put(row);
   services.store.add_items(channel.id, stored(items));
   try {
-    read(services, channel, messages_of_items(items), request.is_scored, reader, reader);
+    read(services, channel, messages_of_items(items), request.is_scored, reader);
   } catch (const Error&) {  // no memory: as if nobody had asked
     forget(services, row);
     throw;
@@ -189,7 +189,7 @@ void feed_first(const Services& services, const ReplyPtr& reply, Channel& channe
   std::vector<Message> messages = messages_of_items(items);
   take_system(messages);  // pinned already
   read(services, channel, std::move(messages), false,
-       std::make_shared<FirstReader>(services, reply, channel.id, items, body), nullptr);
+       std::make_shared<FirstReader>(services, reply, channel.id, items, body));
 }
 
 void settle_feed(const Services& services, StoredResponse row) {
