@@ -8,6 +8,7 @@
 
 #include "kernels/pack/dequantize.h"
 #include "model/cache_layers.h"
+#include "stream/key_pairs.h"
 
 namespace runnel {
 namespace {
@@ -51,25 +52,24 @@ std::vector<float> squares_of(const Source& source, int n_heads, int head_dim) {
   return squares;
 }
 
-// The dimension that rotates with d, or d.
-std::size_t partner_of(const KeyRotation& rotation, std::size_t d) {
-  const auto n = static_cast<std::size_t>(rotation.n_pairs);
-  if (d >= 2 * n) return d;
-  if (rotation.is_interleaved) return d ^ 1;
-  return d < n ? d + n : d - n;
+// Each dimension of [n, head_dim] gets the sum of those that rotate together.
+void add_pairs(const KeyRotation& rotation, std::span<float> squares, std::size_t head_dim) {
+  for (std::size_t head = 0; head < squares.size(); head += head_dim) {
+    for_each_pair(rotation, [&](std::size_t, std::size_t x, std::size_t y) {
+      squares[head + x] = squares[head + y] = squares[head + x] + squares[head + y];
+    });
+  }
 }
 
 // Of one KV head; `queries` [n, head_dim]: of those that look at it.
-void balance(const KeyRotation& rotation, std::span<const float> queries,
-             std::span<const float> keys, std::span<float> factors) {
+void balance(std::span<const float> queries, std::span<const float> keys,
+             std::span<float> factors) {
   const std::size_t head_dim = keys.size();
   double logarithms = 0;
   for (std::size_t d = 0; d < head_dim; ++d) {
-    const std::size_t other = partner_of(rotation, d);
     float query = 0;
-    for (std::size_t i = 0; i < queries.size(); i += head_dim)
-      query += queries[i + d] + queries[i + other];
-    const float ratio = query / (keys[d] + keys[other]);
+    for (std::size_t i = d; i < queries.size(); i += head_dim) query += queries[i];
+    const float ratio = query / keys[d];
     factors[d] = std::isfinite(ratio) && ratio > 0 ? std::pow(ratio, 0.25f) : 1.0f;
     logarithms += std::log(factors[d]);
   }
@@ -87,16 +87,19 @@ std::vector<std::vector<float>> key_balances(const Config& config, const Weights
     const LayerWeights& w = weights.layers[static_cast<std::size_t>(layer)];
     if (!config.has_keys(layer) || !w.q.weight || !w.k.weight) continue;
     const Heads heads = config.heads(layer);
-    const std::vector<float> queries =
+    std::vector<float> queries =
         squares_of({w.q, w.q_norm, w.attention_norm, true}, heads.n_heads, heads.head_dim);
-    const std::vector<float> keys =
+    std::vector<float> keys =
         squares_of({w.k, w.k_norm, w.attention_norm, false}, heads.n_kv_heads, heads.head_dim);
     std::vector<float>& factors = all[static_cast<std::size_t>(layer)];
     factors.resize(keys.size());
     const auto head_dim = static_cast<std::size_t>(heads.head_dim);
+    const KeyRotation rotation = key_rotation(config, layer);
+    add_pairs(rotation, queries, head_dim);
+    add_pairs(rotation, keys, head_dim);
     const std::size_t shared = queries.size() / keys.size() * head_dim;
     for (std::size_t head = 0; head * head_dim < keys.size(); ++head) {
-      balance(key_rotation(config, layer), std::span(queries).subspan(head * shared, shared),
+      balance(std::span(queries).subspan(head * shared, shared),
               std::span(keys).subspan(head * head_dim, head_dim),
               std::span(factors).subspan(head * head_dim, head_dim));
     }

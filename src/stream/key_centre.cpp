@@ -3,17 +3,10 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "stream/key_pairs.h"
+
 namespace runnel {
 namespace {
-
-// Calls f(i, x, y) for pair i = (x, y).
-template <typename F>
-void for_each_pair(const KeyRotation& rotation, F f) {
-  for (std::size_t i = 0; i < static_cast<std::size_t>(rotation.n_pairs); ++i) {
-    const std::size_t x = rotation.is_interleaved ? 2 * i : i;
-    f(i, x, rotation.is_interleaved ? x + 1 : x + static_cast<std::size_t>(rotation.n_pairs));
-  }
-}
 
 std::size_t n_rotated(const KeyRotation& rotation) {
   return 2 * static_cast<std::size_t>(rotation.n_pairs);
