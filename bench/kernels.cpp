@@ -161,18 +161,19 @@ class Product {
   std::size_t weight_bytes_ = 0;
 };
 
-// A token alone reads weights from memory, many tokens share those that lie in cache.
-void time_product(benchmark::State& state, const Table& table, TensorType type, int n_tokens) {
+// By weights in memory ("far"), or in cache.
+void time_product(benchmark::State& state, const Table& table, TensorType type, int n_tokens,
+                  bool is_far) {
   const auto row_bytes = static_cast<std::int64_t>(bytes_of(type, Product::kCols));
   const std::int64_t rows =
-      n_tokens == 1 ? std::int64_t{kBeyondCaches} / row_bytes / kGroupRows * kGroupRows : 2048;
+      is_far ? std::int64_t{kBeyondCaches} / row_bytes / kGroupRows * kGroupRows : 2048;
   Product product(table, type, rows, n_tokens);
   product.run();
   if (const double error = product.error(); !(error < 0.02))
     return state.SkipWithError(fmt::format("wrong by {:.1f} %", 100 * error).c_str());
-  const double limit = n_tokens == 1
-                           ? memory_rate() / product.weight_bytes()
-                           : peak_rate(table, product.numbers(), type) / product.multiply_adds();
+  const double multiplied = peak_rate(table, product.numbers(), type) / product.multiply_adds();
+  const double limit =
+      is_far ? std::min(multiplied, memory_rate() / product.weight_bytes()) : multiplied;
   measure(state, product.weight_bytes(), product.multiply_adds(), limit, [&] { product.run(); });
 }
 
@@ -326,10 +327,13 @@ void add_all(const Table& table) {
       TensorType::kQ4_1, TensorType::kQ5_0, TensorType::kQ5_1, TensorType::kQ2_K, TensorType::kQ3_K,
       TensorType::kQ4_K, TensorType::kQ5_K, TensorType::kQ6_K, TensorType::kMXFP4};
   for (const TensorType type : kTypes) {
-    for (const int n_tokens : {1, 16, 512}) {
-      add(fmt::format("product/{}/{}", traits(type).name, n_tokens), time_product, table, type,
-          n_tokens);
-    }
+    const auto add_product = [&](int n_tokens, bool is_far, const char* suffix) {
+      add(fmt::format("product/{}/{}{}", traits(type).name, n_tokens, suffix), time_product, table,
+          type, n_tokens, is_far);
+    };
+    add_product(1, true, "");
+    for (const int n_tokens : {2, 4, 16}) add_product(n_tokens, true, "/far");
+    for (const int n_tokens : {16, 512}) add_product(n_tokens, false, "");
   }
   constexpr std::pair<KvFormat, const char*> kFormats[] = {{KvFormat::kF32, "f32"},
                                                            {KvFormat::kF16, "f16"},

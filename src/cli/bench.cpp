@@ -90,7 +90,8 @@ struct Measured {
   Readings times_one{{0}};                 // of one stream's speed in the same run
   Readings latency{{0}};                   // seconds of single steps, with --latency
   std::vector<PartProfile> read, written;  // of a token, with --profile
-  double launches = 0;                     // of a decoded token, on a device
+  std::vector<PartProfile> written_together;
+  double launches = 0;  // of a decoded token, on a device
 
   double ingest_part() const {  // of the arithmetic peak
     return ingest.median() * work.least_seconds(peaks);
@@ -110,9 +111,11 @@ class Bench final : public Command {
   double ingest_rate(const Model& model, Stream& stream);
   void measure_decode(const Model& model, Stream& stream, Measured& measured) const;
   double first_token_seconds(const Model& model);
-  void measure_together(Stream& alone, std::vector<Stream>& streams, Measured& measured) const;
+  void measure_together(Stream& alone, std::span<Stream* const> streams, Measured& measured) const;
   Readings step_latency(Stream& stream) const;
   void measure_parts(const Model& model, Stream& stream, Measured& measured);
+  void measure_parts(const Model& model, std::span<Stream* const> streams,
+                     Measured& measured) const;
   Model load_model();
   template <typename Measure>
   Readings repeat(const char* name, Measure measure) const;
@@ -178,9 +181,12 @@ void Bench::run() {
   if (n_latency_ > 0) measured.latency = step_latency(stream);
   if (n_streams_ > 1) {
     std::vector<Stream> streams;
+    std::vector<Stream*> pointers;
     streams.reserve(static_cast<std::size_t>(n_streams_));
-    for (int i = 0; i < n_streams_; ++i) streams.push_back(filled_stream(model));
-    measure_together(stream, streams, measured);
+    for (int i = 0; i < n_streams_; ++i)
+      pointers.push_back(&streams.emplace_back(filled_stream(model)));
+    measure_together(stream, pointers, measured);
+    if (is_profile_) measure_parts(model, pointers, measured);
   }
   measured.resident_bytes = resident_bytes();
   measured.peak_resident_bytes = peak_resident_bytes();
@@ -197,10 +203,7 @@ Model Bench::load_model() {
 }
 
 // A run takes turns with one stream alone, for the machine changes with its neighbours.
-void Bench::measure_together(Stream& alone, std::vector<Stream>& streams, Measured& m) const {
-  std::vector<Stream*> pointers;
-  pointers.reserve(streams.size());
-  for (Stream& stream : streams) pointers.push_back(&stream);
+void Bench::measure_together(Stream& alone, std::span<Stream* const> streams, Measured& m) const {
   const int n_steps = std::max(1, n_decode_ / 8);
   std::vector<double> times_one;
   m.together = repeat("streams together", [&] {
@@ -212,7 +215,7 @@ void Bench::measure_together(Stream& alone, std::vector<Stream>& streams, Measur
       for (int i = step; i < end; ++i) alone.next();
       seconds_alone += of_one.seconds();
       const Stopwatch of_all;
-      for (int i = step; i < end; ++i) Stream::next(pointers);
+      for (int i = step; i < end; ++i) Stream::next(streams);
       seconds += of_all.seconds();
     }
     times_one.push_back(n_streams_ * seconds_alone / seconds);
@@ -245,6 +248,13 @@ void Bench::measure_parts(const Model& model, Stream& stream, Measured& measured
   const StepProfile profile(model, stream.options());
   for (int i = 0; i < n_decode_; ++i) stream.next();
   measured.written = profile.parts(n_decode_);
+}
+
+void Bench::measure_parts(const Model& model, std::span<Stream* const> streams,
+                          Measured& measured) const {
+  const StepProfile profile(model, streams.front()->options());
+  for (int i = 0; i < n_decode_; ++i) Stream::next(streams);
+  measured.written_together = profile.parts(n_decode_ * n_streams_);
 }
 
 std::vector<Token> Bench::random_tokens(const Model& model, std::int64_t n) {
@@ -365,7 +375,8 @@ void Bench::print_json(const Model& model, const Stream& stream, const Measured&
                                {"p999", m.latency.quantile(0.999)},
                                {"max", m.latency.high()}};
   }
-  for (const auto& [name, parts] : {std::pair{"read", &m.read}, std::pair{"written", &m.written}}) {
+  for (const auto& [name, parts] : {std::pair{"read", &m.read}, std::pair{"written", &m.written},
+                                    std::pair{"written_together", &m.written_together}}) {
     for (const PartProfile& part : *parts) {
       json["profile"][name].push_back({{"part", part.part},
                                        {"kernels", part.kernels},
@@ -384,18 +395,25 @@ void Bench::print_json(const Model& model, const Stream& stream, const Measured&
   print_out(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
-// A table of the parts of a token; products with their rate, of bytes or of multiply-adds.
+// Which rate a profile says of products: where few tokens pass, weights are read; many are
+// multiplied.
+enum class RateOf { kWeights, kPairs };
+
+// A table of the parts of a token.
 std::string parts_text(std::string_view title, const std::vector<PartProfile>& parts,
-                       bool is_read) {
+                       RateOf rate_of, bool has_all_logits) {
   double total = 0;
   for (const PartProfile& part : parts) total += part.seconds;
   std::string text = fmt::format("\n{}: {:.1f} us\n", title, total * 1e6);
   for (const PartProfile& part : parts) {
-    const double rate = (is_read ? part.multiply_adds : part.weight_bytes) / part.seconds * 1e-9;
+    const bool is_of_pairs = rate_of == RateOf::kPairs;
+    const bool is_of_all = has_all_logits || part.part != "logits";
+    const double rate =
+        (is_of_pairs ? part.multiply_adds : part.weight_bytes) / part.seconds * 1e-9;
     text += fmt::format("  {:<21}{:>10.1f} us{:>6.1f} %   {:<16}{}\n", part.part,
                         part.seconds * 1e6, 100 * part.seconds / total,
-                        rate > 0 && !(is_read && part.part == "logits")
-                            ? fmt::format("{:.0f} {}", rate, is_read ? "G pairs/s" : "GB/s")
+                        rate > 0 && is_of_all
+                            ? fmt::format("{:.0f} {}", rate, is_of_pairs ? "G pairs/s" : "GB/s")
                             : "",
                         part.kernels);
   }
@@ -471,8 +489,11 @@ void Bench::report(const Model& model, const Stream& stream, const Measured& mea
   text += fmt::format("{:<22}{:>18}\n", "cache", bytes_text(stream.bytes()));
   text += fmt::format("{:<22}{:>18}\n", "resident memory", bytes_text(measured.resident_bytes));
   if (is_profile_) {
-    text += parts_text("a token that is read", measured.read, true) +
-            parts_text("a token that is written", measured.written, false);
+    text += parts_text("a token that is read", measured.read, RateOf::kPairs, false) +
+            parts_text("a token that is written", measured.written, RateOf::kWeights, true);
+    if (n_streams_ > 1)
+      text += parts_text(fmt::format("a token of {} streams that are written together", n_streams_),
+                         measured.written_together, RateOf::kPairs, true);
   }
   print_out(text);
 }

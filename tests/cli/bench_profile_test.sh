@@ -22,5 +22,9 @@ assert token / 3 < total < token * 3, (total, token)
 down = [part for part in parts if part["part"] == "down"][0]
 assert "Q8_0" in down["kernels"] and down["multiply_adds"] > 0 and down["weight_bytes"] > 0, down
 PY
-expect_exit 0 "$RUNNEL" "${few[@]}"
+
+# Streams together: a part of its own.
+expect_exit 0 "$RUNNEL" "${few[@]}" --streams 3 --profile
+expect_text "$WORK/out" "a token of 3 streams that are written together"
+expect_exit 0 "$RUNNEL" "${few[@]}" --streams 3
 ! grep -q "a token that is" "$WORK/out" || fail "a profile that nobody asked for"
