@@ -1,7 +1,7 @@
 # The C interface: part of the static library, and all that the shared one (librunnel.so.1) shows.
 file(GLOB RUNNEL_C_SOURCES CONFIGURE_DEPENDS src/c/*.cpp)
 add_library(runnel_c OBJECT ${RUNNEL_C_SOURCES})
-compile_together(runnel_c ${RUNNEL_C_SOURCES})
+compile_together(runnel_c 1 ${RUNNEL_C_SOURCES})
 target_include_directories(runnel_c PRIVATE include src)
 target_compile_definitions(runnel_c PRIVATE RUNNEL_VERSION="${PROJECT_VERSION}")
 target_link_libraries(runnel_c PRIVATE runnel_flags fmt::fmt)

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "base/resident_memory.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/files.h"

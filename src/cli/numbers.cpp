@@ -2,12 +2,12 @@
 
 #include <fmt/format.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <fstream>
+
+#include "base/resident_memory.h"
 
 namespace runnel::cli {
 
@@ -46,13 +46,6 @@ std::string rate_text(double per_second) {
   if (!std::isfinite(per_second)) return "- tokens/s";
   if (per_second < 99.95) return fmt::format("{:.3g} tokens/s", per_second);
   return grouped(std::llround(per_second)) + " tokens/s";
-}
-
-std::size_t resident_bytes() {
-  std::size_t total_pages = 0;
-  std::size_t resident_pages = 0;
-  std::ifstream("/proc/self/statm") >> total_pages >> resident_pages;
-  return resident_pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
 std::size_t peak_resident_bytes() {

@@ -13,7 +13,6 @@ std::string bytes_text(std::size_t bytes);  // "7.5 MiB"
 std::string seconds_text(double seconds);   // "12 ms", "3.4 s", "2 min 05 s", "1 h 02 min"
 std::string rate_text(double per_second);   // "812 tokens/s", "3.25 tokens/s"
 
-std::size_t resident_bytes();       // of this process, now
 std::size_t peak_resident_bytes();  // the most so far
 
 class Stopwatch {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/resident_memory.h"
 #include "cli/common_options.h"
 #include "cli/numbers.h"
 

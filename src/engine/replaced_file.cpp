@@ -46,11 +46,11 @@ fs::path behind_links(fs::path path) {
 
 // "NAME.PID-N.tmp"
 bool is_temporary_of(std::string_view file, std::string_view name) {
-  constexpr std::string_view kEnd = ".tmp";
-  if (!file.starts_with(name) || !file.ends_with(kEnd)) return false;
-  if (file.size() <= name.size() + 1 + kEnd.size() || file[name.size()] != '.') return false;
+  constexpr std::string_view kEnding = ".tmp";
+  if (!file.starts_with(name) || !file.ends_with(kEnding)) return false;
+  if (file.size() <= name.size() + 1 + kEnding.size() || file[name.size()] != '.') return false;
   file.remove_prefix(name.size() + 1);
-  file.remove_suffix(kEnd.size());
+  file.remove_suffix(kEnding.size());
   return file.find('-') != std::string_view::npos &&
          file.find_first_not_of("0123456789-") == std::string_view::npos;
 }

@@ -11,7 +11,7 @@
 namespace runnel {
 namespace {
 
-std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+std::size_t n_of(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 // Takes back a cache's last tokens, and puts it back where it was when their step did not.
 class Rewound {
@@ -59,8 +59,8 @@ std::vector<std::pair<Token, float>> Stream::top_logprobs(int n) const {
   std::iota(tokens.begin(), tokens.end(), 0);
   const auto middle = tokens.begin() + std::clamp<std::ptrdiff_t>(n, 0, std::ssize(tokens));
   std::partial_sort(tokens.begin(), middle, tokens.end(), [&](Token a, Token b) {
-    const float left = logits[size(a)];
-    const float right = logits[size(b)];
+    const float left = logits[n_of(a)];
+    const float right = logits[n_of(b)];
     return left != right ? left > right : a < b;
   });
   std::vector<std::pair<Token, float>> top;
@@ -107,8 +107,8 @@ Stream::Attention Stream::attention(int n_last) const {
     throw Error(fmt::format("attention: want 1 to {} of the last tokens, found {}", most, n_last));
   const Columns columns = columns_of(s.cache, n_last);
   Attention found = {.layers = s.model.config.n_layers, .heads = s.model.config.n_heads};
-  const std::size_t n_keys = size(columns.count());
-  const std::size_t n_weights = size(n_last) * size(found.layers) * size(found.heads) * n_keys;
+  const std::size_t n_keys = n_of(columns.count());
+  const std::size_t n_weights = n_of(n_last) * n_of(found.layers) * n_of(found.heads) * n_keys;
   if (n_weights > kMostBytes / sizeof(float)) {
     throw Error(
         fmt::format("attention: want at most {} bytes of weights, found {}: ask for fewer tokens",
@@ -128,11 +128,11 @@ Stream::Attention Stream::attention(int n_last) const {
   Decoder& decoder = s.decoder();
   const Observation observation(decoder, [&](const AttentionWeights& weights) {
     const std::size_t head =
-        (weights.token * size(found.layers) + size(weights.layer)) * size(found.heads) +
-        size(weights.head);
+        (weights.token * n_of(found.layers) + n_of(weights.layer)) * n_of(found.heads) +
+        n_of(weights.head);
     take_row(weights, columns, found.weights.data() + head * n_keys);
   });
-  const Segment segment = {&s.cache, std::span<const Token>(s.visible).last(size(n_last)),
+  const Segment segment = {&s.cache, std::span<const Token>(s.visible).last(n_of(n_last)),
                            *s.options.softmax, Segment::Logits::kNone};
   decoder.step({&segment, 1}, [](std::size_t, std::size_t, std::span<const float>) {});
   return found;

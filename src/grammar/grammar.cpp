@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t kLargestGrammar = 1 << 20;  // elements
 constexpr int kDeepestRule = 200;                 // rules in each other
-constexpr int kUnknown = -2;
+constexpr int kNotTriedYet = -2;
 
 }  // namespace
 
@@ -145,7 +145,7 @@ int Matcher::intern(std::vector<int> stacks, bool is_complete) {
     State& state = states_.emplace_back();
     state.stacks = std::move(stacks);
     state.is_complete = is_complete;
-    state.next.fill(kUnknown);
+    state.next.fill(kNotTriedYet);
   }
   return found->second;
 }
@@ -169,7 +169,7 @@ int Matcher::follow(int state, unsigned char byte) {
 int Matcher::step(int state, unsigned char byte) {
   if (state < 0) return kDead;
   const int known = states_[static_cast<std::size_t>(state)].next[byte];
-  if (known != kUnknown) return known;
+  if (known != kNotTriedYet) return known;
   const int next = follow(state, byte);
   states_[static_cast<std::size_t>(state)].next[byte] = next;
   return next;

@@ -142,12 +142,12 @@ void Compiler::want_only(const Json& schema, std::string_view keyword, const std
 }
 
 std::vector<std::string> Compiler::types(const Json& schema, const std::string& at) {
-  static const std::array<const char*, 7> kTypes = {"object", "array",   "string", "integer",
-                                                    "number", "boolean", "null"};
+  static const std::array<const char*, 7> kJsonTypes = {"object", "array",   "string", "integer",
+                                                        "number", "boolean", "null"};
   std::vector<std::string> types;
   const auto add = [&](const Json& type) {
-    if (!type.is_string() ||
-        std::find(kTypes.begin(), kTypes.end(), type.get<std::string>()) == kTypes.end())
+    if (!type.is_string() || std::find(kJsonTypes.begin(), kJsonTypes.end(),
+                                       type.get<std::string>()) == kJsonTypes.end())
       fail(at, "type: want the name of one of JSON's types");
     types.push_back(type.get<std::string>());
   };

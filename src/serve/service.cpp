@@ -37,11 +37,14 @@ constexpr Retention kPassing = {.seconds = kRetrySeconds, .bytes = std::int64_t{
 
 constexpr const char* kStreams = "streams";  // folder of snapshots, in that of the state
 
+}  // namespace
+
 // The folder of what outlives the process, or one for parked streams that nobody else can read and
 // that goes with the process.
-class Folder {
+class StateFolder {
  public:
-  explicit Folder(const std::filesystem::path& state) : path_(state), is_passing_(state.empty()) {
+  explicit StateFolder(const std::filesystem::path& state)
+      : path_(state), is_passing_(state.empty()) {
     if (is_passing_) {
       std::string name = (std::filesystem::temp_directory_path() / "runnel-XXXXXX").string();
       if (::mkdtemp(name.data()) == nullptr)
@@ -54,9 +57,9 @@ class Folder {
       throw Error(fmt::format("{}: cannot make the folder: {}", path_.string(), error.message()));
     if (!is_passing_) lock();
   }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() {
+  StateFolder(const StateFolder&) = delete;
+  StateFolder& operator=(const StateFolder&) = delete;
+  ~StateFolder() {
     std::error_code ignored;
     if (is_passing_) std::filesystem::remove_all(path_, ignored);
     if (lock_ >= 0) ::close(lock_);
@@ -84,8 +87,6 @@ class Folder {
   int lock_ = -1;
 };
 
-}  // namespace
-
 std::unique_ptr<SharedStreams> shared_streams(const ServiceOptions& o) {
   if (o.cluster.empty()) return nullptr;
   return std::make_unique<SharedStreams>(RedisAddress::parse(o.cluster), random_id("server_"),
@@ -95,7 +96,7 @@ std::unique_ptr<SharedStreams> shared_streams(const ServiceOptions& o) {
 // What there is when the model is.
 struct Service::Work {
   Scheduler scheduler;
-  Folder folder;
+  StateFolder folder;
   Store store;
   Store passing{{}};
   Retention retention;

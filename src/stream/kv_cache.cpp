@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;
 
-std::size_t round_up(std::size_t n, std::size_t unit) { return (n + unit - 1) / unit * unit; }
+std::size_t aligned(std::size_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment; }
 
 std::int64_t tiles_for(std::int64_t n_slots) {
   return (n_slots + kernels::kTile - 1) / kernels::kTile;
@@ -49,8 +49,7 @@ HeadBytes head_bytes(int head_dim, KvType type, std::int64_t n_tiles) {
   const auto n_slots = static_cast<std::size_t>(n_tiles) * kernels::kTile;
   const auto dim = static_cast<std::size_t>(head_dim);
   const auto bytes = [&](std::size_t of_elements, std::size_t of_scales) {
-    return HeadBytes{round_up(n_slots * of_elements, kAlignment),
-                     round_up(n_slots * of_scales, kAlignment)};
+    return HeadBytes{aligned(n_slots * of_elements), aligned(n_slots * of_scales)};
   };
   switch (type) {
     case KvType::kF32:
@@ -75,8 +74,7 @@ std::size_t mean_at(int head_dim) {
   return static_cast<std::size_t>(kMeanKeys) * static_cast<std::size_t>(head_dim) * 2;
 }
 std::size_t centre_bytes(int head_dim) {
-  return round_up(mean_at(head_dim) + static_cast<std::size_t>(head_dim) * sizeof(float),
-                  kAlignment);
+  return aligned(mean_at(head_dim) + static_cast<std::size_t>(head_dim) * sizeof(float));
 }
 
 std::int64_t first_centred(const LayerSight& sight) {
@@ -128,7 +126,7 @@ KvCache::Layout KvCache::lay_out(const CacheShape& shape) {
           static_cast<std::size_t>(shape.state_sizes[i]) * sizeof(float);
       layout.layers.push_back(
           {.state = part.n_bytes, .state_bytes = state_bytes, .part = layout.parts.size() - 1});
-      part.n_bytes += round_up(state_bytes, kAlignment);
+      part.n_bytes += aligned(state_bytes);
       continue;
     }
     const LayerSight& sight = shape.layers[i];
@@ -167,7 +165,7 @@ void KvCache::lay_out_centre(const CacheShape& shape, std::size_t layer, Layout&
   const auto n_angles = static_cast<std::size_t>(shape.rotations[layer].n_angles(heads.dim));
   l.angles = end;
   l.angle_bytes = static_cast<std::size_t>(l.ring.n_tiles) * kernels::kTile * n_angles * 2;
-  end += round_up(l.angle_bytes, kAlignment);
+  end += aligned(l.angle_bytes);
 }
 
 void KvCache::allocate(Layout& layout) {

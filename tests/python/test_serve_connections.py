@@ -2,7 +2,10 @@
 of requests."""
 import json
 import re
+import shutil
 import socket
+import ssl
+import subprocess
 import time
 
 import pytest
@@ -125,3 +128,28 @@ def test_each_request_is_a_line_without_what_it_said(log_format):
     else:
         assert re.search(r"info    127\.0\.0\.1 POST /v1/completions 200 \d+ bytes \d+\.\d ms\n", lines[0])
         assert lines[2].endswith(", cut off\n")
+
+
+def test_a_web_socket_over_tls(tmp_path):
+    websockets = pytest.importorskip("websockets.sync.client")
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not there")
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-subj", "/CN=localhost", "-days", "2", "-keyout", key, "-out", certificate],
+                   check=True, capture_output=True)
+    context = ssl.create_default_context(cafile=certificate)
+    context.check_hostname = False
+    with Server("--window", "100", "--tls-cert", str(certificate), "--tls-key", str(key)) as one:
+        url = f"wss://localhost:{one.port}/v1/responses"
+        with websockets.connect(url, ssl=context, max_size=None) as talk:
+            # Longer than a record of TLS, there and back.
+            talk.send(json.dumps({"type": "response.create", "model": "m", "input": "The wind was rising. " * 5000,
+                                  "max_output_tokens": 5}))
+            kinds = []
+            while not kinds or kinds[-1] != "response.incomplete":
+                kinds.append(json.loads(talk.recv(timeout=60))["type"])
+            assert kinds[0] == "response.created"
+            talk.close()
+            assert talk.close_code == 1000
+        assert one.stop() == 0

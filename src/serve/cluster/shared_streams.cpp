@@ -58,7 +58,7 @@ constexpr std::string_view kResponseRow = "response ";
 constexpr const char* kConversationRow = "conversation";
 constexpr const char* kConversations = "runnel:conversations";
 
-std::string microseconds_now() {
+std::string microseconds_text() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
 }
@@ -196,7 +196,7 @@ void SharedStreams::put(const std::string& stream, const std::string& row,
   std::vector<std::vector<std::string>> commands = {
       fenced(stream, number, "HSET", {key(stream, "rows")}, {row, value})};
   if (row == kConversationRow)
-    commands.push_back({"ZADD", kConversations, "NX", microseconds_now(), stream});
+    commands.push_back({"ZADD", kConversations, "NX", microseconds_text(), stream});
   if (row.starts_with(kResponseRow))
     commands.push_back({"SET", key_of_response(row.substr(kResponseRow.size())), stream});
   rows_.commands(commands);

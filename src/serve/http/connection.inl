@@ -16,18 +16,14 @@
 #include "serve/http/auth.h"
 #include "serve/http/limits.h"
 #include "serve/http/router.h"
+#include "serve/http/transport.inl"
 #include "serve/http/websocket.h"
 #include "serve/log.h"
 #include "serve/protocols/errors.h"
 
 namespace runnel::serve {
 
-namespace asio = boost::asio;
-namespace beast = boost::beast;
 namespace http = beast::http;
-using tcp = asio::ip::tcp;
-using boost::system::error_code;
-using TlsStream = asio::ssl::stream<tcp::socket>;
 
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 constexpr std::chrono::seconds kFirstProbe{1}, kNextProbe{30};  // of a client that may have left
@@ -69,13 +65,9 @@ inline std::string head_of(int status, std::string_view type, const Reply::Heade
   return head;
 }
 
-inline tcp::socket& socket_of(tcp::socket& stream) { return stream; }
-inline tcp::socket& socket_of(TlsStream& stream) { return stream.next_layer(); }
-
 // One connection: requests one after another, each with its reply. All but Reply's functions run
 // in the connection's strand.
-template <typename Transport>
-class Connection final : public std::enable_shared_from_this<Connection<Transport>> {
+class Connection final : public std::enable_shared_from_this<Connection> {
  public:
   Connection(Transport transport, std::shared_ptr<Shared> shared)
       : transport_(std::move(transport)),
@@ -84,7 +76,7 @@ class Connection final : public std::enable_shared_from_this<Connection<Transpor
         deadline_(transport_.get_executor()),
         ping_(transport_.get_executor()) {
     error_code ignored;
-    remote_ = socket_of(transport_).remote_endpoint(ignored);
+    remote_ = transport_.socket().remote_endpoint(ignored);
   }
 
   void start();
@@ -216,59 +208,49 @@ class Connection final : public std::enable_shared_from_this<Connection<Transpor
   std::atomic<std::size_t> n_waiting_ = 0;  // bytes, those that are on their way here among them
 };
 
-template <typename Transport>
-void Connection<Transport>::start() {
-  if constexpr (std::is_same_v<Transport, TlsStream>) {
+inline void Connection::start() {
+  if (transport_.is_tls()) {
     arm_deadline(shared_->limits.request);
-    transport_.async_handshake(asio::ssl::stream_base::server,
-                               [self = this->shared_from_this()](error_code error) {
-                                 if (error) return self->close();
-                                 self->read_request();
-                               });
+    transport_.handshake(Done([self = shared_from_this()](error_code error) {
+      error ? self->close() : self->read_request();
+    }));
   } else {
-    asio::post(transport_.get_executor(),
-               [self = this->shared_from_this()] { self->read_request(); });
+    asio::post(transport_.get_executor(), [self = shared_from_this()] { self->read_request(); });
   }
 }
 
-template <typename Transport>
-void Connection<Transport>::read_request() {
+inline void Connection::read_request() {
   parser_.emplace();
   parser_->body_limit(shared_->limits.body_bytes);
   parser_->header_limit(static_cast<std::uint32_t>(shared_->limits.header_bytes));
   const bool is_begun = buffer_.size() > 0 || number_ == 0;
   arm_deadline(is_begun ? shared_->limits.request : shared_->limits.idle);
-  http::async_read_header(transport_, buffer_, *parser_,
-                          [self = this->shared_from_this()](error_code error, std::size_t) {
-                            self->got_header(error);
-                          });
+  http::async_read_header(
+      transport_, buffer_, *parser_,
+      [self = shared_from_this()](error_code error, std::size_t) { self->got_header(error); });
 }
 
 // A client with a long body may ask first whether it is welcome.
-template <typename Transport>
-void Connection<Transport>::got_header(error_code error) {
+inline void Connection::got_header(error_code error) {
   if (is_closed_) return;
   if (error) return got_request(error);
   const auto& message = parser_->get();
   const bool asks = beast::iequals(message[http::field::expect], "100-continue");
   if (!asks || message.version() < 11 || parser_->is_done()) return read_body();
   asio::async_write(transport_, asio::buffer(kContinue),
-                    [self = this->shared_from_this()](error_code failure, std::size_t) {
+                    [self = shared_from_this()](error_code failure, std::size_t) {
                       failure ? self->close() : self->read_body();
                     });
 }
 
-template <typename Transport>
-void Connection<Transport>::read_body() {
+inline void Connection::read_body() {
   if (is_closed_) return;
-  http::async_read(transport_, buffer_, *parser_,
-                   [self = this->shared_from_this()](error_code error, std::size_t) {
-                     self->got_request(error);
-                   });
+  http::async_read(
+      transport_, buffer_, *parser_,
+      [self = shared_from_this()](error_code error, std::size_t) { self->got_request(error); });
 }
 
-template <typename Transport>
-void Connection<Transport>::got_request(error_code error) {
+inline void Connection::got_request(error_code error) {
   if (is_closed_) return;
   deadline_.cancel();
   if (!error) return dispatch();
@@ -289,16 +271,13 @@ void Connection<Transport>::got_request(error_code error) {
   refuse(400, "bad_request", "not an HTTP request: " + error.message());
 }
 
-template <typename Transport>
-void Connection<Transport>::refuse(int status, const std::string& code,
-                                   const std::string& message) {
+inline void Connection::refuse(int status, const std::string& code, const std::string& message) {
   ++shared_->n_refused;
   const Fault fault = {.status = status, .code = code, .message = message};
   send_whole(status, "application/json", error_body(fault), {});
 }
 
-template <typename Transport>
-void Connection<Transport>::begin_request() {
+inline void Connection::begin_request() {
   ++number_;
   is_done_ = false;
   is_in_pieces_ = false;
@@ -316,8 +295,7 @@ void Connection<Transport>::begin_request() {
 }
 
 // When all was sent, or nothing more can be.
-template <typename Transport>
-void Connection<Transport>::log() {
+inline void Connection::log() {
   if (std::exchange(is_logged_, true)) return;
   error_code ignored;
   line_.client = remote_.address().to_string(ignored);
@@ -328,8 +306,7 @@ void Connection<Transport>::log() {
   log_request(line_);
 }
 
-template <typename Transport>
-void Connection<Transport>::dispatch() {
+inline void Connection::dispatch() {
   begin_request();
   ++shared_->n_requests;
   auto& message = parser_->get();
@@ -353,12 +330,11 @@ void Connection<Transport>::dispatch() {
   if (upgrade(request)) return;
   request.body = std::move(message.body());
   watch();
-  const auto reply = std::make_shared<ConnectionReply>(this->shared_from_this(), number_);
+  const auto reply = std::make_shared<ConnectionReply>(shared_from_this(), number_);
   shared_->router.load()->handle(request, reply);
 }
 
-template <typename Transport>
-bool Connection<Transport>::upgrade(Request& request) {
+inline bool Connection::upgrade(Request& request) {
   const SocketRoute* const route = shared_->router.load()->socket(request.path);
   if (route == nullptr || !is_websocket_upgrade(parser_->get())) return false;
   status_ = 101;
@@ -370,17 +346,15 @@ bool Connection<Transport>::upgrade(Request& request) {
 }
 
 // Somebody let the reply go without an answer.
-template <typename Transport>
-void Connection<Transport>::forgotten(std::uint64_t number) {
+inline void Connection::forgotten(std::uint64_t number) {
   if (!is_current(number)) return;
   if (is_in_pieces_) return end_pieces();
   send_whole(500, "application/json",
              error_body({.status = 500, .message = "the request was given up"}), {});
 }
 
-template <typename Transport>
-void Connection<Transport>::send_whole(int status, std::string_view type, std::string body,
-                                       Reply::Headers headers) {
+inline void Connection::send_whole(int status, std::string_view type, std::string body,
+                                   Reply::Headers headers) {
   if (shared_->is_stopping) keeps_alive_ = false;
   status_ = status;
   headers.emplace_back("Content-Length", std::to_string(body.size()));
@@ -390,8 +364,7 @@ void Connection<Transport>::send_whole(int status, std::string_view type, std::s
   queue(std::move(bytes));
 }
 
-template <typename Transport>
-void Connection<Transport>::begin_pieces(std::string_view type, std::string ping) {
+inline void Connection::begin_pieces(std::string_view type, std::string ping) {
   is_in_pieces_ = true;
   status_ = 200;
   if (!is_chunked_) keeps_alive_ = false;
@@ -402,22 +375,19 @@ void Connection<Transport>::begin_pieces(std::string_view type, std::string ping
   if (!ping_text_.empty()) arm_ping();
 }
 
-template <typename Transport>
-void Connection<Transport>::send_piece(const std::string& piece) {
+inline void Connection::send_piece(const std::string& piece) {
   if (piece.empty() || is_head_) return;
   has_written_ = true;
   queue(is_chunked_ ? fmt::format("{:x}\r\n{}\r\n", piece.size(), piece) : piece);
 }
 
-template <typename Transport>
-void Connection<Transport>::end_pieces() {
+inline void Connection::end_pieces() {
   is_done_ = true;
   ping_.cancel();
   queue(is_chunked_ && !is_head_ ? "0\r\n\r\n" : "");
 }
 
-template <typename Transport>
-void Connection<Transport>::queue(std::string bytes) {
+inline void Connection::queue(std::string bytes) {
   unsent_bytes_ += bytes.size();
   n_waiting_ += bytes.size();
   unsent_.push_back(std::move(bytes));
@@ -425,17 +395,15 @@ void Connection<Transport>::queue(std::string bytes) {
   if (!is_writing_) write_next();
 }
 
-template <typename Transport>
-void Connection<Transport>::write_next() {
+inline void Connection::write_next() {
   is_writing_ = true;
   arm_deadline(shared_->limits.request);
   asio::async_write(
       transport_, asio::buffer(unsent_.front()),
-      [self = this->shared_from_this()](error_code error, std::size_t) { self->wrote(error); });
+      [self = shared_from_this()](error_code error, std::size_t) { self->wrote(error); });
 }
 
-template <typename Transport>
-void Connection<Transport>::wrote(error_code error) {
+inline void Connection::wrote(error_code error) {
   is_writing_ = false;
   if (is_closed_) return;
   deadline_.cancel();
@@ -449,8 +417,7 @@ void Connection<Transport>::wrote(error_code error) {
   if (is_done_) reply_done();
 }
 
-template <typename Transport>
-void Connection<Transport>::reply_done() {
+inline void Connection::reply_done() {
   gone_ = nullptr;
   log();
   if (is_unread_) return linger();
@@ -460,18 +427,16 @@ void Connection<Transport>::reply_done() {
 }
 
 // A socket that is closed while its client still sends takes away what the client has not read.
-template <typename Transport>
-void Connection<Transport>::linger() {
+inline void Connection::linger() {
   constexpr std::size_t kPiece = 16384;  // bytes
   if (n_discarded_ == 0) {
     error_code ignored;
-    if constexpr (std::is_same_v<Transport, tcp::socket>)
-      transport_.shutdown(tcp::socket::shutdown_send, ignored);
+    if (!transport_.is_tls()) transport_.socket().shutdown(tcp::socket::shutdown_send, ignored);
     arm_deadline(shared_->limits.linger);
   }
   buffer_.clear();
   transport_.async_read_some(buffer_.prepare(kPiece),
-                             [self = this->shared_from_this()](error_code error, std::size_t n) {
+                             [self = shared_from_this()](error_code error, std::size_t n) {
                                self->n_discarded_ += n;
                                const auto most = self->shared_->limits.linger_bytes;
                                if (error || self->n_discarded_ > most) return self->close();
@@ -480,12 +445,11 @@ void Connection<Transport>::linger() {
 }
 
 // While a request is answered: does the client stay? What it sends meanwhile is the next request.
-template <typename Transport>
-void Connection<Transport>::watch() {
+inline void Connection::watch() {
   if (buffer_.size() > 0) return;
   is_watching_ = true;
   transport_.async_read_some(buffer_.prepare(4096),
-                             [self = this->shared_from_this()](error_code error, std::size_t n) {
+                             [self = shared_from_this()](error_code error, std::size_t n) {
                                self->is_watching_ = false;
                                if (self->is_closed_) return;
                                if (error == asio::error::eof) return self->half_closed();
@@ -497,58 +461,52 @@ void Connection<Transport>::watch() {
 
 // The client sends no more. It may have left, or have closed its side only and wait for the answer:
 // who has left refuses what is sent to him. TLS has no half of a connection.
-template <typename Transport>
-void Connection<Transport>::half_closed() {
+inline void Connection::half_closed() {
   is_half_closed_ = true;
   keeps_alive_ = false;
   const bool is_answered = is_done_ && !is_writing_;
-  if (is_answered || std::is_same_v<Transport, TlsStream>) return close();
-  socket_of(transport_)
-      .async_wait(tcp::socket::wait_error,
-                  [self = this->shared_from_this()](error_code) { self->close(); });
+  if (is_answered || transport_.is_tls()) return close();
+  transport_.socket().async_wait(tcp::socket::wait_error,
+                                 [self = shared_from_this()](error_code) { self->close(); });
   if (is_chunked_ && !is_in_pieces_) arm_probe(kFirstProbe);
 }
 
 // While there is nothing else to send, what every client of HTTP/1.1 passes over (RFC 9110, 15.2);
 // more and more seldom, since some give up after a handful.
-template <typename Transport>
-void Connection<Transport>::arm_probe(std::chrono::seconds after) {
+inline void Connection::arm_probe(std::chrono::seconds after) {
   ping_.expires_after(after);
-  ping_.async_wait([self = this->shared_from_this(), number = number_, after](error_code error) {
+  ping_.async_wait([self = shared_from_this(), number = number_, after](error_code error) {
     if (error || !self->is_current(number) || self->is_in_pieces_) return;
     self->queue(std::string(kContinue));
     self->arm_probe(std::max(kNextProbe, 2 * after));
   });
 }
 
-template <typename Transport>
-void Connection<Transport>::arm_ping() {
+inline void Connection::arm_ping() {
   has_written_ = false;
   ping_.expires_after(shared_->limits.ping);
-  ping_.async_wait([self = this->shared_from_this(), number = number_](error_code error) {
+  ping_.async_wait([self = shared_from_this(), number = number_](error_code error) {
     if (error || !self->is_current(number)) return;
     if (!self->has_written_) self->send_piece(self->ping_text_);
     self->arm_ping();
   });
 }
 
-template <typename Transport>
-void Connection<Transport>::arm_deadline(std::chrono::seconds after) {
+inline void Connection::arm_deadline(std::chrono::seconds after) {
   deadline_.expires_after(after);
-  deadline_.async_wait([self = this->shared_from_this()](error_code error) {
+  deadline_.async_wait([self = shared_from_this()](error_code error) {
     if (!error && self->deadline_.expiry() <= std::chrono::steady_clock::now()) self->close();
   });
 }
 
-template <typename Transport>
-void Connection<Transport>::close() {
+inline void Connection::close() {
   if (is_closed_) return;
   is_closed_ = true;
   deadline_.cancel();
   ping_.cancel();
   error_code ignored;
-  socket_of(transport_).shutdown(tcp::socket::shutdown_both, ignored);
-  socket_of(transport_).close(ignored);
+  transport_.socket().shutdown(tcp::socket::shutdown_both, ignored);
+  transport_.socket().close(ignored);
   when_room_ = nullptr;
   log();
   if (gone_ && !is_done_) std::exchange(gone_, nullptr)();

@@ -19,6 +19,7 @@
 
 #include "runnel/error.h"
 #include "serve/http/connection.inl"
+#include "serve/http/transport_io.inl"
 
 namespace runnel::serve {
 namespace {
@@ -111,11 +112,9 @@ void HttpServer::State::accepted(error_code error, tcp::socket socket) {
   } else {
     error_code ignored;
     socket.set_option(tcp::no_delay(true), ignored);
-    if (tls) {
-      std::make_shared<Connection<TlsStream>>(TlsStream(std::move(socket), *tls), shared)->start();
-    } else {
-      std::make_shared<Connection<tcp::socket>>(std::move(socket), shared)->start();
-    }
+    Transport transport =
+        tls ? Transport(TlsStream(std::move(socket), *tls)) : Transport(std::move(socket));
+    std::make_shared<Connection>(std::move(transport), shared)->start();
   }
   accept();
 }

@@ -16,18 +16,32 @@
 #include <utility>
 #include <vector>
 
+#include "serve/http/transport.inl"
+
 namespace runnel::serve {
+
+// Here, where Boost is included for it.
+void Transport::teardown(Done done) {
+  std::visit(
+      [&](auto& stream) {
+        using beast::websocket::async_teardown;
+        async_teardown(beast::role_type::server, stream, std::move(done));
+      },
+      stream_);
+}
+template <typename Handler>
+void async_teardown(beast::role_type, Transport& transport, Handler&& handler) {
+  transport.teardown(Done(std::forward<Handler>(handler)));
+}
+
 namespace {
 
-namespace asio = boost::asio;
-namespace beast = boost::beast;
 namespace http = beast::http;
-using tcp = asio::ip::tcp;
-using boost::system::error_code;
 using HttpMessage = http::request<http::string_body>;
 
-template <typename Transport>
-class WebSocket final : public std::enable_shared_from_this<WebSocket<Transport>> {
+constexpr bool kCompresses = false;  // messages
+
+class WebSocket final : public std::enable_shared_from_this<WebSocket> {
  public:
   WebSocket(Transport transport, HttpMessage message, const HttpLimits& limits,
             std::shared_ptr<void> place)
@@ -44,8 +58,8 @@ class WebSocket final : public std::enable_shared_from_this<WebSocket<Transport>
   }
 
   void start(const SocketRoute& route, const Request& request) {
-    talk_ = route.open(request, std::make_shared<Messages>(this->weak_from_this()));
-    socket_.async_accept(message_, [self = this->shared_from_this()](error_code error) {
+    talk_ = route.open(request, std::make_shared<Messages>(weak_from_this()));
+    socket_.async_accept(message_, [self = shared_from_this()](error_code error) {
       self->is_open_ = !error;
       if (error) return self->close();
       self->read();
@@ -56,7 +70,7 @@ class WebSocket final : public std::enable_shared_from_this<WebSocket<Transport>
   void send(std::string text) {
     n_waiting_ += text.size();
     asio::post(socket_.get_executor(),
-               [self = this->shared_from_this(), text = std::move(text)]() mutable {
+               [self = shared_from_this(), text = std::move(text)]() mutable {
                  self->queue(std::move(text));
                });
   }
@@ -64,7 +78,7 @@ class WebSocket final : public std::enable_shared_from_this<WebSocket<Transport>
   // Of each response that is told here one may wait.
   void when_room(std::function<void()> call) {
     asio::post(socket_.get_executor(),
-               [self = this->shared_from_this(), call = std::move(call)]() mutable {
+               [self = shared_from_this(), call = std::move(call)]() mutable {
                  if (self->is_closed_) return;
                  if (self->has_room()) return call();
                  self->when_room_.push_back(std::move(call));
@@ -91,7 +105,7 @@ class WebSocket final : public std::enable_shared_from_this<WebSocket<Transport>
   };
 
   void read() {
-    socket_.async_read(buffer_, [self = this->shared_from_this()](error_code error, std::size_t) {
+    socket_.async_read(buffer_, [self = shared_from_this()](error_code error, std::size_t) {
       if (error) return self->close();
       const std::string text = beast::buffers_to_string(self->buffer_.data());
       self->buffer_.consume(self->buffer_.size());
@@ -109,7 +123,7 @@ class WebSocket final : public std::enable_shared_from_this<WebSocket<Transport>
   void write_next() {
     socket_.text(true);
     socket_.async_write(asio::buffer(unsent_.front()),
-                        [self = this->shared_from_this()](error_code error, std::size_t) {
+                        [self = shared_from_this()](error_code error, std::size_t) {
                           if (error) return self->close();
                           self->unsent_bytes_ -= self->unsent_.front().size();
                           self->n_waiting_ -= self->unsent_.front().size();
@@ -125,12 +139,11 @@ class WebSocket final : public std::enable_shared_from_this<WebSocket<Transport>
     if (is_closed_) return;
     is_closed_ = true;
     when_room_.clear();
-    error_code ignored;
-    beast::get_lowest_layer(socket_).close(ignored);
+    beast_close_socket(socket_.next_layer());
     if (talk_) talk_->closed();
   }
 
-  beast::websocket::stream<Transport> socket_;
+  beast::websocket::stream<Transport, kCompresses> socket_;
   HttpMessage message_;
   HttpLimits limits_;
   std::shared_ptr<void> place_;
@@ -151,19 +164,16 @@ bool is_websocket_upgrade(const Message& message) {
   return beast::websocket::is_upgrade(message);
 }
 
-template <typename Transport, typename Message>
+template <typename Message>
 void accept_websocket(Transport transport, Message message, const SocketRoute& route,
                       const Request& request, const HttpLimits& limits,
                       std::shared_ptr<void> place) {
-  std::make_shared<WebSocket<Transport>>(std::move(transport), std::move(message), limits,
-                                         std::move(place))
+  std::make_shared<WebSocket>(std::move(transport), std::move(message), limits, std::move(place))
       ->start(route, request);
 }
 
 template bool is_websocket_upgrade(const HttpMessage&);
-template void accept_websocket(tcp::socket, HttpMessage, const SocketRoute&, const Request&,
+template void accept_websocket(Transport, HttpMessage, const SocketRoute&, const Request&,
                                const HttpLimits&, std::shared_ptr<void>);
-template void accept_websocket(asio::ssl::stream<tcp::socket>, HttpMessage, const SocketRoute&,
-                               const Request&, const HttpLimits&, std::shared_ptr<void>);
 
 }  // namespace runnel::serve

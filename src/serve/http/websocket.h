@@ -8,13 +8,14 @@
 
 namespace runnel::serve {
 
+class Transport;
+
 // Message: Beast's request. True when it asks for a WebSocket.
 template <typename Message>
 bool is_websocket_upgrade(const Message& message);
 
-// Takes the connection over, and answers the request. Transport: a TCP socket, or TLS on one.
-// `place` is let go when the connection ends.
-template <typename Transport, typename Message>
+// Takes the connection over, and answers the request. `place` is let go when the connection ends.
+template <typename Message>
 void accept_websocket(Transport transport, Message message, const SocketRoute& route,
                       const Request& request, const HttpLimits& limits,
                       std::shared_ptr<void> place);

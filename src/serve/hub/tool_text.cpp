@@ -9,15 +9,15 @@
 namespace runnel::serve {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 std::string call_text(const ToolCall& call) {
-  Json given = Json::value_t::discarded;
-  if (!is_nested_deeper(call.arguments)) given = Json::parse(call.arguments, nullptr, false);
-  const Json arguments = given.is_discarded() ? Json(call.arguments) : given;
+  OrderedJson given = OrderedJson::value_t::discarded;
+  if (!is_nested_deeper(call.arguments)) given = OrderedJson::parse(call.arguments, nullptr, false);
+  const OrderedJson arguments = given.is_discarded() ? OrderedJson(call.arguments) : given;
   return fmt::format("<tool_call>\n{}\n</tool_call>",
-                     Json{{"name", call.name}, {"arguments", arguments}}.dump(
-                         -1, ' ', false, Json::error_handler_t::replace));
+                     OrderedJson{{"name", call.name}, {"arguments", arguments}}.dump(
+                         -1, ' ', false, OrderedJson::error_handler_t::replace));
 }
 
 std::string text_of(const Message& message) {
@@ -31,11 +31,11 @@ std::string text_of(const Message& message) {
 }  // namespace
 
 std::string tools_in_words(const std::string& tools, CallStyle calls) {
-  const Json list = Json::parse(tools, nullptr, false);
+  const OrderedJson list = OrderedJson::parse(tools, nullptr, false);
   if (!list.is_array() || list.empty()) return {};
   std::string text = "# Tools\n\nYou may call these functions:\n<tools>\n";
-  for (const Json& tool : list)
-    text += tool.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  for (const OrderedJson& tool : list)
+    text += tool.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
   text += "</tools>";
   switch (calls) {
     case CallStyle::kTagged:

@@ -122,7 +122,7 @@ void read_tool_choice(const Json& body, Demands& demands) {
     demands.parallel = !*single;
 }
 
-Demands demands_of(const Json& body) {
+Demands demands_of_messages(const Json& body) {
   Demands demands = {.tools = tools_of_messages(body)};
   read_tool_choice(body, demands);
   if (const Json output = body.value("output_config", Json()); output.is_object()) {
@@ -150,7 +150,7 @@ void create(const Services& services, const Request& request, const ReplyPtr& re
   const std::vector<std::string> stops = texts_field(body, "stop_sequences");
   options.stops.insert(options.stops.end(), stops.begin(), stops.end());
   History history = History::of({}, read_messages(body));
-  demand(services, demands_of(body), history.setting, options);
+  demand(services, demands_of_messages(body), history.setting, options);
   answer_history(services, reply, std::move(history), std::move(options),
                  std::make_shared<MessagesWriter>(reply, services.model_id, is_streamed));
 }
@@ -159,7 +159,7 @@ void count(const Services& services, const Request& request, const ReplyPtr& rep
   const Json body = parse_object(request.body);
   History history = History::of({}, read_messages(body));
   AnswerOptions ignored;
-  demand(services, demands_of(body), history.setting, ignored);
+  demand(services, demands_of_messages(body), history.setting, ignored);
   reply->send(200, "application/json", dump({{"input_tokens", count_tokens(services, history)}}));
 }
 

@@ -120,7 +120,7 @@ class ChatWriter final : public CompletionWriter {
   std::int64_t created_ = unix_seconds();
 };
 
-Demands demands_of(const Json& body) {
+Demands demands_of_chat(const Json& body) {
   Demands demands = {.tools = tools_of_chat(body)};
   read_choice(body, demands);
   const Json format = body.value("response_format", Json());
@@ -143,7 +143,7 @@ void refuse_other_media(const Json& body) {
   }
 }
 
-void complete(const Services& services, const Request& request, const ReplyPtr& reply) {
+void complete_chat(const Services& services, const Request& request, const ReplyPtr& reply) {
   const Json body = parse_object(request.body);
   refuse_other_media(body);
   const bool is_streamed = bool_field(body, "stream").value_or(false);
@@ -158,7 +158,7 @@ void complete(const Services& services, const Request& request, const ReplyPtr& 
     wanted.has_usage = bool_field(*more, "include_usage").value_or(false);
   auto writer = std::make_shared<ChatWriter>(reply, services.model, wanted);
   History history = History::of({}, messages_of(body));
-  demand(services, demands_of(body), history.setting, options);
+  demand(services, demands_of_chat(body), history.setting, options);
   answer_history(services, reply, std::move(history), std::move(options), std::move(writer));
 }
 
@@ -167,7 +167,7 @@ void complete(const Services& services, const Request& request, const ReplyPtr& 
 std::vector<Route> chat_completion_routes(const Services& services) {
   return {
       {"POST", "/v1/chat/completions", [&services](const Request& request, const ReplyPtr& reply) {
-         complete(services, request, reply);
+         complete_chat(services, request, reply);
        }}};
 }
 

@@ -105,7 +105,7 @@ std::vector<Token> prompt_tokens(const Model& model, const Json& prompt) {
   return tokens;
 }
 
-void complete(const Services& services, const Request& request, const ReplyPtr& reply) {
+void complete_text(const Services& services, const Request& request, const ReplyPtr& reply) {
   const Json body = parse_object(request.body);
   const bool is_streamed = bool_field(body, "stream").value_or(false);
   AnswerOptions options = completion_options(services, body, is_streamed, {"max_tokens"});
@@ -132,7 +132,7 @@ void complete(const Services& services, const Request& request, const ReplyPtr& 
 
 std::vector<Route> completion_routes(const Services& services) {
   return {{"POST", "/v1/completions", [&services](const Request& request, const ReplyPtr& reply) {
-             complete(services, request, reply);
+             complete_text(services, request, reply);
            }}};
 }
 

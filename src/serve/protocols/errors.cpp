@@ -10,7 +10,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr const char* kRetrySeconds = "2";
+constexpr const char* kRetryAfter = "2";
 
 std::string type_of(int status) {
   if (status == 401) return "authentication_error";
@@ -35,7 +35,7 @@ Fault stream_elsewhere() {
   return {.status = 503,
           .code = "stream_elsewhere",
           .message = "another server is at work on the stream",
-          .headers = {{"Retry-After", kRetrySeconds}}};
+          .headers = {{"Retry-After", kRetryAfter}}};
 }
 
 std::string error_body(const Fault& fault) {
@@ -57,7 +57,7 @@ Fault fault_of(const std::exception& error) {
     return {.status = 429,
             .code = "no_memory_for_stream",
             .message = error.what(),
-            .headers = {{"Retry-After", kRetrySeconds}}};
+            .headers = {{"Retry-After", kRetryAfter}}};
   }
   if (dynamic_cast<const Error*>(&error) != nullptr) return {.message = error.what()};
   log_warning(std::string("a request failed: ") + error.what());

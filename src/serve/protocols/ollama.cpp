@@ -71,7 +71,7 @@ AnswerOptions options_of(const Services& services, const Json& body, bool is_str
   return answer;
 }
 
-Demands demands_of(const Json& body) {
+Demands demands_of_ollama(const Json& body) {
   Demands demands = {.tools = tools_of_chat(body)};
   read_choice(body, demands);
   demands.schema_field = "format";
@@ -115,7 +115,7 @@ void answer(const Services& services, const ReplyPtr& reply, const Json& body, H
   const bool is_streamed = bool_field(body, "stream").value_or(true);
   AnswerOptions options = options_of(services, body, is_streamed);
   if (const auto guard = read_guard(body, services.hub.options().guard)) options.guard = guard;
-  const Demands demands = demands_of(body);
+  const Demands demands = demands_of_ollama(body);
   if (history.is_chat) demand(services, demands, history.setting, options);
   answer_history(services, reply, std::move(history), std::move(options),
                  std::make_shared<OllamaWriter>(reply, services.model_id, is_streamed, is_chat));

@@ -25,11 +25,11 @@ Json conversation_json(const Services& services, const StoredConversation& store
   return json;
 }
 
-void send(const ReplyPtr& reply, const Json& body) {
+void send_json(const ReplyPtr& reply, const Json& body) {
   reply->send(200, "application/json", dump(body));
 }
 
-StoredConversation found(const Services& services, const std::string& id) {
+StoredConversation found_conversation(const Services& services, const std::string& id) {
   const auto stored = services.store.conversation(id);
   if (!stored) refuse_missing("conversation", id);
   return *stored;
@@ -48,7 +48,7 @@ std::string metadata_text(const Json& body) {
   return dump(metadata);
 }
 
-void create(const Services& services, const Request& request, const ReplyPtr& reply) {
+void create_conversation(const Services& services, const Request& request, const ReplyPtr& reply) {
   const Json body = parse_object(request.body);
   const Json items = items_of(body.value("items", Json()), "items");
   std::vector<Message> messages = messages_of_items(items);
@@ -66,7 +66,7 @@ void create(const Services& services, const Request& request, const ReplyPtr& re
   });
 }
 
-void list(const Services& services, const Request& request, const ReplyPtr& reply) {
+void list_conversations(const Services& services, const Request& request, const ReplyPtr& reply) {
   Page page = page_of(request);
   const auto limit = static_cast<std::size_t>(page.limit++);
   const std::vector<StoredConversation> conversations = services.all_conversations
@@ -78,38 +78,38 @@ void list(const Services& services, const Request& request, const ReplyPtr& repl
     for (std::size_t i = 0; i < n; ++i)
       data.push_back(
           conversation_json(services, conversations[i], services.hub.find(conversations[i].id)));
-    send(reply, {{"object", "list"},
-                 {"data", data},
-                 {"first_id", n > 0 ? Json(conversations[0].id) : Json()},
-                 {"last_id", n > 0 ? Json(conversations[n - 1].id) : Json()},
-                 {"has_more", conversations.size() > n}});
+    send_json(reply, {{"object", "list"},
+                      {"data", data},
+                      {"first_id", n > 0 ? Json(conversations[0].id) : Json()},
+                      {"last_id", n > 0 ? Json(conversations[n - 1].id) : Json()},
+                      {"has_more", conversations.size() > n}});
   });
 }
 
-void get(const Services& services, const Request& request, const ReplyPtr& reply) {
+void get_conversation(const Services& services, const Request& request, const ReplyPtr& reply) {
   on_streams(services, reply, [=, &services] {
-    const StoredConversation stored_one = found(services, request.parameter("id"));
-    send(reply, conversation_json(services, stored_one, services.hub.find(stored_one.id)));
+    const StoredConversation stored_one = found_conversation(services, request.parameter("id"));
+    send_json(reply, conversation_json(services, stored_one, services.hub.find(stored_one.id)));
   });
 }
 
 void update(const Services& services, const Request& request, const ReplyPtr& reply) {
   const std::string metadata = metadata_text(parse_object(request.body));
   on_streams(services, reply, [=, &services] {
-    StoredConversation stored_one = found(services, request.parameter("id"));
+    StoredConversation stored_one = found_conversation(services, request.parameter("id"));
     stored_one.metadata = metadata;
     services.store.put(stored_one);
-    send(reply, conversation_json(services, stored_one, services.hub.find(stored_one.id)));
+    send_json(reply, conversation_json(services, stored_one, services.hub.find(stored_one.id)));
   });
 }
 
-void remove(const Services& services, const Request& request, const ReplyPtr& reply) {
+void remove_conversation(const Services& services, const Request& request, const ReplyPtr& reply) {
   on_streams(services, reply, [=, &services] {
     const std::string id = request.parameter("id");
-    found(services, id);
+    found_conversation(services, id);
     if (Channel* const channel = services.hub.find(id)) services.hub.drop(*channel);
     services.store.drop_conversation(id);
-    send(reply, {{"id", id}, {"object", "conversation.deleted"}, {"deleted", true}});
+    send_json(reply, {{"id", id}, {"object", "conversation.deleted"}, {"deleted", true}});
   });
 }
 
@@ -143,7 +143,7 @@ class ForkListener final : public AnswerListener {
     services.store.copy_items(from, copy.id);
     try {
       services.hub.fork(channel, Channel::Kind::kConversation, copy.id,
-                        [reply, body] { send(reply, *body); });
+                        [reply, body] { send_json(reply, *body); });
     } catch (const Error&) {
       services.store.drop_conversation(copy.id);
       throw;
@@ -160,7 +160,7 @@ void fork(const Services& services, const Request& request, const ReplyPtr& repl
   const std::string metadata = metadata_text(parse_object(request.body));
   on_streams(services, reply, [=, &services] {
     const std::string id = request.parameter("id");
-    found(services, id);
+    found_conversation(services, id);
     const StoredConversation copy = {.id = random_id("conv_", key_of(request, id)),
                                      .created = unix_seconds(),
                                      .metadata = metadata};
@@ -178,31 +178,31 @@ void add_items(const Services& services, const Request& request, const ReplyPtr&
                               .is_scored = bool_field(body, "score").value_or(false)};
   on_streams(services, reply, [=, &services] {
     const std::string id = request.parameter("id");
-    found(services, id);
+    found_conversation(services, id);
     feed(services, reply, channel_of(services, id), items, wanted);
   });
 }
 
 void list_items(const Services& services, const Request& request, const ReplyPtr& reply) {
   const std::string id = request.parameter("id");
-  found(services, id);
+  found_conversation(services, id);
   Page page = page_of(request);
   const int limit = page.limit++;
-  send(reply, list_of(services.store.items(id, page), limit));
+  send_json(reply, list_of(services.store.items(id, page), limit));
 }
 
 void get_item(const Services& services, const Request& request, const ReplyPtr& reply) {
   const auto item = services.store.item(request.parameter("id"), request.parameter("item"));
   if (!item) refuse_missing("item", request.parameter("item"));
-  send(reply, Json::parse(item->json));
+  send_json(reply, Json::parse(item->json));
 }
 
 // From the record; the stream has read it, and forgets it as it forgets all.
 void remove_item(const Services& services, const Request& request, const ReplyPtr& reply) {
-  const StoredConversation stored_one = found(services, request.parameter("id"));
+  const StoredConversation stored_one = found_conversation(services, request.parameter("id"));
   if (!services.store.drop_item(stored_one.id, request.parameter("item")))
     refuse_missing("item", request.parameter("item"));
-  send(reply, conversation_json(services, stored_one, nullptr));
+  send_json(reply, conversation_json(services, stored_one, nullptr));
 }
 
 }  // namespace
@@ -211,11 +211,11 @@ std::vector<Route> conversation_routes(const Services& services) {
   const auto route = [&services](const char* method, const char* path, RouteFunction function) {
     return route_to(services, method, path, function);
   };
-  return {route("POST", "/v1/conversations", create),
-          route("GET", "/v1/conversations", list),
-          route("GET", "/v1/conversations/{id}", get),
+  return {route("POST", "/v1/conversations", create_conversation),
+          route("GET", "/v1/conversations", list_conversations),
+          route("GET", "/v1/conversations/{id}", get_conversation),
           route("POST", "/v1/conversations/{id}", update),
-          route("DELETE", "/v1/conversations/{id}", remove),
+          route("DELETE", "/v1/conversations/{id}", remove_conversation),
           route("POST", "/v1/conversations/{id}/fork", fork),
           route("POST", "/v1/conversations/{id}/items", add_items),
           route("GET", "/v1/conversations/{id}/items", list_items),

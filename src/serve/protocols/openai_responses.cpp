@@ -17,7 +17,7 @@
 namespace runnel::serve {
 namespace {
 
-StoredResponse found(const Services& services, const std::string& id) {
+StoredResponse found_response(const Services& services, const std::string& id) {
   const auto row = services.store.response(id);
   if (!row || is_feed(id)) refuse_missing("response", id);
   return *row;
@@ -59,18 +59,18 @@ void attach(const Services& services, const ReplyPtr& reply, Store& store, const
   if (live != nullptr) reply->on_gone([live, listener] { live->stop_listening(listener); });
 }
 
-void create(const Services& services, const Request& request, const ReplyPtr& reply) {
+void create_response(const Services& services, const Request& request, const ReplyPtr& reply) {
   const std::shared_ptr<const Asked> asked = asked_of(services, request);
   on_streams(services, reply, [asked, &services, reply] {
     const std::string id = respond(services, *asked);
     if (!is_background(*asked) || is_streamed(*asked))
       return attach(services, reply, store_of(services, *asked), id, is_streamed(*asked), 0);
-    reply->send(200, "application/json", found(services, id).body);
+    reply->send(200, "application/json", found_response(services, id).body);
   });
 }
 
-void get(const Services& services, const Request& request, const ReplyPtr& reply) {
-  const StoredResponse row = found(services, request.parameter("id"));
+void get_response(const Services& services, const Request& request, const ReplyPtr& reply) {
+  const StoredResponse row = found_response(services, request.parameter("id"));
   const auto query = [&](const char* name) {
     const auto at = request.query.find(name);
     return at == request.query.end() ? std::string() : at->second;
@@ -109,8 +109,8 @@ void steer_with(const Services& services, const Request& request, const ReplyPtr
   });
 }
 
-void remove(const Services& services, const Request& request, const ReplyPtr& reply) {
-  const StoredResponse row = found(services, request.parameter("id"));
+void remove_response(const Services& services, const Request& request, const ReplyPtr& reply) {
+  const StoredResponse row = found_response(services, request.parameter("id"));
   on_streams(services, reply, [=, &services] {
     if (const auto live = services.responses.find(row.id)) live->answer->cancel();
     Channel* const channel = services.hub.find(row.channel);
@@ -123,7 +123,7 @@ void remove(const Services& services, const Request& request, const ReplyPtr& re
 }
 
 void list_input(const Services& services, const Request& request, const ReplyPtr& reply) {
-  const StoredResponse row = found(services, request.parameter("id"));
+  const StoredResponse row = found_response(services, request.parameter("id"));
   Json items = Json::parse(row.input);
   if (page_of(request).is_descending) std::reverse(items.begin(), items.end());
   const std::vector<StoredItem> list = stored(items);
@@ -136,9 +136,9 @@ std::vector<Route> response_routes(const Services& services) {
   const auto route = [&services](const char* method, const char* path, RouteFunction function) {
     return route_to(services, method, path, function);
   };
-  return {route("POST", "/v1/responses", create),
-          route("GET", "/v1/responses/{id}", get),
-          route("DELETE", "/v1/responses/{id}", remove),
+  return {route("POST", "/v1/responses", create_response),
+          route("GET", "/v1/responses/{id}", get_response),
+          route("DELETE", "/v1/responses/{id}", remove_response),
           route("POST", "/v1/responses/{id}/cancel", cancel),
           route("POST", "/v1/responses/{id}/steer", steer_with),
           route("GET", "/v1/responses/{id}/input_items", list_input)};

@@ -1,10 +1,9 @@
 // For whoever runs the server: /health, /ready, and /metrics in Prometheus' text format.
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/resident_memory.h"
 #include "serve/hub/histogram.h"
 #include "serve/protocols/errors.h"
 #include "serve/protocols/json_body.h"
@@ -34,13 +33,6 @@ class MetricsText {
  private:
   std::string text_;
 };
-
-std::size_t resident_bytes() {
-  std::ifstream in("/proc/self/statm");
-  std::size_t size = 0, resident = 0;
-  in >> size >> resident;
-  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-}
 
 std::string metrics_text(const Services& services) {
   const Hub& hub = services.hub;

@@ -80,7 +80,7 @@ Json response_object(const Services& services, const Json& body, const Asked& as
   return response;
 }
 
-Demands demands_of(const Json& body) {
+Demands demands_of_response(const Json& body) {
   Demands demands = {.tools = tools_of_responses(body)};
   read_choice(body, demands);
   if (const Json text = body.value("text", Json()); text.is_object()) {
@@ -126,7 +126,7 @@ Asked read_asked(const Services& services, const Request& request) {
   asked.options.guard = read_guard(body, services.hub.options().guard);
   asked.options.stops = texts_field(body, "stop");
   asked.options.turn_ends = services.hub.chat().stops();
-  demand(services, demands_of(body), asked.setting, asked.options);
+  demand(services, demands_of_response(body), asked.setting, asked.options);
   for (const std::string& more : texts_field(body, "include"))
     asked.options.wants_log_probabilities |= more == "message.output_text.logprobs";
   if (const auto n_top = whole_field(body, "top_logprobs", 0, 20)) {

@@ -1,11 +1,9 @@
 // /v1/streams: what streams there are, how they are doing, and what each one still sees.
-#include <unistd.h>
-
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "base/resident_memory.h"
 #include "serve/hub/responses.h"
 #include "serve/protocols/errors.h"
 #include "serve/protocols/guard_json.h"
@@ -45,14 +43,6 @@ const char* kind_text(const Channel& channel) {
   return "completion";
 }
 
-// Bytes of this process in memory; 0: unknown.
-std::size_t resident_bytes() {
-  std::ifstream in("/proc/self/statm");
-  std::size_t all = 0, resident = 0;
-  if (!(in >> all >> resident)) return 0;
-  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-}
-
 Json stream_json(const Services& services, const Channel& channel) {
   return {{"id", channel.id},
           {"object", "stream"},
@@ -61,7 +51,7 @@ Json stream_json(const Services& services, const Channel& channel) {
           {"runnel", stream_state(services, channel)}};
 }
 
-void list(const Services& services, const Request& request, const ReplyPtr& reply) {
+void list_streams(const Services& services, const Request& request, const ReplyPtr& reply) {
   const auto limit = static_cast<std::size_t>(page_of(request).limit);
   on_streams(services, reply, [&services, reply, limit] {
     std::vector<const Channel*> channels;
@@ -125,7 +115,7 @@ Json cache_json(const Services& services, const Channel& channel) {
       {"runnel", stream_state(services, channel)}};
 }
 
-const Channel& found(const Services& services, const Request& request) {
+const Channel& found_channel(const Services& services, const Request& request) {
   const Channel* const channel = services.hub.find(request.parameter("id"));
   if (channel == nullptr) refuse_missing("stream", request.parameter("id"));
   return *channel;
@@ -149,17 +139,19 @@ Json stream_state(const Services& services, const Channel& channel) {
 std::vector<Route> stream_routes(const Services& services) {
   const auto get = [&services](const Request& request, const ReplyPtr& reply) {
     on_streams(services, reply, [&services, request, reply] {
-      reply->send(200, "application/json", dump(stream_json(services, found(services, request))));
+      reply->send(200, "application/json",
+                  dump(stream_json(services, found_channel(services, request))));
     });
   };
   const auto cache = [&services](const Request& request, const ReplyPtr& reply) {
     on_streams(services, reply, [&services, request, reply] {
-      reply->send(200, "application/json", dump(cache_json(services, found(services, request))));
+      reply->send(200, "application/json",
+                  dump(cache_json(services, found_channel(services, request))));
     });
   };
   return {{"GET", "/v1/streams",
            [&services](const Request& request, const ReplyPtr& reply) {
-             list(services, request, reply);
+             list_streams(services, request, reply);
            }},
           {"GET", "/v1/streams/{id}", get},
           {"GET", "/v1/streams/{id}/cache", cache}};
