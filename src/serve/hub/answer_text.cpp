@@ -4,7 +4,7 @@
 
 namespace runnel::serve {
 
-using Kind = AnswerEvent::Kind;
+using EventKind = AnswerEvent::Kind;
 
 AnswerText::AnswerText(Options options, const Tokenizer& vocabulary)
     : options_(std::move(options)),
@@ -27,7 +27,7 @@ std::vector<AnswerEvent> AnswerText::push(Token token, const std::string& text) 
     show(parser_->push(more), shown);
     if (is_mark) show(parser_->push_mark(vocabulary_.piece(token)), shown);
   } else if (!more.empty()) {
-    show({.kind = Kind::kText, .text = std::move(more)}, shown);
+    show({.kind = EventKind::kText, .text = std::move(more)}, shown);
   }
   if (turn_ends_.found() != nullptr) end("");
   return shown;
@@ -41,12 +41,12 @@ std::vector<AnswerEvent> AnswerText::flush(const std::string& rest) {
     show(parser_->push(last), shown);
     show(parser_->finish(), shown);
   } else {
-    show({.kind = Kind::kText, .text = last}, shown);
+    show({.kind = EventKind::kText, .text = last}, shown);
   }
   if (is_cut_) return shown;
   if (std::string held = stops_.flush(); !held.empty()) {
     said_.content += held;
-    shown.push_back({.kind = Kind::kText, .text = std::move(held)});
+    shown.push_back({.kind = EventKind::kText, .text = std::move(held)});
   }
   return shown;
 }
@@ -61,27 +61,27 @@ void AnswerText::show(std::vector<AnswerEvent> parsed, std::vector<AnswerEvent>&
 
 void AnswerText::show(AnswerEvent event, std::vector<AnswerEvent>& shown) {
   if (is_cut_) return;
-  is_thinking_ = event.kind == Kind::kReasoning;
+  is_thinking_ = event.kind == EventKind::kReasoning;
   switch (event.kind) {
-    case Kind::kText:
+    case EventKind::kText:
       event.text = stops_.push(event.text);
       if (options_.keeps_text) said_.content += event.text;
       break;
-    case Kind::kReasoning:
+    case EventKind::kReasoning:
       break;
-    case Kind::kCallBegin:
+    case EventKind::kCallBegin:
       if (event.id.empty()) event.id = options_.id();
       said_.tool_calls.push_back({.id = event.id, .name = event.name});
       break;
-    case Kind::kCallArguments:
+    case EventKind::kCallArguments:
       said_.tool_calls.back().arguments += event.text;
       break;
-    case Kind::kCallEnd:
+    case EventKind::kCallEnd:
       is_cut_ = options_.one_call;
       if (is_cut_) end("");
       break;
   }
-  const bool is_said = event.kind == Kind::kText || event.kind == Kind::kReasoning;
+  const bool is_said = event.kind == EventKind::kText || event.kind == EventKind::kReasoning;
   if (!is_said || !event.text.empty()) shown.push_back(std::move(event));
   if (stops_.found() == nullptr) return;
   said_.content += *stops_.found();  // the stream holds it
