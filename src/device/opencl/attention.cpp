@@ -1,4 +1,6 @@
 // Attention of an OpenCL device: a launch for each cache of the step.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -12,9 +14,11 @@
 namespace runnel::opencl {
 namespace {
 
-constexpr std::size_t kAttentionGroup = 64;  // work-items of attention.cl
-constexpr std::size_t kTogether = 4;         // streams
-constexpr std::int64_t kKeysOfSplit = 128;
+constexpr std::size_t kAttentionGroup = 256;  // work-items of attention.cl
+constexpr std::size_t kManyRowsGroup = 64;    // of its kernel for a chunk, which
+constexpr std::size_t kSplitsOfGroup = 4;     // takes so many splits
+constexpr std::size_t kTogether = 4;          // streams
+constexpr std::int64_t kKeysOfSplit = 64;
 
 // As attention.cl has it.
 struct Area {
@@ -34,7 +38,7 @@ const Buffer& memory_of(const KvCache::LayerPlace& place) {
 // A number of parts that a layer's attention is cut into, whatever a step holds.
 std::int64_t splits_of(const LayerSight& sight, std::int64_t most) {
   if (sight.window >= kUnbounded) return most;
-  return std::clamp<std::int64_t>((sight.sinks + sight.window) / kKeysOfSplit, 1, most);
+  return std::clamp<std::int64_t>((sight.sinks + sight.window) / kKeysOfSplit + 1, 1, most);
 }
 
 }  // namespace
@@ -68,6 +72,12 @@ std::size_t OpenClOperations::n_splits(int cache_layer) const {
 std::size_t OpenClOperations::part_bytes(const AttentionLayer& layer) const {
   return size(layer.n_heads) * n_splits(layer.cache_layer) * size(layer.head_dim + 2) *
          sizeof(float);
+}
+
+Program& OpenClOperations::attention_program(const AttentionLayer& layer, const KvCache& cache) {
+  return context_.program(
+      kAttentionSource, fmt::format("-DFORMAT={} -DMOST_DIMS={}", static_cast<int>(cache.format()),
+                                    (layer.head_dim + 63) / 64));
 }
 
 // Each stream of the step has one token.
@@ -104,7 +114,6 @@ void OpenClOperations::rotate_now(const Rotation& rotation) {
   const auto& [layer, q, k, given_v] = rotation;
   const Rows v = layer.has_values ? given_v : k;  // which this kernel does not change
   q_width_ = q.width;
-  Program& program = context_.program(kAttentionSource);
   const auto [is_rotated, n_pairs, is_twice] = turns_of(layer);
   const auto angle = [&, rotates = is_rotated, table = layer.angles](int which) -> const Buffer& {
     return rotates ? angles(table, which) : positions_;
@@ -116,7 +125,7 @@ void OpenClOperations::rotate_now(const Rotation& rotation) {
   const NormWeights* const k_norm = layer.k_norm;
   for (const Segment& s : segments()) {
     const KvCache::LayerPlace place = s.cache->place(layer.cache_layer);
-    Kernel& kernel = program.kernel("rotate_and_store");
+    Kernel& kernel = attention_program(layer, *s.cache).kernel("rotate_and_store");
     kernel.set(
         of(q), sink_q_, of(k), of(v), static_cast<cl_int>(s.first), cl_int{layer.n_heads},
         cl_int{layer.n_kv_heads}, cl_int{layer.head_dim}, cl_int{static_cast<int>(layer.rope)},
@@ -126,10 +135,9 @@ void OpenClOperations::rotate_now(const Rotation& rotation) {
         positions_, query_scales_, layer.clamp,
         q_norm != nullptr ? weights_.vector(q_norm->weight) : positions_, cl_int{q_norm != nullptr},
         k_norm != nullptr ? weights_.vector(k_norm->weight) : positions_, cl_int{k_norm != nullptr},
-        layer.norm_epsilon, cl_int{layer.normalizes_values}, memory_of(place),
-        cl_int{static_cast<int>(s.cache->format())}, area_of(place.sinks), area_of(place.ring),
-        cl_long{s.cache->sight(layer.cache_layer).sinks}, LocalBytes{head_floats},
-        LocalBytes{head_floats});
+        layer.norm_epsilon, cl_int{layer.normalizes_values}, memory_of(place), area_of(place.sinks),
+        area_of(place.ring), cl_long{s.cache->sight(layer.cache_layer).sinks},
+        LocalBytes{head_floats}, LocalBytes{head_floats});
     const int n_kv_heads = layer.has_keys ? layer.n_kv_heads : 0;
     context_.launch(kernel, {size(layer.n_heads + n_kv_heads), s.n, 1}, kAttentionGroup);
   }
@@ -143,9 +151,8 @@ void OpenClOperations::set_attention(Kernel& kernel, const AttentionLayer& layer
   const std::size_t head_floats = size(layer.head_dim) * sizeof(float);
   kernel.set(of(q), sink_q_, cl_int{first_row}, cl_int{layer.n_heads},
              cl_int{layer.n_heads / layer.n_kv_heads}, cl_int{layer.head_dim}, positions_,
-             memory_of(place), cl_int{static_cast<int>(s.cache->format())}, area_of(place.sinks),
-             area_of(place.ring), cl_long{sight.sinks}, cl_long{sight.window},
-             cl_long{sight.sink_reach}, layer.scale, layer.softcap,
+             memory_of(place), area_of(place.sinks), area_of(place.ring), cl_long{sight.sinks},
+             cl_long{sight.window}, cl_long{sight.sink_reach}, layer.scale, layer.softcap,
              layer.alibi_slopes.empty() ? positions_ : weights_.vector(layer.alibi_slopes),
              cl_int{!layer.alibi_slopes.empty()}, more..., LocalBytes{head_floats},
              LocalBytes{head_floats});
@@ -181,7 +188,7 @@ void OpenClOperations::attend(const AttentionLayer& layer, Rows q, const Residua
 
 void OpenClOperations::attend_segment(const AttentionLayer& layer, Rows q, const Segment& s,
                                       bool keeps_parts) {
-  Program& program = context_.program(kAttentionSource);
+  Program& program = attention_program(layer, *s.cache);
   const std::size_t n_parts = n_splits(layer.cache_layer);
   const auto own = splits_of(s.cache->sight(layer.cache_layer), kMostSplits);
   const std::size_t at_once =
@@ -193,27 +200,28 @@ void OpenClOperations::attend_segment(const AttentionLayer& layer, Rows q, const
     Kernel& attend = program.kernel("attend");
     set_attention(attend, layer, q, s, first_row, static_cast<cl_int>(n_parts),
                   static_cast<cl_int>(own), keeps_parts ? first_row : cl_int{0}, parts_);
-    context_.launch(attend, {n_parts, size(layer.n_heads), n}, kAttentionGroup);
+    context_.launch(attend,
+                    {(n_parts + kSplitsOfGroup - 1) / kSplitsOfGroup, size(layer.n_heads), n},
+                    kManyRowsGroup);
     if (keeps_parts) continue;
     Kernel& merge = program.kernel("merge");
     merge.set(parts_, first_row, cl_int{layer.n_heads}, static_cast<cl_int>(n_parts),
               cl_int{layer.head_dim}, row_sinks_,
               has_sinks ? weights_.vector(layer.sink_logits) : row_sinks_, cl_int{has_sinks},
-              heads_, LocalBytes{size(layer.n_heads) * (n_parts + 1) * sizeof(float)});
+              heads_, LocalBytes{size(layer.n_heads) * (2 * n_parts + 1) * sizeof(float)});
     context_.launch(merge, {n, 1, 1}, kAttentionGroup);
   }
 }
 
-// Rotation, cache and attention of streams of one token each; four in a launch.
+// Rotation, cache and attention of streams of one token each; four of one format in a launch.
 void OpenClOperations::attend_together(const Rotation& rotation) {
   struct Place {
     Area sinks, ring;
     cl_long n_sinks, window, sink_reach;
-    cl_int format, n_splits;
+    cl_int n_splits;
   };
   const auto& [layer, q, k, given_v] = rotation;
   const Rows v = layer.has_values ? given_v : k;
-  Program& program = context_.program(kAttentionSource);
   const auto [is_rotated, n_pairs, is_twice] = turns_of(layer);
   const auto angle = [&, rotates = is_rotated, table = layer.angles](int which) -> const Buffer& {
     return rotates ? angles(table, which) : positions_;
@@ -223,24 +231,24 @@ void OpenClOperations::attend_together(const Rotation& rotation) {
   };
   const LocalBytes head = {size(layer.head_dim) * sizeof(float)};
   const std::size_t n_parts = n_splits(layer.cache_layer);
-  for (std::size_t first = 0; first < n_rows(); first += kTogether) {
-    const std::size_t n = std::min(kTogether, n_rows() - first);
+  for (std::size_t first = 0, n = 0; first < n_rows(); first += n) {
+    const KvCache& cache = *step_.rows[first].cache;
+    n = 1;
+    while (n < std::min(kTogether, n_rows() - first) &&
+           step_.rows[first + n].cache->format() == cache.format())
+      ++n;
     std::array<Place, kTogether> places = {};
     std::array<const Buffer*, kTogether> caches;
     for (std::size_t i = 0; i < kTogether; ++i) {
-      const KvCache& cache = *step_.rows[first + std::min(i, n - 1)].cache;
-      const KvCache::LayerPlace place = cache.place(layer.cache_layer);
-      const LayerSight& sight = cache.sight(layer.cache_layer);
+      const KvCache& own = *step_.rows[first + std::min(i, n - 1)].cache;
+      const KvCache::LayerPlace place = own.place(layer.cache_layer);
+      const LayerSight& sight = own.sight(layer.cache_layer);
       caches[i] = &memory_of(place);
-      places[i] = {area_of(place.sinks),
-                   area_of(place.ring),
-                   sight.sinks,
-                   sight.window,
-                   sight.sink_reach,
-                   static_cast<cl_int>(cache.format()),
-                   static_cast<cl_int>(splits_of(sight, kMostSplits))};
+      places[i] = {area_of(place.sinks), area_of(place.ring),
+                   sight.sinks,          sight.window,
+                   sight.sink_reach,     static_cast<cl_int>(splits_of(sight, kMostSplits))};
     }
-    Kernel& kernel = program.kernel("attend_alone");
+    Kernel& kernel = attention_program(layer, cache).kernel("attend_alone");
     kernel.set(of(q), of(k), of(v), static_cast<cl_int>(first), cl_int{layer.n_heads},
                cl_int{layer.n_kv_heads}, cl_int{layer.head_dim},
                cl_int{static_cast<int>(layer.rope)}, cl_int{n_pairs}, angle(0), angle(1),
@@ -257,7 +265,7 @@ void OpenClOperations::attend_together(const Rotation& rotation) {
 
 // All scores of a row come back, and become weights here.
 void OpenClOperations::report_attention(const AttentionLayer& layer, Rows q, const Segment& s) {
-  Kernel& kernel = context_.program(kAttentionSource).kernel("score");
+  Kernel& kernel = attention_program(layer, *s.cache).kernel("score");
   const LayerSight& sight = s.cache->sight(layer.cache_layer);
   for (std::size_t i = 0; i < s.n; ++i) {
     const StepRow& row = step_.rows[s.first + i];

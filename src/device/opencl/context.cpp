@@ -126,7 +126,11 @@ Context::Context(Found device, std::uint64_t memory_limit)
   has_doubles_ = device_.description.extensions.find("cl_khr_fp64") != std::string::npos;
   if (device_.description.extensions.find("cl_khr_command_buffer") != std::string::npos)
     command_buffers_ = find_command_buffers(api_, device_.id);
-  dot_option_ = find_dot_option();
+  // A product of few rows keeps a GPU's memory busy only when many work-items wait for it.
+  if (device_.description.is_gpu)
+    n_splits_ = largest_group_ >= 1024 ? 32 : largest_group_ >= 256 ? 16 : 8;
+  product_options_ = fmt::format("-DSPLITS={}", n_splits_);
+  product_options_ += find_dot_option();
 }
 
 Context::~Context() {
@@ -139,8 +143,8 @@ Context::~Context() {
 
 // The first way that builds and gives the right sum, or none: then bytes are multiplied one by one.
 std::string Context::find_dot_option() {
-  for (const char* option : {"-DDOT_KHR", "-DDOT_NVIDIA"}) {
-    const bool is_khr = std::string_view(option) == "-DDOT_KHR";
+  for (const char* option : {" -DDOT_KHR", " -DDOT_NVIDIA"}) {
+    const bool is_khr = std::string_view(option) == " -DDOT_KHR";
     const bool may_work =
         is_khr
             ? device_.description.extensions.find("cl_khr_integer_dot_product") != std::string::npos
@@ -148,7 +152,7 @@ std::string Context::find_dot_option() {
     if (!may_work) continue;
     try {
       Program test(*this, std::string(kCommonSource) + std::string(kProductSource),
-                   std::string(option) + " -DTEST_DOT " + kPlainForm);
+                   product_options_ + option + " -DTEST_DOT " + kPlainForm);
       Buffer result = take(sizeof(cl_int));
       test.kernel("test_dot").set(result);
       launch(test.kernel("test_dot"), {1, 1, 1}, 1);

@@ -178,8 +178,11 @@ class Context {
   std::uint64_t next_id() { return ++last_id_; }
   // Work-items of a group at most.
   std::size_t largest_group() const { return largest_group_; }
-  // How dot products of bytes are made here: a definition for product.cl.
-  const std::string& dot_option() const { return dot_option_; }
+  // What product.cl needs to know of the device: how dot products of bytes are made here, and among
+  // how many work-items a row is split.
+  const std::string& product_options() const { return product_options_; }
+  // Work-items of a group of product.cl: 16 rows by the splits.
+  std::size_t product_group() const { return 16 * n_splits_; }
 
  private:
   friend class Buffer;
@@ -201,8 +204,8 @@ class Context {
   std::deque<std::vector<std::byte>> written_;  // by write_later(), perhaps not yet taken
   std::size_t written_bytes_ = 0;
   DeviceCounters counters_;
-
-  std::string dot_option_;
+  std::size_t n_splits_ = 8;
+  std::string product_options_;
   std::map<std::string, std::unique_ptr<Program>> programs_;
 };
 

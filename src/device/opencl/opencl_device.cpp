@@ -65,7 +65,7 @@ class OpenClDevice final : public Device, private KvMemorySource {
   // Multiply-adds a second of a kernel that makes so many in a round: the best of a few runs.
   double rate_of(const char* name, int per_round) {
     Program& program = context_.program(
-        kProductSource, context_.dot_option() + " -DMEASURES " + std::string(kPlainForm));
+        kProductSource, context_.product_options() + " -DMEASURES " + std::string(kPlainForm));
     Kernel& kernel = program.kernel(name);
     constexpr std::size_t kGroup = 128;
     const std::size_t n_groups = std::size_t{description().n_units} * 16;

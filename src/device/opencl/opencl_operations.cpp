@@ -284,7 +284,7 @@ void OpenClOperations::multiply_chosen(std::span<const FeedForward> experts,
   for (const FeedForward& expert : experts) biases.emplace_back((expert.*linear).bias);
   const bool has_bias = !biases[0].empty();
   Kernel& kernel =
-      context_.program(kProductSource, context_.dot_option() + " -DCHOSEN " + matrix.options)
+      context_.program(kProductSource, context_.product_options() + " -DCHOSEN " + matrix.options)
           .kernel("product_chosen");
   const auto set = [&](const auto&... inputs) {
     kernel.set(inputs..., cl_int{matrix.chunks}, cl_int{n_used}, chosen_, matrix.data,
@@ -292,7 +292,8 @@ void OpenClOperations::multiply_chosen(std::span<const FeedForward> experts,
                cl_int{has_bias}, y);
   };
   matrix.is_quantised ? set(quants_, scales_, sums_) : set(floats_);
-  context_.launch(kernel, {size(kernels::n_groups(matrix.rows)), n_choices, 1}, kProductGroup);
+  context_.launch(kernel, {size(kernels::n_groups(matrix.rows)), n_choices, 1},
+                  context_.product_group());
 }
 
 void OpenClOperations::experts(const ExpertsLayer& layer, const Input& input,

@@ -25,7 +25,6 @@
 namespace runnel::opencl {
 
 inline constexpr std::size_t kRowGroup = 128;  // work-items of rows.cl
-inline constexpr std::size_t kProductGroup = 128;
 
 class OpenClOperations final : public Operations {
  public:
@@ -126,6 +125,7 @@ class OpenClOperations final : public Operations {
     bool is_twice;  // some row's place in the cache is another than that in the stream
   };
   Turns turns_of(const AttentionLayer& layer) const;
+  Program& attention_program(const AttentionLayer& layer, const KvCache& cache);
   std::size_t n_splits(int cache_layer) const;
   std::size_t part_bytes(const AttentionLayer& layer) const;
   bool is_decoding() const;
@@ -149,7 +149,7 @@ class OpenClOperations final : public Operations {
   void multiply_alone(const Source& source, std::span<const Output> outputs, bool adds);
   void multiply(std::span<const Output> outputs, std::size_t n, bool adds);
   std::size_t n_alike(std::span<const Output> outputs) const;
-  Program& product_program(const DeviceMatrix& matrix, std::size_t gate_up_group = 128);
+  Program& product_program(const DeviceMatrix& matrix, std::size_t gate_up_group = 0);
   Places places_of(std::span<const Output> outputs);
   template <typename Set>
   void with_local_inputs(const DeviceMatrix& matrix, Set set);

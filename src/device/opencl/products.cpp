@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kFewTokens = 8;    // share a read of the weights, or one has it alone
 constexpr std::size_t kTileTokens = 32;  // of product_tile
 constexpr std::size_t kManyTokens = 128;
-constexpr std::size_t kOwnLocalBytes = 4 << 10;  // of product.cl, beside what is passed
+constexpr std::size_t kOwnLocalBytes = 17 << 10;  // of product.cl, beside what is passed
 
 std::uint64_t hash_of(const std::string& text) { return XXH3_64bits(text.data(), text.size()); }
 
@@ -34,7 +34,7 @@ OpenClOperations::Source OpenClOperations::norm_of(const Input& input) const {
 
 std::size_t OpenClOperations::factor_bytes(const Source& s) const {
   const std::size_t n_heads = s.attention != nullptr ? size(s.attention->n_heads) : 0;
-  return std::max<std::size_t>(n_heads * (s.n_splits + 1), 1) * sizeof(float);
+  return std::max<std::size_t>(n_heads * (2 * s.n_splits + 1), 1) * sizeof(float);
 }
 
 // As inputs.cl has it.
@@ -114,9 +114,10 @@ void OpenClOperations::multiply(std::span<const Output> outputs, std::size_t n, 
 }
 
 Program& OpenClOperations::product_program(const DeviceMatrix& matrix, std::size_t gate_up_group) {
-  return context_.program(kProductSource,
-                          fmt::format("{} -DALONE -DGATE_UP_GROUP={} {}", context_.dot_option(),
-                                      gate_up_group, matrix.options));
+  return context_.program(
+      kProductSource,
+      fmt::format("{} -DALONE -DGATE_UP_GROUP={} {}", context_.product_options(),
+                  gate_up_group > 0 ? gate_up_group : context_.product_group(), matrix.options));
 }
 
 // As product.cl has them, behind its other arguments: the matrices, their biases and the results.
@@ -166,7 +167,8 @@ void OpenClOperations::launch_product(const DeviceMatrix& first, const Places& p
   first.is_quantised ? set(quants_, scales_, sums_) : set(floats_);
   const std::size_t n_columns = (n + together - 1) / together;
   // Groups that read the same weights follow one another.
-  if (!is_tile) return context_.launch(kernel, {n_columns, places.n_groups, 1}, kProductGroup);
+  if (!is_tile)
+    return context_.launch(kernel, {n_columns, places.n_groups, 1}, context_.product_group());
   std::size_t n_tiles = 0;
   for (const Places::Place& place : places.of) n_tiles += (size(place.rows) + 63) / 64;
   context_.launch(kernel, {n_columns, n_tiles, 1}, 16, 8);
@@ -199,7 +201,7 @@ void OpenClOperations::multiply_alone(const Source& source, std::span<const Outp
                  cl_int{adds}, places.biases, *p0.w, p0.rows, *p0.bias, *p0.y, *p1.w, p1.rows,
                  *p1.bias, *p1.y, *p2.w, p2.rows, *p2.bias, *p2.y);
     });
-    context_.launch(kernel, {places.n_groups, 1, 1}, kProductGroup);
+    context_.launch(kernel, {places.n_groups, 1, 1}, context_.product_group());
     outputs = outputs.subspan(n_together);
   }
 }
@@ -244,12 +246,13 @@ bool OpenClOperations::gate_and_activate_alone(const FfnLayer& layer, const Feed
     context_.launch(kernel, {chunks_of(up_matrix.rows), 1, 1}, group);
   };
   // The four products of a work-group one after the other, or two or four side by side.
-  static constexpr std::size_t kGroups[] = {kProductGroup, 2 * kProductGroup, 4 * kProductGroup};
+  const std::size_t one = context_.product_group();
+  const std::size_t groups[] = {one, 2 * one, 4 * one};
   const std::size_t most = context_.description().is_gpu ? context_.largest_group() : 256;
-  const std::size_t n_groups = most >= kGroups[2] ? 3 : most >= kGroups[1] ? 2 : 1;
+  const std::size_t n_groups = most >= groups[2] ? 3 : most >= groups[1] ? 2 : 1;
   const std::string key = fmt::format("gate_up:{}x{}:{:016x}", up_matrix.rows, up_matrix.chunks,
                                       hash_of(up_matrix.options));
-  launch(tuning_.fastest(context_, key, std::span(kGroups).first(n_groups), launch));
+  launch(tuning_.fastest(context_, key, std::span(groups).first(n_groups), launch));
   return true;
 }
 

@@ -1,11 +1,17 @@
 // Rotation, the cache and attention over it. The cache lies as on the processor (kv_cache.h): for
 // each head of an area keys [tiles, head_dim, 16], values [slots, head_dim], and for Q8_0 the scales
-// of both.
+// of both. Built for one FORMAT of numbers and heads of up to 64 * MOST_DIMS.
 #define TILE 16
 #define FORMAT_F32 0
 #define FORMAT_F16 1
 #define FORMAT_BF16 2
 #define FORMAT_Q8_0 3
+#define DIMS 16      // numbers that a work-item asks memory for at once
+#define KEYS 64     // of a block of keys
+#define PARTS 4     // of a key's dimensions, and of a block's values: a work-item takes one of them
+#define ITEMS (KEYS * PARTS)
+// As many as are read at once, or more of them.
+#define DIMS_OF_PART(head_dim) (((head_dim) + PARTS * DIMS - 1) / (PARTS * DIMS) * DIMS)
 #define ROPE_NONE 0
 #define ROPE_INTERLEAVED 1
 
@@ -32,17 +38,17 @@ Head head_of(global uchar* cache, Area area, int head) {
   return h;
 }
 
-float element(global const uchar* p, long i, int format) {
-  if (format == FORMAT_F32) return ((global const float*)p)[i];
-  if (format == FORMAT_F16) return vload_half(i, (global const half*)p);
-  if (format == FORMAT_BF16) return bfloat_at((global const ushort*)p, i);
+float element(global const uchar* p, long i) {
+  if (FORMAT == FORMAT_F32) return ((global const float*)p)[i];
+  if (FORMAT == FORMAT_F16) return vload_half(i, (global const half*)p);
+  if (FORMAT == FORMAT_BF16) return bfloat_at((global const ushort*)p, i);
   return (float)((global const char*)p)[i];
 }
 
-void store_element(global uchar* p, long i, int format, float x) {
-  if (format == FORMAT_F32) ((global float*)p)[i] = x;
-  if (format == FORMAT_F16) vstore_half_rte(x, i, (global half*)p);
-  if (format == FORMAT_BF16) ((global ushort*)p)[i] = to_bfloat(x);
+void store_element(global uchar* p, long i, float x) {
+  if (FORMAT == FORMAT_F32) ((global float*)p)[i] = x;
+  if (FORMAT == FORMAT_F16) vstore_half_rte(x, i, (global half*)p);
+  if (FORMAT == FORMAT_BF16) ((global ushort*)p)[i] = to_bfloat(x);
 }
 
 // 32 numbers as int8; `step` elements from one to the next.
@@ -62,7 +68,7 @@ void rotate_pairs(local const float* from, global float* to, local float* also, 
                   int rope, int n_pairs, global const float* cosines, global const float* sines) {
   const int step = rope == ROPE_INTERLEAVED ? 2 : 1;
   const int second = rope == ROPE_INTERLEAVED ? 1 : n_pairs;
-  for (int i = get_local_id(0); i < n_pairs; i += 64) {
+  for (int i = get_local_id(0); i < n_pairs; i += ITEMS) {
     const float x = from[i * step];
     const float y = from[i * step + second];
     const float rotated_x = x * cosines[i] - y * sines[i];
@@ -70,7 +76,7 @@ void rotate_pairs(local const float* from, global float* to, local float* also, 
     if (to) to[i * step] = rotated_x, to[i * step + second] = rotated_y;
     if (also) also[i * step] = rotated_x, also[i * step + second] = rotated_y;
   }
-  for (int i = 2 * n_pairs + get_local_id(0); i < head_dim; i += 64) {
+  for (int i = 2 * n_pairs + get_local_id(0); i < head_dim; i += ITEMS) {
     if (to) to[i] = from[i];
     if (also) also[i] = from[i];
   }
@@ -85,7 +91,7 @@ void rotate_weighted(local const float* from, global float* to, global float* si
                      global const float* mirror_cosines, global const float* mirror_sines) {
   const int step = rope == ROPE_INTERLEAVED ? 2 : 1;
   const int second = rope == ROPE_INTERLEAVED ? 1 : n_pairs;
-  for (int i = get_local_id(0); i < n_pairs; i += 64) {
+  for (int i = get_local_id(0); i < n_pairs; i += ITEMS) {
     const int a = i * step;
     const int b = a + second;
     const float x = from[a];
@@ -104,7 +110,7 @@ void rotate_weighted(local const float* from, global float* to, global float* si
     sink_to[a] = weights[a] * (x * sink_cosines[i] - y * sink_sines[i]);
     sink_to[b] = weights[b] * (x * sink_sines[i] + y * sink_cosines[i]);
   }
-  for (int i = 2 * n_pairs + get_local_id(0); i < head_dim; i += 64)
+  for (int i = 2 * n_pairs + get_local_id(0); i < head_dim; i += ITEMS)
     sink_to[i] = to[i] = weights[i] * from[i];
 }
 
@@ -114,28 +120,28 @@ void load_head(global const float* from, local float* head, int head_dim, float 
                local float* room) {
   const int lane = get_local_id(0);
   float squares = 0;
-  for (int i = lane; i < head_dim; i += 64) {
+  for (int i = lane; i < head_dim; i += ITEMS) {
     head[i] = clamp_to > 0 ? clamp(from[i], -clamp_to, clamp_to) : from[i];
     squares = fma(head[i], head[i], squares);
   }
-  squares = sum_of_lanes(squares, room, 64);
+  squares = sum_of_lanes(squares, room, ITEMS);
   if (has_norm) {
     const float factor = 1.0f / sqrt(squares / (float)head_dim + epsilon);
-    for (int i = lane; i < head_dim; i += 64)
+    for (int i = lane; i < head_dim; i += ITEMS)
       head[i] = head[i] * factor * (has_weight ? norm[i] : 1.0f);
   }
-  for (int i = lane; i < head_dim; i += 64) head[i] *= scale;
+  for (int i = lane; i < head_dim; i += ITEMS) head[i] *= scale;
 }
 
 // Keys and values [head_dim] of a position to its slot, as the cache's format rounds them.
-void store_kv(Head place, long slot, int format, int head_dim, local const float* key,
+void store_kv(Head place, long slot, int head_dim, local const float* key,
               local const float* value) {
   const int lane = get_local_id(0);
   const long tile = slot / TILE;
   const int lane_of_tile = slot % TILE;
-  if (format == FORMAT_Q8_0) {
+  if (FORMAT == FORMAT_Q8_0) {
     const int n_blocks = (head_dim + 31) / 32;
-    for (int b = lane; b < n_blocks; b += 64) {
+    for (int b = lane; b < n_blocks; b += ITEMS) {
       const int n = min(32, head_dim - b * 32);
       store_block(place.keys, (tile * head_dim + b * 32) * TILE + lane_of_tile, TILE,
                   place.key_scales, (tile * n_blocks + b) * TILE + lane_of_tile, key + b * 32, n);
@@ -144,9 +150,9 @@ void store_kv(Head place, long slot, int format, int head_dim, local const float
     }
     return;
   }
-  for (int i = lane; i < head_dim; i += 64) {
-    store_element(place.keys, (tile * head_dim + i) * TILE + lane_of_tile, format, key[i]);
-    store_element(place.values, slot * head_dim + i, format, value[i]);
+  for (int i = lane; i < head_dim; i += ITEMS) {
+    store_element(place.keys, (tile * head_dim + i) * TILE + lane_of_tile, key[i]);
+    store_element(place.values, slot * head_dim + i, value[i]);
   }
 }
 
@@ -159,10 +165,9 @@ kernel void rotate_and_store(
     global const float* mirror_sines, global const float* rotated_weights, int has_rotated_weights,
     global const long* positions, global const float* query_scales, float clamp_to,
     global const float* q_norm, int has_q_norm, global const float* k_norm, int has_k_norm,
-    float epsilon, int normalizes_values, global uchar* cache, int format, Area sinks, Area ring,
+    float epsilon, int normalizes_values, global uchar* cache, Area sinks, Area ring,
     long n_sinks, local float* head, local float* rotated) {
-  local float room[64];
-  const int lane = get_local_id(0);
+  local float room[ITEMS];
   const long row = first_row + get_group_id(1);
   const bool is_query = get_group_id(0) < n_heads;
   const int h = is_query ? get_group_id(0) : get_group_id(0) - n_heads;
@@ -194,7 +199,7 @@ kernel void rotate_and_store(
   barrier(CLK_LOCAL_MEM_FENCE);
   const bool is_sink = position < n_sinks;
   store_kv(head_of(cache, is_sink ? sinks : ring, h), is_sink ? position : position % ring.slots,
-           format, head_dim, rotated, head);
+           head_dim, rotated, head);
 }
 
 // What a row sees: sinks [low, low + n), then positions from `oldest` to its own.
@@ -214,43 +219,65 @@ View view_of(long position, long cache_position, long n_sinks, long window, long
   return view;
 }
 
-// Key `index` of the view: its slot and its score. `own`: the key of the last one, as the cache
-// would give it, where it may not be there yet; else null.
-float score_of(View view, long index, Head sinks, Head ring, long slots, int format, int head_dim,
-               local const float* query, local const float* sink_query, float scale, float softcap,
-               float slope, long position, long cache_position, local const float* own,
-               long* slot_out) {
-  const bool is_sink = index < view.n_sinks;
-  const long key = is_sink ? view.low + index : view.oldest + (index - view.n_sinks);
-  const long slot = is_sink ? key : key % slots;
+// Key `index` of the view, whose first key in the ring has slot `first_slot`: its slot there, or
+// -1 - slot among the sinks.
+long slot_of(View view, long index, long first_slot, long slots) {
+  if (index < view.n_sinks) return -1 - (view.low + index);
+  const long slot = first_slot + (index - view.n_sinks);
+  return slot < slots ? slot : slot - slots;
+}
+
+// A part of the dimensions of a query times those of a key.
+float part_of_dot(Head sinks, Head ring, long slot, int head_dim, local const float* query,
+                  local const float* sink_query, int part) {
+  const bool is_sink = slot < 0;
+  const long s = is_sink ? -1 - slot : slot;
   global const uchar* keys = is_sink ? sinks.keys : ring.keys;
-  global const uchar* scales = is_sink ? sinks.key_scales : ring.key_scales;
+  global const half* scales = (global const half*)(is_sink ? sinks.key_scales : ring.key_scales);
   local const float* q = is_sink ? sink_query : query;
-  const long tile = slot / TILE;
-  const int lane = slot % TILE;
+  const long tile = s / TILE;
+  const int lane = s % TILE;
+  const long at = tile * head_dim * TILE + lane;
   const int n_blocks = (head_dim + 31) / 32;
+  const int n_dims = DIMS_OF_PART(head_dim);
+  const int end = min(head_dim, (part + 1) * n_dims);
   float dot = 0;
-  const bool is_own = own != 0 && index == view.n - 1;
-  for (int d = 0; is_own && d < head_dim; ++d) dot = fma(q[d], own[d], dot);
-  for (int b = 0; !is_own && b < n_blocks; ++b) {
-    const float of_block =
-        format == FORMAT_Q8_0
-            ? vload_half((tile * n_blocks + b) * TILE + lane, (global const half*)scales)
-            : 1.0f;
-    const int end = min(head_dim, b * 32 + 32);
-    for (int d = b * 32; d < end; ++d)
-      dot = fma(q[d], element(keys, (tile * head_dim + d) * TILE + lane, format) * of_block, dot);
+  for (int d = part * n_dims; d < end; d += DIMS) {
+    const float scale =
+        FORMAT == FORMAT_Q8_0 ? vload_half((tile * n_blocks + d / 32) * TILE + lane, scales) : 1.0f;
+    float key[DIMS];
+    for (int i = 0; i < DIMS; ++i)
+      key[i] = d + i < end ? element(keys, at + (d + i) * TILE) * scale : 0.0f;
+    for (int i = 0; i < DIMS; ++i)
+      if (d + i < end) dot = fma(q[d + i], key[i], dot);
   }
+  return dot;
+}
+
+float part_of_own(local const float* query, local const float* key, int head_dim, int part) {
+  const int n_dims = DIMS_OF_PART(head_dim);
+  const int end = min(head_dim, (part + 1) * n_dims);
+  float dot = 0;
+  for (int d = part * n_dims; d < end; ++d) dot = fma(query[d], key[d], dot);
+  return dot;
+}
+
+float score_of(float dot, float scale, float softcap, float slope, long distance) {
   float score = dot * scale;
   if (softcap > 0) score = softcap * tanh(score / softcap);
-  if (slope != 0) score -= slope * (float)((is_sink ? cache_position : position) - key);
-  *slot_out = slot;
+  if (slope != 0) score -= slope * (float)distance;
   return score;
+}
+
+// How far key `index` of the view is from a token, inside the cache if the key is a sink.
+long distance_of(View view, long index, long position, long cache_position) {
+  return index < view.n_sinks ? cache_position - (view.low + index)
+                              : position - (view.oldest + (index - view.n_sinks));
 }
 
 #define ATTENTION_ARGUMENTS                                                                      \
   global const float *q, global const float *sink_q, int first_row, int n_heads, int group,      \
-      int head_dim, global const long *positions, global uchar *cache, int format, Area sinks,   \
+      int head_dim, global const long *positions, global uchar *cache, Area sinks,               \
       Area ring, long n_sinks, long window, long sink_reach, float scale, float softcap,         \
       global const float *slopes, int has_slopes
 
@@ -264,89 +291,146 @@ float score_of(View view, long index, Head sinks, Head ring, long slots, int for
   const Head sink_head = head_of(cache, sinks, head / group);                                   \
   const Head ring_head = head_of(cache, ring, head / group);                                    \
   const float slope = has_slopes ? slopes[head] : 0.0f;                                         \
-  for (int i = lane; i < head_dim; i += 64) {                                                   \
+  for (int i = lane; i < head_dim; i += get_local_size(0)) {                                     \
     query[i] = q[(row * n_heads + head) * head_dim + i];                                        \
     sink_query[i] = sink_q[(row * n_heads + head) * head_dim + i];                              \
   }                                                                                             \
   barrier(CLK_LOCAL_MEM_FENCE)
 
-#define MOST_DIMS 8  // of a work-item: heads of up to 512
-
-// A part of a row's and head's softmax: blocks of 64 keys, every n_splits-th of them. Leaves the
-// maximum, the denominator and the weighted values. A split beyond n_splits leaves nothing's.
-void attend_part(View view, Head sinks, Head ring, long slots_of_ring, int format, int head_dim,
-                 local const float* query, local const float* sink_query,
-                 local const float* own_key, local const float* own_value, float scale,
-                 float softcap, float slope, long position, long cache_position, int split,
-                 int n_splits, local float* room, local float* weights, local long* slots,
-                 global float* part) {
-  const int lane = get_local_id(0);
-  const int n_blocks = (head_dim + 31) / 32;
-  float maximum = -INFINITY;
-  float denominator = 0;
-  float acc[MOST_DIMS];
-  for (int i = 0; i < MOST_DIMS; ++i) acc[i] = 0;
-  const long end = split < n_splits ? view.n : 0;
-  for (long first = (long)split * 64; first < end; first += (long)n_splits * 64) {
-    const int n = (int)min(64L, view.n - first);
-    float score = -INFINITY;
-    long slot = 0;
-    if (lane < n)
-      score = score_of(view, first + lane, sinks, ring, slots_of_ring, format, head_dim, query,
-                       sink_query, scale, softcap, slope, position, cache_position, own_key, &slot);
-    const float largest = fmax(maximum, max_of_lanes(score, room, 64));
-    const float shrink = exp(maximum - largest);
-    const float weight = lane < n ? exp(score - largest) : 0.0f;
-    maximum = largest;
-    weights[lane] = weight;
-    slots[lane] = first + lane < view.n_sinks ? -1 - slot : slot;
-    denominator = denominator * shrink + sum_of_lanes(weight, room, 64);
-    const int n_stored = own_key != 0 && first + n == view.n ? n - 1 : n;
-    for (int i = 0; i < MOST_DIMS; ++i) {
-      const int d = lane + i * 64;
-      if (d >= head_dim) break;
-      float sum = acc[i] * shrink;
-      for (int j = 0; j < n_stored; ++j) {
-        const bool is_sink = slots[j] < 0;
-        const long s = is_sink ? -1 - slots[j] : slots[j];
-        float value = element(is_sink ? sinks.values : ring.values, s * head_dim + d, format);
-        if (format == FORMAT_Q8_0)
-          value *= vload_half(s * n_blocks + d / 32,
-                              (global const half*)(is_sink ? sinks.value_scales
-                                                           : ring.value_scales));
-        sum = fma(weights[j], value, sum);
-      }
-      acc[i] = n_stored < n ? fma(weights[n_stored], own_value[d], sum) : sum;
-    }
-    barrier(CLK_LOCAL_MEM_FENCE);
-  }
-  if (lane == 0) part[0] = maximum, part[1] = denominator;
-  for (int i = 0; i < MOST_DIMS; ++i) {
-    const int d = lane + i * 64;
-    if (d < head_dim) part[2 + d] = acc[i];
-  }
+// Dimension d of the value of a slot of the ring, or, -1 - slot, of the sinks.
+float value_of(Head sinks, Head ring, long slot, int head_dim, int d) {
+  const Head from = slot < 0 ? sinks : ring;
+  const long s = slot < 0 ? -1 - slot : slot;
+  const float value = element(from.values, s * head_dim + d);
+  if (FORMAT != FORMAT_Q8_0) return value;
+  return value *
+         vload_half(s * ((head_dim + 31) / 32) + d / 32, (global const half*)from.value_scales);
 }
 
-// parts [rows, heads, n_splits, head_dim + 2], of which the cache's own number is used.
+
+// What attend_part() works in.
+typedef struct {
+  float room[ITEMS];
+  float weights[KEYS];
+  long slots[KEYS];
+} Workspace;
+
+// A part of a row's and head's softmax: blocks of KEYS keys, every n_splits-th of them. Leaves the
+// maximum, the denominator and the weighted values. A split beyond n_splits leaves nothing's.
+// `own_key`, `own_value`: those of the last key, as the cache would give them, where they may not be
+// there yet; else null.
+//
+// SIDE: parts of the sums that work-items take side by side; KEYS * SIDE of them, with the same bits.
+#define ATTEND_PART(NAME, SIDE)                                                                  \
+  void NAME(View view, Head sinks, Head ring, long slots_of_ring, int head_dim,                  \
+            local const float* query, local const float* sink_query, local const float* own_key, \
+            local const float* own_value, float scale, float softcap, float slope, long position, \
+            long cache_position, int split, int n_splits, local Workspace* work,                 \
+            global float* result) {                                                              \
+    const int lane = get_local_id(0) % KEYS;                                                     \
+    const int side = get_local_id(0) / KEYS;                                                     \
+    local float* const room = work->room;                                                        \
+    const long first_slot = view.oldest % slots_of_ring;                                         \
+    float maximum = -INFINITY;                                                                   \
+    float denominator = 0;                                                                       \
+    float acc[PARTS / SIDE][MOST_DIMS];                                                          \
+    for (int turn = 0; turn < PARTS / SIDE; ++turn)                                              \
+      for (int i = 0; i < MOST_DIMS; ++i) acc[turn][i] = 0;                                      \
+    const long end = split < n_splits ? view.n : 0;                                              \
+    for (long first = (long)split * KEYS; first < end; first += (long)n_splits * KEYS) {         \
+      const int n = (int)min((long)KEYS, view.n - first);                                        \
+      const int n_stored = own_key != 0 && first + n == view.n ? n - 1 : n;                      \
+      const long slot = slot_of(view, first + lane, first_slot, slots_of_ring);                  \
+      float dot = 0;                                                                             \
+      for (int turn = 0; turn < PARTS / SIDE; ++turn) {                                          \
+        const int part = turn * SIDE + side;                                                     \
+        float of_part = 0;                                                                       \
+        if (lane < n_stored) {                                                                   \
+          of_part = part_of_dot(sinks, ring, slot, head_dim, query, sink_query, part);           \
+        } else if (lane < n) {                                                                   \
+          of_part = part_of_own(first + lane < view.n_sinks ? sink_query : query, own_key,       \
+                                head_dim, part);                                                 \
+        }                                                                                        \
+        dot = turn == 0 ? of_part : dot + of_part;                                               \
+      }                                                                                          \
+      if (SIDE > 1) {                                                                            \
+        room[get_local_id(0)] = dot;                                                             \
+        barrier(CLK_LOCAL_MEM_FENCE);                                                            \
+        for (int p = 1; p < SIDE && side == 0; ++p) dot += room[p * KEYS + lane];                \
+        barrier(CLK_LOCAL_MEM_FENCE);                                                            \
+      }                                                                                          \
+      const float score =                                                                        \
+          side == 0 && lane < n                                                                  \
+              ? score_of(dot, scale, softcap, slope,                                             \
+                         distance_of(view, first + lane, position, cache_position))              \
+              : -INFINITY;                                                                       \
+      const float largest = fmax(maximum, max_of_lanes(score, room, KEYS));                      \
+      const float shrink = exp(maximum - largest);                                               \
+      const float weight = score > -INFINITY ? exp(score - largest) : 0.0f;                      \
+      maximum = largest;                                                                         \
+      if (side == 0) work->weights[lane] = weight, work->slots[lane] = slot;                     \
+      denominator = denominator * shrink + sum_of_lanes(weight, room, KEYS);                     \
+      for (int turn = 0; turn < PARTS / SIDE; ++turn) {                                          \
+        const int first_value = (turn * SIDE + side) * (KEYS / PARTS);                           \
+        for (int i = 0; i < MOST_DIMS && i * KEYS < head_dim; ++i) {                             \
+          const int d = lane + i * KEYS;                                                         \
+          float sum = acc[turn][i] * shrink;                                                     \
+          float values[KEYS / PARTS];                                                            \
+          for (int k = 0; k < KEYS / PARTS; ++k) {                                               \
+            const int j = first_value + k;                                                       \
+            values[k] = d < head_dim && j < n_stored                                             \
+                            ? value_of(sinks, ring, work->slots[j], head_dim, d)                 \
+                            : 0.0f;                                                              \
+          }                                                                                      \
+          for (int k = 0; k < KEYS / PARTS; ++k) {                                               \
+            const int j = first_value + k;                                                       \
+            if (j < n_stored) sum = fma(work->weights[j], values[k], sum);                       \
+            if (j == n_stored && j < n && d < head_dim)                                          \
+              sum = fma(work->weights[j], own_value[d], sum);                                    \
+          }                                                                                      \
+          acc[turn][i] = sum;                                                                    \
+        }                                                                                        \
+      }                                                                                          \
+      barrier(CLK_LOCAL_MEM_FENCE);                                                              \
+    }                                                                                            \
+    if (get_local_id(0) == 0) result[0] = maximum, result[1] = denominator;                      \
+    for (int i = 0; i < MOST_DIMS && i * KEYS < head_dim; ++i) {                                 \
+      const int d = lane + i * KEYS;                                                             \
+      float sum = acc[0][i];                                                                     \
+      for (int turn = 1; turn < PARTS / SIDE; ++turn) sum += acc[turn][i];                       \
+      if (SIDE > 1) {                                                                            \
+        room[get_local_id(0)] = sum;                                                             \
+        barrier(CLK_LOCAL_MEM_FENCE);                                                            \
+        for (int p = 1; p < SIDE && side == 0; ++p) sum += room[p * KEYS + lane];                \
+        barrier(CLK_LOCAL_MEM_FENCE);                                                            \
+      }                                                                                          \
+      if (side == 0 && d < head_dim) result[2 + d] = sum;                                        \
+    }                                                                                            \
+  }
+
+ATTEND_PART(attend_part, 1)
+ATTEND_PART(attend_part_together, PARTS)
+
+// parts [rows, heads, n_splits, head_dim + 2], of which the cache's own number is used. KEYS
+// work-items, for SPLITS_OF_GROUP of a row's and head's splits.
+#define SPLITS_OF_GROUP 4
 kernel void attend(ATTENTION_ARGUMENTS, int n_splits, int own_splits, int part_row,
                    global float* parts, local float* query, local float* sink_query) {
-  local float room[64];
-  local float weights[64];
-  local long slots[64];
+  local Workspace work;
   LOAD_QUERY;
-  const int split = get_group_id(0);
-  attend_part(view, sink_head, ring_head, ring.slots, format, head_dim, query, sink_query, 0, 0,
-              scale, softcap, slope, position, cache_position, split, own_splits, room, weights,
-              slots,
-              parts + (((part_row + (long)get_group_id(2)) * n_heads + head) * n_splits + split) *
-                          (head_dim + 2));
+  parts += ((part_row + (long)get_group_id(2)) * n_heads + head) * n_splits * (head_dim + 2);
+  const int first = get_group_id(0) * SPLITS_OF_GROUP;
+  for (int split = first; split < min(first + SPLITS_OF_GROUP, n_splits); ++split)
+    attend_part(view, sink_head, ring_head, ring.slots, head_dim, query, sink_query, 0, 0, scale,
+                softcap, slope, position, cache_position, split, own_splits, &work,
+                parts + split * (head_dim + 2));
 }
 
 // Up to four streams' caches.
 typedef struct {
   Area sinks, ring;
   long n_sinks, window, sink_reach;
-  int format, n_splits;
+  int n_splits;
 } Place;
 typedef struct {
   Place of[4];
@@ -363,19 +447,19 @@ void round_block(local float* x, int n, local ushort* half_room) {
     x[i] = (float)(char)clamp(convert_int_rte(x[i] * inverse), -127, 127) * scale;
 }
 
-void round_as_stored(local float* x, int head_dim, int format, local ushort* half_room) {
+void round_as_stored(local float* x, int head_dim, local ushort* half_room) {
   const int lane = get_local_id(0);
-  if (format == FORMAT_Q8_0) {
-    for (int b = lane; b * 32 < head_dim; b += 64)
+  if (FORMAT == FORMAT_Q8_0) {
+    for (int b = lane; b * 32 < head_dim; b += ITEMS)
       round_block(x + b * 32, min(32, head_dim - b * 32), half_room + lane);
     return;
   }
-  for (int i = lane; i < head_dim; i += 64) {
-    if (format == FORMAT_F16) {
+  for (int i = lane; i < head_dim; i += ITEMS) {
+    if (FORMAT == FORMAT_F16) {
       vstore_half_rte(x[i], 0, (local half*)(half_room + lane));
       x[i] = vload_half(0, (local const half*)(half_room + lane));
     }
-    if (format == FORMAT_BF16) x[i] = as_float((uint)to_bfloat(x[i]) << 16);
+    if (FORMAT == FORMAT_BF16) x[i] = as_float((uint)to_bfloat(x[i]) << 16);
   }
 }
 
@@ -392,10 +476,9 @@ kernel void attend_alone(
     global uchar* cache3, Places places, float scale, float softcap, global const float* slopes,
     int has_slopes, int n_splits, global float* parts, local float* query,
     local float* sink_query, local float* own_key, local float* own_value, local float* head_room) {
-  local float room[64];
-  local float weights[64];
-  local long slots[64];
-  local ushort half_room[64];
+  local Workspace work;
+  local ushort half_room[ITEMS];
+  local float* const room = work.room;
   const int lane = get_local_id(0);
   const int split = get_group_id(0);
   const int head = get_group_id(1);
@@ -428,18 +511,18 @@ kernel void attend_alone(
   barrier(CLK_LOCAL_MEM_FENCE);
   if (split == 0 && head % group == 0) {
     const bool is_sink = position < place.n_sinks;
-    store_kv(is_sink ? sinks : ring, is_sink ? position : position % place.ring.slots, place.format,
+    store_kv(is_sink ? sinks : ring, is_sink ? position : position % place.ring.slots,
              head_dim, own_key, own_value);
   }
   barrier(CLK_LOCAL_MEM_FENCE);
-  round_as_stored(own_key, head_dim, place.format, half_room);
-  round_as_stored(own_value, head_dim, place.format, half_room);
+  round_as_stored(own_key, head_dim, half_room);
+  round_as_stored(own_value, head_dim, half_room);
   barrier(CLK_LOCAL_MEM_FENCE);
   const View view =
       view_of(position, cache_position, place.n_sinks, place.window, place.sink_reach);
-  attend_part(view, sinks, ring, place.ring.slots, place.format, head_dim, query, sink_query,
+  attend_part_together(view, sinks, ring, place.ring.slots, head_dim, query, sink_query,
               own_key, own_value, scale, softcap, has_slopes ? slopes[head] : 0.0f, position,
-              cache_position, split, place.n_splits, room, weights, slots,
+              cache_position, split, place.n_splits, &work,
               parts + ((row * n_heads + head) * n_splits + split) * (head_dim + 2));
 }
 
@@ -453,20 +536,24 @@ kernel void merge(global const float* parts, int first_row, int n_heads, int n_s
   parts += (long)get_group_id(0) * n_heads * n_splits * (head_dim + 2);
   local float* denominators = factors + n_heads * n_splits;
   weigh_parts(parts, n_heads, n_splits, head_dim, row_sinks[row], head_sinks, has_head_sinks,
-              factors, denominators);
-  barrier(CLK_LOCAL_MEM_FENCE);
-  for (int i = get_local_id(0); i < width; i += 64)
-    out[row * width + i] = joined(parts, n_splits, head_dim, factors, denominators, i);
+              factors, denominators, denominators + n_heads);
+  for (int at = get_local_id(0) * AT_ONCE; at < width; at += ITEMS * AT_ONCE) {
+    float joined[AT_ONCE];
+    join_parts(parts, n_splits, head_dim, width, factors, denominators, at, joined);
+    for (int i = 0; i < AT_ONCE && at + i < width; ++i) out[row * width + at + i] = joined[i];
+  }
 }
 
 // For study: all scores of one row, [heads, most], sinks first.
 kernel void score(ATTENTION_ARGUMENTS, long most, global float* scores, local float* query,
                   local float* sink_query) {
   LOAD_QUERY;
-  for (long i = lane; i < view.n; i += 64) {
-    long slot = 0;
-    scores[head * most + i] =
-        score_of(view, i, sink_head, ring_head, ring.slots, format, head_dim, query, sink_query,
-                 scale, softcap, slope, position, cache_position, 0, &slot);
+  for (long i = lane; i < view.n; i += ITEMS) {
+    const long slot = slot_of(view, i, view.oldest % ring.slots, ring.slots);
+    float dot = 0;
+    for (int part = 0; part < PARTS; ++part)
+      dot += part_of_dot(sink_head, ring_head, slot, head_dim, query, sink_query, part);
+    scores[head * most + i] = score_of(dot, scale, softcap, slope,
+                                       distance_of(view, i, position, cache_position));
   }
 }

@@ -6,10 +6,9 @@
 // One row makes its inputs for itself (product_alone), and gate and up of a feed-forward layer leave
 // the inputs of what follows (gate_up_alone), so that a dense layer is five launches with attention.
 //
-// A work-group takes 16 rows of weights. Its 128 work-items are 16 rows by 8 splits; split s sums
-// the chunks s, s + 8, ... and the splits are added in order.
+// A work-group takes 16 rows of weights. Its work-items are 16 rows by SPLITS, as many as the device
+// likes; split s sums the chunks s, s + SPLITS, ... and the splits are added in order.
 #define GROUP_ROWS 16
-#define SPLITS 8
 
 #ifdef FLOAT_BITS
 #define CHUNK_BYTES (32 * GROUP_ROWS * FLOAT_BITS / 8)
@@ -50,41 +49,33 @@ uint looked_up(uint codes) {
 #define looked_up(codes) (codes)
 #endif
 
-#define WORD(planes, vector) (planes)[(vector) * GROUP_ROWS]
-
 // Quad j, 4 consecutive weights, of a row's chunk.
-uint quad_of(global const uint* planes, int j) {
+uint quad_of(const uint* words, int j) {
 #if BITS == 8
-  return WORD(planes, j);
+  return words[j];
 #elif BITS >= 4
-  uint q = (WORD(planes, j % 4) >> (j / 4 * 4)) & 0x0f0f0f0f;
+  uint q = (words[j % 4] >> (j / 4 * 4)) & 0x0f0f0f0f;
 #if BITS == 5
-  q |= ((WORD(planes, 4) >> j) & 0x01010101) << 4;
+  q |= ((words[4] >> j) & 0x01010101) << 4;
 #elif BITS == 6
-  q |= ((WORD(planes, 4 + j / 4) >> (2 * (j % 4))) & 0x03030303) << 4;
+  q |= ((words[4 + j / 4] >> (2 * (j % 4))) & 0x03030303) << 4;
 #endif
   return looked_up(q);
 #else
-  uint q = (WORD(planes, j / 4) >> (2 * (j % 4))) & 0x03030303;
+  uint q = (words[j / 4] >> (2 * (j % 4))) & 0x03030303;
 #if BITS == 3
-  q |= ((WORD(planes, 2) >> j) & 0x01010101) << 2;
+  q |= ((words[2] >> j) & 0x01010101) << 2;
 #endif
   return q;
 #endif
 }
 #endif
 
-// sums[t] += the chunk's products with T rows of inputs from `first` on.
 #ifdef FLOAT_BITS
-#define ADD_CHUNK(T)                                                                             \
-  global const uchar* w = group + (long)chunk * CHUNK_BYTES;                                     \
-  for (int i = 0; i < 32; ++i) {                                                                 \
-    const float weight = float_at(w, i, row);                                                    \
-    for (int t = 0; t < T; ++t) {                                                                \
-      const long token = min(first + t, n - 1);                                                  \
-      acc[t] = fma(weight, floats[(token * chunks + chunk) * 32 + i], acc[t]);                   \
-    }                                                                                            \
-  }
+// A row's chunk.
+typedef struct {
+  float of[32];
+} Weights;
 
 float float_at(global const uchar* w, int i, int row) {
 #if FLOAT_BITS == 32
@@ -95,6 +86,35 @@ float float_at(global const uchar* w, int i, int row) {
   return vload_half((i / 2 * GROUP_ROWS + row) * 2 + i % 2, (global const half*)w);
 #endif
 }
+
+Weights weights_of(global const uchar* group, int chunk, int row) {
+  global const uchar* at = group + (long)chunk * CHUNK_BYTES;
+  Weights w;
+  for (int i = 0; i < 32; i += 2) {
+#if FLOAT_BITS == 32
+    w.of[i] = float_at(at, i, row);
+    w.of[i + 1] = float_at(at, i + 1, row);
+#elif defined(BFLOAT)
+    const uint both = ((global const uint*)at)[i / 2 * GROUP_ROWS + row];
+    w.of[i] = as_float(both << 16);
+    w.of[i + 1] = as_float(both & 0xffff0000);
+#else
+    const float2 both = vload_half2(i / 2 * GROUP_ROWS + row, (global const half*)at);
+    w.of[i] = both.x;
+    w.of[i + 1] = both.y;
+#endif
+  }
+  return w;
+}
+
+// acc[t] += the products of a chunk with T rows of inputs from `first` on.
+#define ADD_CHUNK(T, w, chunk)                                                                   \
+  for (int i = 0; i < 32; ++i) {                                                                 \
+    for (int t = 0; t < T; ++t) {                                                                \
+      const long token = min(first + t, n - 1);                                                  \
+      acc[t] = fma((w).of[i], floats[(token * chunks + (chunk)) * 32 + i], acc[t]);              \
+    }                                                                                            \
+  }
 #else
 #if E2M1
 #define SCALE_AT(p, i) bfloat_at((global const ushort*)(p), i)
@@ -115,34 +135,63 @@ float float_at(global const uchar* w, int i, int row) {
 #else
 #define VALUE(whole, half0, half1) (d * (float)(whole))
 #endif
-#define ADD_CHUNK(T)                                                                             \
-  global const uchar* block = group + (long)(chunk / BLOCK_CHUNKS) * BLOCK_BYTES;                \
-  const float d = SCALE_AT(block, row);                                                          \
-  const float m = MINIMUMS ? SCALE_AT(block, MINIMUMS * GROUP_ROWS + row) : 0.0f;                \
-  global const uchar* at = block + HEAD_BYTES + chunk % BLOCK_CHUNKS * CHUNK_BYTES;              \
-  global const uint* planes = (global const uint*)at + row;                                      \
-  global const char* lists = (global const char*)at + 64 * BITS + row;                           \
-  int scale[2] = {1, 1};                                                                         \
-  int minimum[2] = {0, 0};                                                                       \
-  for (int s = 0; s < SUBS; ++s) {                                                               \
-    if (SCALES) scale[s] = lists[s * GROUP_ROWS];                                                \
-    if (SCALES && MINIMUMS) minimum[s] = lists[(SUBS + s) * GROUP_ROWS];                         \
-  }                                                                                              \
-  uint q[8];                                                                                     \
-  for (int j = 0; j < 8; ++j) q[j] = quad_of(planes, j);                                         \
-  for (int t = 0; t < T; ++t) {                                                                  \
-    const long place = (long)min(first + t, n - 1) * chunks + chunk;                             \
-    const int8 x = vload8(place, quants);                                                        \
-    const int sum0 =                                                                             \
-        dot4(q[3], x.s3, dot4(q[2], x.s2, dot4(q[1], x.s1, dot4(q[0], x.s0, 0))));               \
-    const int sum1 =                                                                             \
-        dot4(q[7], x.s7, dot4(q[6], x.s6, dot4(q[5], x.s5, dot4(q[4], x.s4, 0))));               \
-    const int half0 = sums[place * 2];                                                           \
-    const int half1 = sums[place * 2 + 1];                                                       \
-    const int whole = WHOLE(sum0, sum1, half0, half1);                                           \
-    acc[t] = fma(scales[place], VALUE(whole, half0, half1), acc[t]);                             \
+
+// A row's chunk, as it is stored.
+typedef struct {
+  uint words[BITS];
+  float d, m;
+  int scale[2], minimum[2];
+} Weights;
+
+Weights weights_of(global const uchar* group, int chunk, int row) {
+  global const uchar* block = group + (long)(chunk / BLOCK_CHUNKS) * BLOCK_BYTES;
+  global const uchar* at = block + HEAD_BYTES + chunk % BLOCK_CHUNKS * CHUNK_BYTES;
+  global const char* lists = (global const char*)at + 64 * BITS + row;
+  Weights w;
+  for (int v = 0; v < BITS; ++v) w.words[v] = ((global const uint*)at)[v * GROUP_ROWS + row];
+  w.d = SCALE_AT(block, row);
+  w.m = MINIMUMS ? SCALE_AT(block, MINIMUMS * GROUP_ROWS + row) : 0.0f;
+  for (int s = 0; s < 2; ++s) {
+    w.scale[s] = SCALES && s < SUBS ? lists[s * GROUP_ROWS] : 1;
+    w.minimum[s] = SCALES && MINIMUMS && s < SUBS ? lists[(SUBS + s) * GROUP_ROWS] : 0;
+  }
+  return w;
+}
+
+// acc[t] += the products of a chunk with T rows of inputs from `first` on.
+#define ADD_CHUNK(T, w, chunk)                                                                   \
+  {                                                                                              \
+    const float d = (w).d;                                                                       \
+    const float m = (w).m;                                                                       \
+    const int scale[2] = {(w).scale[0], (w).scale[1]};                                           \
+    const int minimum[2] = {(w).minimum[0], (w).minimum[1]};                                     \
+    uint q[8];                                                                                   \
+    for (int j = 0; j < 8; ++j) q[j] = quad_of((w).words, j);                                    \
+    for (int t = 0; t < T; ++t) {                                                                \
+      const long place = (long)min(first + t, n - 1) * chunks + (chunk);                         \
+      const int8 x = vload8(place, quants);                                                      \
+      const int sum0 =                                                                           \
+          dot4(q[3], x.s3, dot4(q[2], x.s2, dot4(q[1], x.s1, dot4(q[0], x.s0, 0))));             \
+      const int sum1 =                                                                           \
+          dot4(q[7], x.s7, dot4(q[6], x.s6, dot4(q[5], x.s5, dot4(q[4], x.s4, 0))));             \
+      const int half0 = sums[place * 2];                                                         \
+      const int half1 = sums[place * 2 + 1];                                                     \
+      const int whole = WHOLE(sum0, sum1, half0, half1);                                         \
+      acc[t] = fma(scales[place], VALUE(whole, half0, half1), acc[t]);                           \
+    }                                                                                            \
   }
 #endif
+
+// acc[t] += the products of a split's chunks; the next one is on its way from memory meanwhile.
+#define ADD_CHUNKS(T)                                                                            \
+  {                                                                                              \
+    Weights next = weights_of(group, min(split, chunks - 1), row);                               \
+    for (int chunk = split; chunk < chunks; chunk += SPLITS) {                                   \
+      const Weights now = next;                                                                  \
+      next = weights_of(group, min(chunk + SPLITS, chunks - 1), row);                            \
+      ADD_CHUNK(T, now, chunk)                                                                   \
+    }                                                                                            \
+  }
 
 // Up to three products of the same inputs: y[t, r] = (y[t, r] +) w[r] . x[t] (+ bias[r]).
 #define PRODUCT(NAME, T)                                                                         \
@@ -166,9 +215,7 @@ float float_at(global const uchar* w, int i, int row) {
         (matrix == 0 ? w0 : matrix == 1 ? w1 : w2) + of_matrix * GROUP_BYTES(chunks);            \
     float acc[T];                                                                                \
     for (int t = 0; t < T; ++t) acc[t] = 0;                                                      \
-    for (int chunk = split; chunk < chunks; chunk += SPLITS) {                                   \
-      ADD_CHUNK(T)                                                                               \
-    }                                                                                            \
+    ADD_CHUNKS(T)                                                                                \
     for (int t = 0; t < T; ++t) parts[t][split][row] = acc[t];                                   \
     barrier(CLK_LOCAL_MEM_FENCE);                                                                \
     const int r = of_matrix * GROUP_ROWS + row;                                                  \
@@ -229,19 +276,15 @@ PRODUCT(product_16, 16)
 #define LOAD_TILE                                                                                \
   if (token_lane < TILE_GROUPS) {                                                                \
     const int g = token_lane;                                                                    \
-    global const uchar* block = weights +                                                        \
-                                min(first_group + g, groups - 1) * GROUP_BYTES(chunks) +         \
-                                (long)(chunk / BLOCK_CHUNKS) * BLOCK_BYTES;                      \
-    global const uchar* at = block + HEAD_BYTES + chunk % BLOCK_CHUNKS * CHUNK_BYTES;            \
-    global const char* lists = (global const char*)at + 64 * BITS + row;                         \
-    tile_d[g][0][row] = SCALE_AT(block, row);                                                    \
-    tile_d[g][1][row] = MINIMUMS ? SCALE_AT(block, MINIMUMS * GROUP_ROWS + row) : 0.0f;          \
+    const Weights w =                                                                            \
+        weights_of(weights + min(first_group + g, groups - 1) * GROUP_BYTES(chunks), chunk, row); \
+    tile_d[g][0][row] = w.d;                                                                     \
+    tile_d[g][1][row] = w.m;                                                                     \
     for (int s = 0; s < 2; ++s) {                                                                \
-      tile_lists[g][s][row] = SCALES && s < SUBS ? lists[s * GROUP_ROWS] : 1;                    \
-      tile_lists[g][2 + s][row] =                                                                \
-          SCALES && MINIMUMS && s < SUBS ? lists[(SUBS + s) * GROUP_ROWS] : 0;                   \
+      tile_lists[g][s][row] = w.scale[s];                                                        \
+      tile_lists[g][2 + s][row] = w.minimum[s];                                                  \
     }                                                                                            \
-    for (int j = 0; j < 8; ++j) tile_w[g][j][row] = quad_of((global const uint*)at + row, j);    \
+    for (int j = 0; j < 8; ++j) tile_w[g][j][row] = quad_of(w.words, j);                         \
   } else {                                                                                       \
     for (int i = (token_lane - TILE_GROUPS) * GROUP_ROWS + row; i < ALL_TILE_TOKENS * 8;         \
          i += (TILE_LANES - TILE_GROUPS) * GROUP_ROWS) {                                         \
@@ -340,8 +383,8 @@ kernel __attribute__((reqd_work_group_size(GROUP_ROWS * SPLITS, 1, 1))) void pro
     global const uchar* w0, int rows0, global const float* bias0, global float* y0,
     global const uchar* w1, int rows1, global const float* bias1, global float* y1,
     global const uchar* w2, int rows2, global const float* bias2, global float* y2) {
-  local float room[LANES];
-  local int counts[LANES];
+  local float room[GROUP_ROWS * SPLITS];
+  local int counts[GROUP_ROWS * SPLITS];
   local float parts[SPLITS][GROUP_ROWS];
   MAKE_INPUTS;
   const int row = get_local_id(0) % GROUP_ROWS;
@@ -357,9 +400,7 @@ kernel __attribute__((reqd_work_group_size(GROUP_ROWS * SPLITS, 1, 1))) void pro
   global const uchar* group =
       (matrix == 0 ? w0 : matrix == 1 ? w1 : w2) + of_matrix * GROUP_BYTES(chunks);
   float acc[1] = {0};
-  for (int chunk = split; chunk < chunks; chunk += SPLITS) {
-    ADD_CHUNK(1)
-  }
+  ADD_CHUNKS(1)
   parts[split][row] = acc[0];
   barrier(CLK_LOCAL_MEM_FENCE);
   const int r = of_matrix * GROUP_ROWS + row;
@@ -381,11 +422,14 @@ kernel __attribute__((reqd_work_group_size(GATE_UP_GROUP, 1, 1))) void gate_up_a
                           int is_gated, int activation_of, int wants_quants, int wants_floats,
                           global char* out_quants, global float* out_scales,
                           global short* out_sums, global float* out_floats) {
-  local float room[LANES];
-  local int counts[LANES];
+  local float room[GATE_UP_GROUP];
+  local int counts[GATE_UP_GROUP];
   local float parts[4][SPLITS][GROUP_ROWS];
   local float y[2 * GROUP_ROWS];
-  MAKE_INPUTS;
+  {
+    const int source = SOURCE_NORM;  // of no other is gate and up a product
+    MAKE_INPUTS;
+  }
   const int lane = get_local_id(0);
   const int row = lane % GROUP_ROWS;
   const int split = lane / GROUP_ROWS % SPLITS;
@@ -397,9 +441,7 @@ kernel __attribute__((reqd_work_group_size(GATE_UP_GROUP, 1, 1))) void gate_up_a
     float acc[1] = {0};
     if (of_matrix < groups && (of < 2 || is_gated)) {
       global const uchar* group = (of < 2 ? w0 : w1) + of_matrix * GROUP_BYTES(chunks);
-      for (int chunk = split; chunk < chunks; chunk += SPLITS) {
-        ADD_CHUNK(1)
-      }
+      ADD_CHUNKS(1)
     }
     parts[of][split][row] = acc[0];
   }
@@ -480,9 +522,7 @@ kernel __attribute__((reqd_work_group_size(GROUP_ROWS * SPLITS, 1, 1))) void pro
   global const uchar* group =
       weights + (chosen[choice] * groups + get_group_id(0)) * GROUP_BYTES(chunks);
   float acc[1] = {0};
-  for (int chunk = split; chunk < chunks; chunk += SPLITS) {
-    ADD_CHUNK(1)
-  }
+  ADD_CHUNKS(1)
   parts[split][row] = acc[0];
   barrier(CLK_LOCAL_MEM_FENCE);
   const int r = get_group_id(0) * GROUP_ROWS + row;
