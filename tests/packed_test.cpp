@@ -227,6 +227,27 @@ TEST_P(PackedProduct, GivesATokenTheSameBitsAloneAsInAChunk) {
   }
 }
 
+TEST_P(PackedProduct, GivesTokensTheSameBitsInAnyNumberOfThem) {
+  const Table& table = *GetParam();
+  for (const TensorType type : kPackedTypes) {
+    Problem p(type, table);
+    std::vector<float> chunk(kTokens * kRows);
+    p.matmul.y = chunk.data();
+    table.matmul(p.matmul, 0, kRows, p.scratch.front().bytes);
+    for (const int n : {2, 3, 4, 5, 7, 8, 12, 16, 17}) {
+      PreparedInputs inputs(table, p.x.data(), n, kCols);
+      std::vector<float> some(static_cast<std::size_t>(n * kRows));
+      Matmul m = p.matmul;
+      m.n_tokens = n;
+      m.inputs = inputs.data();
+      m.y = some.data();
+      table.matmul(m, 0, kRows, p.scratch.front().bytes);
+      EXPECT_EQ(some, std::vector<float>(chunk.begin(), chunk.begin() + n * kRows))
+          << traits(type).name << ", " << n << " tokens";
+    }
+  }
+}
+
 // A file may hold anything.
 TEST_P(PackedProduct, PassesOnScalesThatAreNoNumbers) {
   const Table& table = *GetParam();

@@ -7,7 +7,7 @@ RUNNEL_INLINE void order_memory() { __asm__ volatile("" ::: "memory"); }
 
 // Bytes that weights are asked for ahead of a few tokens: memory gives a core more than the
 // processor asks for by itself.
-constexpr int kFetchAhead = 3072;
+constexpr int kFetchAhead = 8192;
 
 // What the eight registers are: [0..3] = C of two row and two column halves, [4..5] = A, [6..7] =
 // B. Shapes that are not used are 0.

@@ -15,6 +15,8 @@ namespace {
 #include "kernels/products/quad_sums.inl"
 #include "kernels/products/spans.inl"
 #include "kernels/products/slabs.inl"
+#include "kernels/products/span_digits.inl"
+#include "kernels/products/few_span_tiles.inl"
 #include "kernels/products/span_tiles.inl"
 // clang-format on
 

@@ -3,7 +3,7 @@
 //
 //   C [2 groups][2 digits][16][16] int32  =  A [16][span] int8  *  B [2 groups][2 digits][span][16]
 //
-// W = 256 * high + low, low without a sign. Taking a C out costs as much as a product, so four are
+// Taking a C out costs as much as a product, so four are
 // kept for a span, and the sums of one group of tokens become floats while the next is multiplied.
 // Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, TDPBSSD, TDPBSUD.
 
@@ -14,89 +14,13 @@ struct SpanScratch {
   float d[2][kGroupRows];
 };
 
-// W of a quad of 16 rows: of its bytes 0 and 2, and of 1 and 3; in 16 bits.
-struct EvenAndOdd {
-  __m512i even;
-  __m512i odd;
-};
-
-// W = q * m - n, a number of 16 bits twice in each lane.
-RUNNEL_INLINE EvenAndOdd multiply_wide(__m512i q, __m512i m, __m512i n) {
-  return {_mm512_sub_epi16(_mm512_mullo_epi16(_mm512_and_si512(q, _mm512_set1_epi16(0xff)), m), n),
-          _mm512_sub_epi16(_mm512_mullo_epi16(_mm512_srli_epi16(q, 8), m), n)};
-}
-// W = s * (q - offset), of s without minimums: `low` has s in bytes 0 and 2 of its lane and zeros
-// beside it, `high` in 1 and 3. Products of bytes with their neighbour's zero.
-template <PackedFormat F>
-RUNNEL_INLINE EvenAndOdd multiply_bytes(__m512i q, __m512i low, __m512i high, __m512i n) {
-  if constexpr (is_unsigned(F)) {
-    q = _mm512_sub_epi8(q, _mm512_set1_epi8(static_cast<char>(F.offset)));
-    return {_mm512_maddubs_epi16(low, q), _mm512_maddubs_epi16(high, q)};
-  }
-  return {_mm512_sub_epi16(_mm512_maddubs_epi16(q, low), n),
-          _mm512_sub_epi16(_mm512_maddubs_epi16(q, high), n)};
-}
-
-// The digits of a quad apart.
-RUNNEL_INLINE void put_digits(const EvenAndOdd& w, std::byte* high, std::byte* low) {
-  const __m512i low_bytes = _mm512_set1_epi16(0xff);
-  // a ? b : c by bits
-  const auto choose = [](__m512i a, __m512i b, __m512i c) __attribute__((always_inline)) {
-    return _mm512_ternarylogic_epi32(a, b, c, 0xca);
-  };
-  _mm512_store_si512(low, choose(low_bytes, w.even, _mm512_slli_epi16(w.odd, 8)));
-  _mm512_store_si512(high, choose(low_bytes, _mm512_srli_epi16(w.even, 8), w.odd));
-}
-
-// A number for each row, twice in its lane.
-RUNNEL_INLINE __m512i twice(Sums s) {
-  const auto low = (__m512i)s.part[0];
-  return _mm512_mask_blend_epi16(0xaaaaaaaa, low, _mm512_slli_epi32(low, 16));
-}
-
 // A span of a group to digits. `group` is where it begins.
 template <PackedFormat F>
 static void fill_digits(const std::byte* group, int n_chunks, std::byte (*panel)[4][kTileBytes]) {
-  const std::byte* chunk = group + span_head_bytes(F);
-  const __m512i offset = _mm512_set1_epi16(F.offset);
-  __m512i g = offset;  // both only where the span has them
-  __m512i k = offset;
-  if constexpr (has_factors(F)) {
-    const std::byte* heads = group + sizeof(float) * kGroupRows;
-    g = twice(widen_int16(heads));
-    k = twice(widen_int16(heads + 2 * kGroupRows));
-  }
-  for (int c = 0; c < 2 * ((n_chunks + 1) / 2); ++c, chunk += in_spans(F).chunk_bytes()) {
+  for (int c = 0; c < 2 * ((n_chunks + 1) / 2); ++c) {
     std::byte* high = panel[0][c / 2] + c % 2 * kTileBytes / 2;
     std::byte* low = panel[1][c / 2] + c % 2 * kTileBytes / 2;
-    if (c == n_chunks) {
-      __builtin_memset(high, 0, kTileBytes / 2);
-      __builtin_memset(low, 0, kTileBytes / 2);
-      return;
-    }
-    Bytes quads[8];
-    load_weights<F>(chunk, quads);
-    const std::byte* lists = chunk + 64 * F.bits;
-    repeat<F.subs()>([&](int sub) __attribute__((always_inline)) {
-      __m512i m = twice(scales_of<F>(lists, sub));
-      const __m512i low_scale = _mm512_and_si512(m, _mm512_set1_epi16(0xff));
-      const __m512i high_scale = _mm512_slli_epi16(m, 8);
-      __m512i n = _mm512_mullo_epi16(m, offset);
-      if constexpr (F.has_minimums) n = twice(minimums_of<F>(lists, sub));
-      if constexpr (has_factors(F)) {
-        m = _mm512_mullo_epi16(m, g);
-        n = _mm512_mullo_epi16(n, k);
-      }
-      repeat<8 / F.subs()>([&](int i) __attribute__((always_inline)) {
-        const int j = sub * 8 / F.subs() + i;
-        const auto q = (__m512i)quads[j].part[0];
-        if constexpr (F.has_minimums) {
-          put_digits(multiply_wide(q, m, n), high + j * 64, low + j * 64);
-        } else {
-          put_digits(multiply_bytes<F>(q, low_scale, high_scale, n), high + j * 64, low + j * 64);
-        }
-      });
-    });
+    put_chunk<F>(group, c, n_chunks, high, low);
   }
 }
 
@@ -108,13 +32,13 @@ struct Taken {
   float (*sums)[2 * kGroupRows];
 };
 
-template <bool kTwoGroups>
+template <bool kTwoGroups, Digits kDigits>
 RUNNEL_INLINE void add_token(const Taken& taken, const SpanScratch& s, int t) {
   const Vec scale = splat(taken.digit * taken.scales[t]);
   for (int group = 0; group <= (kTwoGroups ? 1 : 0); ++group) {
     const __m512i high = _mm512_load_si512(taken.c[group][0][t]);
     const __m512i low = _mm512_load_si512(taken.c[group][1][t]);
-    const Sums whole = {(native_int)_mm512_add_epi32(_mm512_slli_epi32(high, 8), low)};
+    const Sums whole = whole_of<kDigits>(high, low);
     float* sum = taken.sums[t] + group * kGroupRows;
     store(sum, multiply_add(to_float(whole), load(s.d[group]) * scale, load(sum)));
   }
@@ -123,7 +47,7 @@ RUNNEL_INLINE void add_token(const Taken& taken, const SpanScratch& s, int t) {
 // Multiplies steps of a span of n tokens, a bit of `steps` each; between products f(0), f(1), ...
 // f(15) are called where all four are taken.
 constexpr unsigned kAllSteps = 15;
-template <bool kTwoGroups, typename F>
+template <bool kTwoGroups, Digits kDigits, typename F>
 RUNNEL_INLINE void multiply_span(const std::byte* q, int n, unsigned steps, const SpanScratch& s,
                                  std::int32_t (*c)[2][kTileRows][kGroupRows], F f) {
   order_memory();
@@ -139,7 +63,7 @@ RUNNEL_INLINE void multiply_span(const std::byte* q, int n, unsigned steps, cons
     _tile_dpbssd(0, 4, 5);
     f(4 * step);
     _tile_loadd(6, s.panel[0][1][step], 64);
-    _tile_dpbsud(1, 4, 6);
+    RUNNEL_MULTIPLY_LOW(1, 4, 6);
     f(4 * step + 1);
     if constexpr (kTwoGroups) {
       _tile_loadd(7, s.panel[1][0][step], 64);
@@ -148,7 +72,7 @@ RUNNEL_INLINE void multiply_span(const std::byte* q, int n, unsigned steps, cons
     f(4 * step + 2);
     if constexpr (kTwoGroups) {
       _tile_loadd(5, s.panel[1][1][step], 64);
-      _tile_dpbsud(3, 4, 5);
+      RUNNEL_MULTIPLY_LOW(3, 4, 5);
     }
     f(4 * step + 3);
   };
@@ -193,15 +117,9 @@ struct Ahead {
   }
 };
 
-// Steps of which one of n tokens has high digits.
-RUNNEL_INLINE unsigned steps_of(const std::uint32_t* steps, int n) {
-  const auto tokens = static_cast<__mmask16>((1u << n) - 1);
-  return static_cast<unsigned>(_mm512_reduce_or_epi32(_mm512_maskz_loadu_epi32(tokens, steps)));
-}
-
 // The tokens [first, last), in groups of n for which tiles are shaped, past a panel of one span.
 // `sums` are the first one's.
-template <bool kTwoGroups>
+template <bool kTwoGroups, Digits kDigits>
 static void pass_tokens(const Matmul& m, std::int64_t span, int n_steps, int first, int last, int n,
                         float (*sums)[2 * kGroupRows], const Ahead& ahead, SpanScratch& s) {
   const SpanInputs<const std::byte> x = {m.inputs, m.n_tokens, n_spans(m.w.cols)};
@@ -218,23 +136,23 @@ static void pass_tokens(const Matmul& m, std::int64_t span, int n_steps, int fir
                            digit == 0 ? 1.0f : static_cast<float>(kHighDigit),
                            sums + (token - first)};
       const auto multiply = [&](auto f) __attribute__((always_inline)) {
-        multiply_span<kTwoGroups>((digit == 0 ? x : high).q(span, 0, token), n, steps, s,
-                                  s.c[turn % 2], f);
+        multiply_span<kTwoGroups, kDigits>((digit == 0 ? x : high).q(span, 0, token), n, steps, s,
+                                           s.c[turn % 2], f);
       };
       if (turn > 0 && steps == kAllSteps && n == kTileRows) {
         multiply([&](int t) __attribute__((always_inline)) {
-          add_token<kTwoGroups>(before, s, t);
+          add_token<kTwoGroups, kDigits>(before, s, t);
           order_memory();
         });
       } else {
-        for (int t = 0; turn > 0 && t < n; ++t) add_token<kTwoGroups>(before, s, t);
+        for (int t = 0; turn > 0 && t < n; ++t) add_token<kTwoGroups, kDigits>(before, s, t);
         multiply([](int) {});
       }
       before = taken;
       ++turn;
     }
   }
-  for (int t = 0; t < n; ++t) add_token<kTwoGroups>(before, s, t);
+  for (int t = 0; t < n; ++t) add_token<kTwoGroups, kDigits>(before, s, t);
 }
 
 // Tiles for groups of n tokens.
@@ -280,8 +198,9 @@ static void multiply_spans(const Matmul& m, std::int64_t row, int n_rows, std::i
       if (col == first_col || (first < whole && whole < last)) shape_span_tiles(n);
       const int n_steps = static_cast<int>((n_cols + 63) / 64);
       ahead.y = m.y + from * m.y_stride + row;
-      (two ? pass_tokens<true> : pass_tokens<false>)(m, col / kSpan, n_steps, from, to, n,
-                                                     s.sums + (from - first), ahead, s);
+      (two ? pass_tokens<true, digits_of(F)>
+           : pass_tokens<false, digits_of(F)>)(m, col / kSpan, n_steps, from, to, n,
+                                               s.sums + (from - first), ahead, s);
     };
     pass(first, whole, kTileRows);
     pass(whole, last, last - whole);
@@ -301,12 +220,18 @@ static void span_tiles(const Matmul& m, std::int64_t first_row, std::int64_t las
   _tile_release();
 }
 
-// From so many tokens on, a panel of digits is sooner made than multiplied without.
-constexpr int kLeastTileTokens = 8;
+// From so many tokens on, digits are sooner made than weights multiplied without: those of numbers
+// with minimums take longer.
+constexpr int least_tile_tokens(const PackedFormat& format) { return format.has_minimums ? 5 : 3; }
 
 template <PackedFormat F>
 static void span_products(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
                           std::byte* scratch) {
-  m.n_tokens < kLeastTileTokens ? span_rows<F>(m, first_row, last_row)
-                                : span_tiles<F>(m, first_row, last_row, scratch);
+  if (m.n_tokens < least_tile_tokens(F)) {
+    span_rows<F>(m, first_row, last_row);
+  } else if (m.n_tokens <= kFewTokens) {
+    few_span_tiles<F>(m, first_row, last_row, scratch);
+  } else {
+    span_tiles<F>(m, first_row, last_row, scratch);
+  }
 }
