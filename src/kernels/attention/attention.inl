@@ -29,6 +29,7 @@ static std::size_t float_scratch_bytes(int head_dim) {
 }
 
 constexpr int kKeyBlock = kKvBlock;  // dimensions of keys that are read together
+constexpr int kAnyDimensions = 1 << 20;
 
 // A tile as it is read: 16 keys' dimension d, and dimensions [d, d + kTile) of one value. Who reads
 // it once fetches a later tile meanwhile, line by line, for memory to be busy all the time.
@@ -199,17 +200,21 @@ RUNNEL_INLINE WidenedTile widen_tile(const Tile& tile, int head_dim, const Atten
   return {s.keys, s.values, s.width};
 }
 
-// Query rows whose sums stay in registers together.
+// Query rows whose sums stay in registers together: with numbers that are made on the way, and with
+// those of a widened tile, beside a key and a number of a query.
 constexpr int kRowsTogether = kRegisters / (2 * kParts) < 8 ? kRegisters / (2 * kParts) : 8;
+constexpr int kWidenedRows = kRegisters == 16 && kParts == 2 ? 6 : kRowsTogether;
+static_assert((kWidenedRows + 1) * kParts < kRegisters);
 
 // Dot products of R queries with the dimensions first, first + kStep, ... of the 16 keys of a tile.
 template <int R, int kStep, typename Tile>
 RUNNEL_INLINE void score_dimensions(const float* const* queries, int head_dim, int first,
                                     const Tile& tile, Vec* sums) {
   repeat<R>([&](int r) __attribute__((always_inline)) { sums[r] = splat(0); });
-  for (int block = 0; block < head_dim; block += kKeyBlock) {
+  constexpr int kBlock = std::is_same_v<Tile, WidenedTile> ? kAnyDimensions : kKeyBlock;
+  for (int block = 0; block < head_dim; block += kBlock) {
     const auto& keys = tile.keys_from(block);
-    const int last = block + kKeyBlock < head_dim ? block + kKeyBlock : head_dim;
+    const int last = block + kBlock < head_dim ? block + kBlock : head_dim;
     for (int d = block + first; d < last; d += kStep) {
       keys.fetch_key(d);
       const Vec key = keys.key(d);
@@ -372,13 +377,15 @@ RUNNEL_INLINE void add_values(const AttentionScratch& s, int row, const Tile& ti
   for (; d < s.width; d += kTile) add_values_at<R, 1>(s, row, tile, d);
 }
 
-// Calls f(number of rows, first row), the number a constant.
-template <typename F>
+// Calls f(number of rows, first row), the number a constant, up to kMost.
+template <int kMost, typename F>
 RUNNEL_INLINE void for_each_row_group(int n_rows, F f) {
   int r = 0;
-  if constexpr (kRowsTogether >= 8)
+  if constexpr (kMost >= 8)
     for (; r + 8 <= n_rows; r += 8) f(std::integral_constant<int, 8>{}, r);
-  if constexpr (kRowsTogether >= 4)
+  if constexpr (kMost == 6)
+    for (; r + 6 <= n_rows; r += 6) f(std::integral_constant<int, 6>{}, r);
+  if constexpr (kMost >= 4)
     for (; r + 4 <= n_rows; r += 4) f(std::integral_constant<int, 4>{}, r);
   for (; r + 2 <= n_rows; r += 2) f(std::integral_constant<int, 2>{}, r);
   if (r < n_rows) f(std::integral_constant<int, 1>{}, r);
@@ -404,7 +411,7 @@ struct TileTask {
 
 // The part of the scores that the angles of a tile make.
 static void add_angles(const TileTask& t, const StoredTile<Half>& angles, AttentionScratch& s) {
-  for_each_row_group(
+  for_each_row_group<kRowsTogether>(
       t.n_rows, [&](auto n, int first) __attribute__((always_inline)) {
         constexpr int kRows = n;
         const float* queries[kRows];
@@ -420,7 +427,8 @@ static void add_angles(const TileTask& t, const StoredTile<Half>& angles, Attent
 template <typename Tile>
 RUNNEL_INLINE void attend_tile(const TileTask& t, const Tile& tile, std::int64_t index,
                                AttentionScratch& s) {
-  for_each_row_group(
+  constexpr int kMost = std::is_same_v<Tile, WidenedTile> ? kWidenedRows : kRowsTogether;
+  for_each_row_group<kMost>(
       t.n_rows, [&](auto n, int r) __attribute__((always_inline)) {
         if (t.sees(r, n))
           score_rows<n>(t.queries + r, t.attention.head_dim, tile, s.scores + r * kTile);
@@ -436,7 +444,7 @@ RUNNEL_INLINE void attend_tile(const TileTask& t, const Tile& tile, std::int64_t
     if (t.rows[r].weights != nullptr) store(t.rows[r].weights + t.weights_at, load(scores_of_row));
     weigh_tile(s, r);
   }
-  for_each_row_group(
+  for_each_row_group<kMost>(
       t.n_rows, [&](auto n, int r) __attribute__((always_inline)) {
         if (t.sees(r, n)) add_values<n>(s, r, tile);
       });

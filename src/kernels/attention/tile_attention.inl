@@ -262,7 +262,7 @@ static void visit_few_rows(const Attention& a, const Block& block, const QueryRo
       with_tile(
           area, block.tile_of(place) % area.n_tiles,
           a.head_dim, [&](const auto& tile) __attribute__((always_inline)) {
-            for_each_row_group(
+            for_each_row_group<kRowsTogether>(
                 n_rows, [&](auto n, int r)
                             __attribute__((always_inline)) { f(tile, place, n, r); });
           });
