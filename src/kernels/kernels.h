@@ -114,6 +114,8 @@ struct Attention {
   std::int64_t newest_tile = 0;  // oldest_tile - 1: none
   float scale = 1;               // of scores, before everything else
   float softcap = 0;             // 0, or scores become cap * tanh(score / cap)
+  // What is attended to afterwards, if known: its first tiles are asked for in good time.
+  const Attention* next = nullptr;
 
   std::int64_t n_sink_tiles() const { return (n_sinks + kTile - 1) / kTile; }
   std::int64_t n_window_tiles() const { return newest_tile - oldest_tile + 1; }

@@ -122,34 +122,44 @@ void CpuOperations::attend(const AttentionLayer& layer, Rows q, const Residual& 
   const kernels::Matmul output =
       with_parts(product_of(*layer.output, heads_.data(), n_rows(), update_.data()), layer.head_dim,
                  inputs_.get());
-  threads_.run(static_cast<int>(attention_tasks_.size()), [&](int i, int thread) {
-    attend_task(layer, attention_tasks_[size(i)], q, output, thread);
-  });
+  threads_.run(static_cast<int>(attention_tasks_.size()),
+               [&](int i, int thread) { attend_task(layer, size(i), q, output, thread); });
   done(StepPart::kAttend);
   multiply(std::array{output});
   done(StepPart::kAttendOutput);
   add(residual, update_.data());
 }
 
-void CpuOperations::attend_task(const AttentionLayer& layer, const AttentionTask& task, Rows q,
-                                const kernels::Matmul& output, int thread) {
+// What the kernel is asked for.
+kernels::Attention CpuOperations::attention_of(const AttentionLayer& layer,
+                                               const AttentionTask& task) const {
   const StepRow& first = step_.rows[size(task.first_row)];
   const StepRow& last = step_.rows[size(task.first_row + task.n_rows - 1)];
   const LayerSight& sight = first.cache->sight(layer.cache_layer);
   const std::int64_t oldest_tile = sight.oldest(first.position) / kernels::kTile;
-  kernels::Attention attention = {
-      .head_dim = layer.head_dim,
-      .sinks = first.cache->sinks(layer.cache_layer, task.kv_head),
-      .ring = first.cache->ring(layer.cache_layer, task.kv_head),
-      .n_sinks = static_cast<int>(std::min<std::int64_t>(sight.sinks, last.position + 1)),
-      .window = sight.window,
-      .sink_reach = sight.sink_reach,
-      .first = sight.sinks,
-      .oldest_tile = oldest_tile,
-      // While all rows are sinks the ring holds nothing.
-      .newest_tile = std::max(last.position / kernels::kTile, oldest_tile - 1),
-      .scale = layer.scale,
-      .softcap = layer.softcap};
+  return {.head_dim = layer.head_dim,
+          .sinks = first.cache->sinks(layer.cache_layer, task.kv_head),
+          .ring = first.cache->ring(layer.cache_layer, task.kv_head),
+          .n_sinks = static_cast<int>(std::min<std::int64_t>(sight.sinks, last.position + 1)),
+          .window = sight.window,
+          .sink_reach = sight.sink_reach,
+          .first = sight.sinks,
+          .oldest_tile = oldest_tile,
+          // While all rows are sinks the ring holds nothing.
+          .newest_tile = std::max(last.position / kernels::kTile, oldest_tile - 1),
+          .scale = layer.scale,
+          .softcap = layer.softcap};
+}
+
+void CpuOperations::attend_task(const AttentionLayer& layer, std::size_t index, Rows q,
+                                const kernels::Matmul& output, int thread) {
+  const AttentionTask& task = attention_tasks_[index];
+  kernels::Attention attention = attention_of(layer, task);
+  kernels::Attention next;
+  if (index + 1 < attention_tasks_.size()) {
+    next = attention_of(layer, attention_tasks_[index + 1]);
+    attention.next = &next;
+  }
   kernels::QueryRow rows[kernels::kMaxQueryRows];
   int n = 0;
   for (int r = task.first_row; r < task.first_row + task.n_rows; ++r) {
@@ -175,7 +185,7 @@ void CpuOperations::attend_task(const AttentionLayer& layer, const AttentionTask
                    .sink_logit = sink_logit};
     }
   }
-  const bool is_rotated = first.cache->is_rotated();
+  const bool is_rotated = step_.rows[size(task.first_row)].cache->is_rotated();
   if (is_rotated) turn_queries(layer, task, attention, {rows, size(n)}, thread);
   if (visitor_) {
     Vector& study = study_[size(thread)];

@@ -88,7 +88,8 @@ class CpuOperations final : public Operations {
   void cut_attention(const AttentionLayer& layer);
   void finish_query(const AttentionLayer& layer, int row, float* query, float* sink_query) const;
   void finish_row(const AttentionLayer& layer, int row, Rows q, Rows k, Rows v);
-  void attend_task(const AttentionLayer& layer, const AttentionTask& task, Rows q,
+  kernels::Attention attention_of(const AttentionLayer& layer, const AttentionTask& task) const;
+  void attend_task(const AttentionLayer& layer, std::size_t index, Rows q,
                    const kernels::Matmul& output, int thread);
   void make_room_for_turned_queries();
   void turn_queries(const AttentionLayer& layer, const AttentionTask& task,

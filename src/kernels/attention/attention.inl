@@ -39,7 +39,8 @@ struct StoredTile {
   const Element* keys;                                // [head_dim, kTile]
   const Element* values;                              // [kTile, head_dim]
   int head_dim;
-  std::int64_t ahead;  // elements from here to the tile to fetch
+  const Element* keys_ahead;  // of the tile to fetch
+  const Element* values_ahead;
 
   RUNNEL_MEMBER Vec key(int d) const { return widen16(keys + d * kTile); }
   // For the kKeyBlock dimensions from d on.
@@ -49,10 +50,10 @@ struct StoredTile {
     return d + kTile <= head_dim ? widen16(v) : widen_some(v, head_dim - d);
   }
   RUNNEL_MEMBER void fetch_key(int d) const {
-    if (d * kTile % kLine == 0) fetch(keys + d * kTile + ahead);
+    if (d * kTile % kLine == 0) fetch(keys_ahead + d * kTile);
   }
   RUNNEL_MEMBER void fetch_value(int slot, int d) const {
-    if (d % kLine == 0) fetch(values + slot * head_dim + d + ahead);
+    if (d % kLine == 0) fetch(values_ahead + slot * head_dim + d);
   }
 };
 
@@ -91,8 +92,8 @@ struct CodedTile {
   const std::uint8_t* value_scales;  // [kTile, n_blocks]
   int value_bytes;
   int n_blocks;
-  std::int64_t keys_ahead;  // bytes from here to the tile to fetch
-  std::int64_t values_ahead;
+  const std::uint8_t* keys_ahead;  // of the tile to fetch
+  const std::uint8_t* values_ahead;
 
   struct Keys {
     const CodedTile& tile;
@@ -116,11 +117,11 @@ struct CodedTile {
     return numbers * splat(half_value(static_cast<std::uint16_t>(scale << 8)) * 0x1p-7f);
   }
   RUNNEL_MEMBER void fetch_key(int d) const {
-    if (d % 8 == 0) fetch(keys + d / 2 * kTile + keys_ahead);
+    if (d % 8 == 0) fetch(keys_ahead + d / 2 * kTile);
   }
   RUNNEL_MEMBER void fetch_value(int slot, int d) const {
     const int at = slot * value_bytes + d / 2;
-    if (d % 32 == 0 && at % 64 == 0) fetch(values + at + values_ahead);
+    if (d % 32 == 0 && at % 64 == 0) fetch(values_ahead + at);
   }
 };
 
@@ -136,49 +137,77 @@ struct WidenedTile {
   static void fetch_value(int /*slot*/, int /*d*/) {}
 };
 
+// A tile of an area of the cache.
+struct CacheTile {
+  const KvArea* area;
+  std::int64_t index;
+};
+
 constexpr std::int64_t kTilesAhead = 4;
 
-template <typename Element>
-RUNNEL_INLINE StoredTile<Element> stored_tile(const KvArea& area, std::int64_t tile, int head_dim) {
-  const std::int64_t at = tile * kTile * head_dim;
-  const std::int64_t ahead = (tile + kTilesAhead) % area.n_tiles - tile;
-  return {reinterpret_cast<const Element*>(area.keys) + at,
-          reinterpret_cast<const Element*>(area.values) + at, head_dim, ahead * kTile * head_dim};
+// Tile `at` of those that are visited, the sinks' before the ring's.
+RUNNEL_INLINE CacheTile visited_tile(const Attention& a, std::int64_t at) {
+  const std::int64_t of_ring = at - a.n_sink_tiles();
+  if (of_ring < 0) return {&a.sinks, at % a.sinks.n_tiles};
+  return {&a.ring, (a.oldest_tile + of_ring) % a.ring.n_tiles};
+}
+// The one to fetch meanwhile: of those that come next, too. Where there is none, `at` itself.
+RUNNEL_INLINE CacheTile later_tile(const Attention& a, std::int64_t at) {
+  std::int64_t later = at + kTilesAhead;
+  const std::int64_t n_tiles = a.n_sink_tiles() + a.n_window_tiles();
+  if (later < n_tiles) return visited_tile(a, later);
+  if (a.next == nullptr || a.next->ring.format != a.ring.format) return visited_tile(a, at);
+  later -= n_tiles;
+  const std::int64_t n_next = a.next->n_sink_tiles() + a.next->n_window_tiles();
+  return later < n_next ? visited_tile(*a.next, later) : visited_tile(a, at);
 }
 
-RUNNEL_INLINE CodedTile coded_tile(const KvArea& area, std::int64_t tile, int head_dim) {
+template <typename Element>
+RUNNEL_INLINE StoredTile<Element> stored_tile(const CacheTile& tile, const CacheTile& later,
+                                              int head_dim) {
+  const auto at = [&](const CacheTile& t, const std::byte* begin) __attribute__((always_inline)) {
+    return reinterpret_cast<const Element*>(begin) + t.index * kTile * head_dim;
+  };
+  return {at(tile, tile.area->keys), at(tile, tile.area->values), head_dim,
+          at(later, later.area->keys), at(later, later.area->values)};
+}
+
+RUNNEL_INLINE CodedTile coded_tile(const CacheTile& tile, const CacheTile& later, int head_dim) {
   const int key_bytes = (head_dim + 1) / 2 * kTile;
   const int value_bytes = (head_dim + 31) / 32 * 16;
   const int n_blocks = (head_dim + kKvBlock - 1) / kKvBlock;
-  const std::int64_t ahead = (tile + kTilesAhead) % area.n_tiles - tile;
-  const auto bytes = [](const void* p) { return static_cast<const std::uint8_t*>(p); };
-  return {bytes(area.keys) + tile * key_bytes,
-          bytes(area.values) + tile * kTile * value_bytes,
-          bytes(area.key_scales) + tile * n_blocks * kTile,
-          bytes(area.value_scales) + tile * kTile * n_blocks,
+  const KvArea& area = *tile.area;
+  const auto at = [](const void* p, std::int64_t n) {
+    return static_cast<const std::uint8_t*>(p) + n;
+  };
+  return {at(area.keys, tile.index * key_bytes),
+          at(area.values, tile.index * kTile * value_bytes),
+          at(area.key_scales, tile.index * n_blocks * kTile),
+          at(area.value_scales, tile.index * kTile * n_blocks),
           value_bytes,
           n_blocks,
-          ahead * key_bytes,
-          ahead * kTile * value_bytes};
+          at(later.area->keys, later.index * key_bytes),
+          at(later.area->values, later.index * kTile * value_bytes)};
 }
 
-// Calls f with a tile of any format.
+// Calls f with a tile of any format; `later`, of the same, is to be fetched meanwhile.
 template <typename F>
-RUNNEL_INLINE void with_tile(const KvArea& area, std::int64_t tile, int head_dim, F f) {
+RUNNEL_INLINE void with_tile(const CacheTile& tile, const CacheTile& later, int head_dim, F f) {
   const int n_blocks = (head_dim + 31) / 32;
+  const KvArea& area = *tile.area;
   switch (area.format) {
     case KvFormat::kF32:
-      return f(stored_tile<float>(area, tile, head_dim));
+      return f(stored_tile<float>(tile, later, head_dim));
     case KvFormat::kF16:
-      return f(stored_tile<Half>(area, tile, head_dim));
+      return f(stored_tile<Half>(tile, later, head_dim));
     case KvFormat::kBF16:
-      return f(stored_tile<Bfloat>(area, tile, head_dim));
+      return f(stored_tile<Bfloat>(tile, later, head_dim));
     case KvFormat::kQ8_0:
-      return f(QuantisedTile{stored_tile<std::int8_t>(area, tile, head_dim),
-                             area.key_scales + tile * n_blocks * kTile,
-                             area.value_scales + tile * kTile * n_blocks, n_blocks});
+      return f(QuantisedTile{stored_tile<std::int8_t>(tile, later, head_dim),
+                             area.key_scales + tile.index * n_blocks * kTile,
+                             area.value_scales + tile.index * kTile * n_blocks, n_blocks});
     case KvFormat::kQ4_0:
-      return f(coded_tile(area, tile, head_dim));
+      return f(coded_tile(tile, later, head_dim));
   }
 }
 
@@ -186,7 +215,7 @@ RUNNEL_INLINE void with_tile(const KvArea& area, std::int64_t tile, int head_dim
 RUNNEL_INLINE StoredTile<Half> angle_tile(const Attention& a, std::int64_t tile) {
   const std::int64_t ahead = (tile + kTilesAhead) % a.ring.n_tiles - tile;
   const auto* angles = reinterpret_cast<const Half*>(a.angles) + tile * a.n_angles * kTile;
-  return {angles, nullptr, a.n_angles, ahead * a.n_angles * kTile};
+  return {angles, nullptr, a.n_angles, angles + ahead * a.n_angles * kTile, nullptr};
 }
 
 template <typename Tile>
@@ -472,10 +501,12 @@ static void visit_tile(const Attention& a, std::int64_t tile, const QueryRow* ro
                          .queries = queries,
                          .views = views};
   if (!task.sees(0, n_rows)) return;
-  const KvArea& area = kSinks ? a.sinks : a.ring;
-  const std::int64_t index = tile % area.n_tiles;
+  const std::int64_t at = kSinks ? tile : a.n_sink_tiles() + tile - a.oldest_tile;
+  const CacheTile visited = visited_tile(a, at);
+  const std::int64_t index = visited.index;
   with_tile(
-      area, index, a.head_dim, [&](const auto& stored) __attribute__((always_inline)) {
+      visited, later_tile(a, at),
+      a.head_dim, [&](const auto& stored) __attribute__((always_inline)) {
         if (n_rows <= kDirectRows) return attend_tile(task, stored, index, s);
         attend_tile(task, widen_tile(stored, a.head_dim, s), index, s);
       });

@@ -123,22 +123,28 @@ struct Block {
   // Places that are worked on, from the first of the block; they go in pairs.
   int n_places() const { return static_cast<int>(last % kBlockTiles / 2 + 1) * 2; }
   std::int64_t tile_of(int place) const { return first / kBlockTiles * kBlockTiles + place; }
+  // Among all tiles that are visited.
+  template <bool kSinks>
+  std::int64_t place_of(const Attention& a, int place) const {
+    return kSinks ? tile_of(place) : a.n_sink_tiles() + tile_of(place) - a.oldest_tile;
+  }
   bool visits(int place) const { return tile_of(place) >= first && tile_of(place) <= last; }
 };
 
 template <bool kSinks>
 static void fill_block(const Attention& a, const Block& block, const TileScratch& s) {
-  const KvArea& area = kSinks ? a.sinks : a.ring;
   for (int place = 0; place < block.n_places(); ++place) {
     if (!block.visits(place)) {
       clear_block_tile(place, s);
       continue;
     }
-    const std::int64_t index = block.tile_of(place) % area.n_tiles;
-    with_tile(area, index, a.head_dim,
+    const std::int64_t at = block.place_of<kSinks>(a, place);
+    const CacheTile tile = visited_tile(a, at);
+    with_tile(tile, later_tile(a, at), a.head_dim,
               [&](const auto& stored) { fill_block_tile(stored, place, a.head_dim, s); });
     if (!kSinks && a.n_angles > 0)
-      fill_keys(angle_tile(a, index), a.n_angles, keys_at(s, place) + s.key_depth * kTileBytes);
+      fill_keys(angle_tile(a, tile.index), a.n_angles,
+                keys_at(s, place) + s.key_depth * kTileBytes);
   }
 }
 
@@ -253,14 +259,14 @@ RUNNEL_INLINE void add_value_pairs(const Tile& tile, const std::byte* weights, i
 template <bool kSinks, typename Unit>
 static void visit_few_rows(const Attention& a, const Block& block, const QueryRow* rows, int n_rows,
                            TileScratch& s) {
-  const KvArea& area = kSinks ? a.sinks : a.ring;
   std::byte* queries = kSinks ? s.sink_queries : s.queries;
   const int depth = kSinks ? s.key_depth : s.ring_depth();
   const auto each_tile = [&](auto f) __attribute__((always_inline)) {
     for (int place = 0; place < block.n_places(); ++place) {
       if (!block.visits(place)) continue;
+      const std::int64_t at = block.place_of<kSinks>(a, place);
       with_tile(
-          area, block.tile_of(place) % area.n_tiles,
+          visited_tile(a, at), later_tile(a, at),
           a.head_dim, [&](const auto& tile) __attribute__((always_inline)) {
             for_each_row_group<kRowsTogether>(
                 n_rows, [&](auto n, int r)
@@ -275,7 +281,7 @@ static void visit_few_rows(const Attention& a, const Block& block, const QueryRo
     repeat<kRows>([&](int i) __attribute__((always_inline)) { sums[i] = splat(0); });
     add_score_pairs<Unit, kRows>(tile, a.head_dim, row, sums);
     if (!kSinks && a.n_angles > 0) {
-      add_score_pairs<Unit, kRows>(angle_tile(a, block.tile_of(place) % area.n_tiles), a.n_angles,
+      add_score_pairs<Unit, kRows>(angle_tile(a, block.tile_of(place) % a.ring.n_tiles), a.n_angles,
                                    row + s.key_depth * kTileBytes, sums);
     }
     float* scores = s.scores + r * kBlockKeys + place * kTile;
