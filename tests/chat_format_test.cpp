@@ -26,13 +26,13 @@ std::string dialogue(std::string_view name, std::string_view prompt) {
          text_of(chat.end_of_answer()) + text_of(chat.user_turn("R", Turn::kLater));
 }
 
-struct Case {
+struct FormatCase {
   const char* name;
   const char* with_system;
   const char* without;
 };
 
-class Dialogue : public testing::TestWithParam<Case> {};
+class Dialogue : public testing::TestWithParam<FormatCase> {};
 
 TEST_P(Dialogue, ReadsAsTheFamilyWritesIt) {
   EXPECT_EQ(dialogue(GetParam().name, "S"), GetParam().with_system);
@@ -42,49 +42,52 @@ TEST_P(Dialogue, ReadsAsTheFamilyWritesIt) {
 INSTANTIATE_TEST_SUITE_P(
     Families, Dialogue,
     testing::Values(
-        Case{"llama2", "[INST] <<SYS>>\nS\n<</SYS>>\n\nQ [/INST]A</s><s>[INST] R [/INST]",
-             "[INST] Q [/INST]A</s><s>[INST] R [/INST]"},
-        Case{"llama3",
-             "<|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|>"
-             "<|start_header_id|>user<|end_header_id|>\n\nQ<|eot_id|>"
-             "<|start_header_id|>assistant<|end_header_id|>\n\nA<|eot_id|>"
-             "<|start_header_id|>user<|end_header_id|>\n\nR<|eot_id|>"
-             "<|start_header_id|>assistant<|end_header_id|>\n\n",
-             "<|start_header_id|>user<|end_header_id|>\n\nQ<|eot_id|>"
-             "<|start_header_id|>assistant<|end_header_id|>\n\nA<|eot_id|>"
-             "<|start_header_id|>user<|end_header_id|>\n\nR<|eot_id|>"
-             "<|start_header_id|>assistant<|end_header_id|>\n\n"},
-        Case{"chatml",
-             "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n"
-             "<|im_start|>assistant\nA<|im_end|>\n<|im_start|>user\nR<|im_end|>\n"
-             "<|im_start|>assistant\n",
-             "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"
-             "<|im_start|>user\nR<|im_end|>\n<|im_start|>assistant\n"},
-        Case{"mistral", "[INST]S\n\nQ[/INST]A</s>[INST]R[/INST]",
-             "[INST]Q[/INST]A</s>[INST]R[/INST]"},
-        Case{"mistral-v1", "[INST] S\n\nQ [/INST]A</s>[INST] R [/INST]",
-             "[INST] Q [/INST]A</s>[INST] R [/INST]"},
-        Case{"mistral-v7", "[SYSTEM_PROMPT]S[/SYSTEM_PROMPT][INST]Q[/INST]A</s>[INST]R[/INST]",
-             "[INST]Q[/INST]A</s>[INST]R[/INST]"},
-        Case{"zephyr",
-             "<|system|>\nS</s>\n<|user|>\nQ</s>\n<|assistant|>\nA</s>\n<|user|>\nR</s>\n"
-             "<|assistant|>\n",
-             "<|user|>\nQ</s>\n<|assistant|>\nA</s>\n<|user|>\nR</s>\n<|assistant|>\n"},
-        Case{"gemma",
-             "<start_of_turn>user\nS\n\nQ<end_of_turn>\n<start_of_turn>model\nA<end_of_turn>\n"
-             "<start_of_turn>user\nR<end_of_turn>\n<start_of_turn>model\n",
-             "<start_of_turn>user\nQ<end_of_turn>\n<start_of_turn>model\nA<end_of_turn>\n"
-             "<start_of_turn>user\nR<end_of_turn>\n<start_of_turn>model\n"},
-        Case{"phi",
-             "<|system|>S<|end|><|user|>Q<|end|><|assistant|>A<|end|><|user|>R<|end|><|assistant|>",
-             "<|user|>Q<|end|><|assistant|>A<|end|><|user|>R<|end|><|assistant|>"},
-        Case{"falcon", "System: S\n\nUser: Q\n\nAssistant:A\n\nUser: R\n\nAssistant:",
-             "User: Q\n\nAssistant:A\n\nUser: R\n\nAssistant:"},
-        Case{"vicuna", "S USER: Q ASSISTANT:A</s>USER: R ASSISTANT:",
-             "USER: Q ASSISTANT:A</s>USER: R ASSISTANT:"},
-        Case{"deepseek",
-             "S<｜User｜>Q<｜Assistant｜>A<｜end▁of▁sentence｜><｜User｜>R<｜Assistant｜>",
-             "<｜User｜>Q<｜Assistant｜>A<｜end▁of▁sentence｜><｜User｜>R<｜Assistant｜>"}));
+        FormatCase{"llama2", "[INST] <<SYS>>\nS\n<</SYS>>\n\nQ [/INST]A</s><s>[INST] R [/INST]",
+                   "[INST] Q [/INST]A</s><s>[INST] R [/INST]"},
+        FormatCase{"llama3",
+                   "<|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|>"
+                   "<|start_header_id|>user<|end_header_id|>\n\nQ<|eot_id|>"
+                   "<|start_header_id|>assistant<|end_header_id|>\n\nA<|eot_id|>"
+                   "<|start_header_id|>user<|end_header_id|>\n\nR<|eot_id|>"
+                   "<|start_header_id|>assistant<|end_header_id|>\n\n",
+                   "<|start_header_id|>user<|end_header_id|>\n\nQ<|eot_id|>"
+                   "<|start_header_id|>assistant<|end_header_id|>\n\nA<|eot_id|>"
+                   "<|start_header_id|>user<|end_header_id|>\n\nR<|eot_id|>"
+                   "<|start_header_id|>assistant<|end_header_id|>\n\n"},
+        FormatCase{"chatml",
+                   "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n"
+                   "<|im_start|>assistant\nA<|im_end|>\n<|im_start|>user\nR<|im_end|>\n"
+                   "<|im_start|>assistant\n",
+                   "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"
+                   "<|im_start|>user\nR<|im_end|>\n<|im_start|>assistant\n"},
+        FormatCase{"mistral", "[INST]S\n\nQ[/INST]A</s>[INST]R[/INST]",
+                   "[INST]Q[/INST]A</s>[INST]R[/INST]"},
+        FormatCase{"mistral-v1", "[INST] S\n\nQ [/INST]A</s>[INST] R [/INST]",
+                   "[INST] Q [/INST]A</s>[INST] R [/INST]"},
+        FormatCase{"mistral-v7",
+                   "[SYSTEM_PROMPT]S[/SYSTEM_PROMPT][INST]Q[/INST]A</s>[INST]R[/INST]",
+                   "[INST]Q[/INST]A</s>[INST]R[/INST]"},
+        FormatCase{"zephyr",
+                   "<|system|>\nS</s>\n<|user|>\nQ</s>\n<|assistant|>\nA</s>\n<|user|>\nR</s>\n"
+                   "<|assistant|>\n",
+                   "<|user|>\nQ</s>\n<|assistant|>\nA</s>\n<|user|>\nR</s>\n<|assistant|>\n"},
+        FormatCase{
+            "gemma",
+            "<start_of_turn>user\nS\n\nQ<end_of_turn>\n<start_of_turn>model\nA<end_of_turn>\n"
+            "<start_of_turn>user\nR<end_of_turn>\n<start_of_turn>model\n",
+            "<start_of_turn>user\nQ<end_of_turn>\n<start_of_turn>model\nA<end_of_turn>\n"
+            "<start_of_turn>user\nR<end_of_turn>\n<start_of_turn>model\n"},
+        FormatCase{
+            "phi",
+            "<|system|>S<|end|><|user|>Q<|end|><|assistant|>A<|end|><|user|>R<|end|><|assistant|>",
+            "<|user|>Q<|end|><|assistant|>A<|end|><|user|>R<|end|><|assistant|>"},
+        FormatCase{"falcon", "System: S\n\nUser: Q\n\nAssistant:A\n\nUser: R\n\nAssistant:",
+                   "User: Q\n\nAssistant:A\n\nUser: R\n\nAssistant:"},
+        FormatCase{"vicuna", "S USER: Q ASSISTANT:A</s>USER: R ASSISTANT:",
+                   "USER: Q ASSISTANT:A</s>USER: R ASSISTANT:"},
+        FormatCase{"deepseek",
+                   "S<｜User｜>Q<｜Assistant｜>A<｜end▁of▁sentence｜><｜User｜>R<｜Assistant｜>",
+                   "<｜User｜>Q<｜Assistant｜>A<｜end▁of▁sentence｜><｜User｜>R<｜Assistant｜>"}));
 
 TEST(ChatFormat, IsRecognisedByWhatItContains) {
   const std::vector<std::pair<const char*, const char*>> cases = {

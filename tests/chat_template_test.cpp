@@ -57,7 +57,7 @@ ChatMessage assistant(std::string text) {
 }
 ChatMessage system(std::string text) { return {.role = "system", .content = std::move(text)}; }
 
-std::string error_of(auto&& call) {
+std::string template_error(auto&& call) {
   try {
     call();
   } catch (const Error& error) {
@@ -159,9 +159,10 @@ TEST(ChatTemplate, FallsBackWhereATemplateCannotBeRendered) {
   EXPECT_FALSE(chat.is_interpreted());
   EXPECT_NE(chat.warning().find("include"), std::string::npos);
   const ChatModel unknown("{% include 'x' %}");
-  EXPECT_NE(error_of([&] { ChatTemplate::of(unknown.model); }).find("chatml"), std::string::npos);
+  EXPECT_NE(template_error([&] { ChatTemplate::of(unknown.model); }).find("chatml"),
+            std::string::npos);
   const ChatModel none("");
-  EXPECT_NE(error_of([&] { ChatTemplate::of(none.model); }).find("no chat template"),
+  EXPECT_NE(template_error([&] { ChatTemplate::of(none.model); }).find("no chat template"),
             std::string::npos);
 }
 
@@ -169,11 +170,11 @@ TEST(ChatTemplate, NamesChooseAmongTheFilesTemplatesAndTheFormats) {
   const ChatModel m(kLoop);
   EXPECT_EQ(m.text(ChatTemplate::of(m.model, "rag").tokens(std::vector{user("Hi")})), "RAG Hi");
   EXPECT_EQ(ChatTemplate::of(m.model, "chatml").name(), "format chatml");
-  EXPECT_NE(error_of([&] { ChatTemplate::of(m.model, "klingon"); }).find("klingon"),
+  EXPECT_NE(template_error([&] { ChatTemplate::of(m.model, "klingon"); }).find("klingon"),
             std::string::npos);
   const ChatOptions tools = {.tools = R"([{"type": "function"}])"};
   EXPECT_EQ(m.text(ChatTemplate::of(m.model).tokens(std::vector{user("Hi")}, tools)), "T1");
-  EXPECT_NE(error_of([&] {
+  EXPECT_NE(template_error([&] {
               ChatTemplate::of(m.model, "chatml").tokens(std::vector{user("Hi")}, tools);
             }).find("tools"),
             std::string::npos);

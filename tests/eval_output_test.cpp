@@ -19,12 +19,12 @@
 namespace runnel::eval {
 namespace {
 
-const Model& tiny() {
+const Model& tiny_for_output() {
   static const Model model = Model::load(test::fixture("models/llama-gqa.gguf"), {.threads = 2});
   return model;
 }
 
-std::vector<Token> some_tokens(std::size_t n) {
+std::vector<Token> report_tokens(std::size_t n) {
   std::vector<Token> tokens = {1};
   for (std::size_t i = 1; i < n; ++i) tokens.push_back(static_cast<Token>(i * i * 7 % 509));
   return tokens;
@@ -111,9 +111,9 @@ TEST(Report, IsOnePageWithThePicturesInside) {
 }
 
 TEST(Ablation, MeasuresTheSameTokensInEveryRow) {
-  const std::vector<Token> tokens = some_tokens(400);
-  const Ablation ablation = make_ablation(tiny(), "sinks", {}, 24);
-  const auto results = run_ablation(tiny(), ablation, tokens, {});
+  const std::vector<Token> tokens = report_tokens(400);
+  const Ablation ablation = make_ablation(tiny_for_output(), "sinks", {}, 24);
+  const auto results = run_ablation(tiny_for_output(), ablation, tokens, {});
   ASSERT_EQ(results.size(), 5u);
   for (const AblationResult& result : results) {
     EXPECT_EQ(result.nll.n, 400 - 25);
@@ -126,12 +126,12 @@ TEST(Ablation, MeasuresTheSameTokensInEveryRow) {
 }
 
 TEST(Ablation, StoppedKeepsTheRowsThatAreDone) {
-  const std::vector<Token> tokens = some_tokens(300);
-  const Ablation ablation = make_ablation(tiny(), "sinks", {}, 24);
+  const std::vector<Token> tokens = report_tokens(300);
+  const Ablation ablation = make_ablation(tiny_for_output(), "sinks", {}, 24);
   const auto results =
-      run_ablation(tiny(), ablation, tokens, [](double share) { return share < 0.5; });
+      run_ablation(tiny_for_output(), ablation, tokens, [](double share) { return share < 0.5; });
   EXPECT_EQ(results.size(), 3u);
-  EXPECT_EQ(ablation_section(tiny(), ablation, results, {}).notes.size(), 1u);
+  EXPECT_EQ(ablation_section(tiny_for_output(), ablation, results, {}).notes.size(), 1u);
 }
 
 TEST(Ablation, ReplacesTheFirstTokensAndNothingElse) {
@@ -148,7 +148,7 @@ TEST(Ablation, ReplacesTheFirstTokensAndNothingElse) {
 
 TEST(Latency, MeasuresEveryWindow) {
   const LatencyOptions options = {.windows = {16, 32}, .tokens = 3, .recomputed_tokens = 2};
-  const auto rows = run_latency(tiny(), some_tokens(100), options, {});
+  const auto rows = run_latency(tiny_for_output(), report_tokens(100), options, {});
   ASSERT_EQ(rows.size(), 2u);
   for (const LatencyRow& row : rows) {
     EXPECT_GT(row.recompute_seconds, 0);
@@ -156,7 +156,7 @@ TEST(Latency, MeasuresEveryWindow) {
     EXPECT_EQ(row.dense_tokens, 8 * row.window);
     EXPECT_GT(row.dense_bytes, 0u);
   }
-  EXPECT_EQ(latency_section(tiny(), options, rows, {}).table.rows.size(), 2u);
+  EXPECT_EQ(latency_section(tiny_for_output(), options, rows, {}).table.rows.size(), 2u);
 }
 
 }  // namespace

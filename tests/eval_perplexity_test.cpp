@@ -17,12 +17,12 @@
 namespace runnel::eval {
 namespace {
 
-const Model& tiny() {
+const Model& tiny_for_perplexity() {
   static const Model model = Model::load(test::fixture("models/llama-gqa.gguf"), {.threads = 2});
   return model;
 }
 
-std::vector<Token> some_tokens(std::size_t n) {
+std::vector<Token> random_text(std::size_t n) {
   std::vector<Token> tokens = {1};
   for (std::size_t i = 1; i < n; ++i) tokens.push_back(static_cast<Token>(i * i * 7 % 509));
   return tokens;
@@ -96,14 +96,14 @@ PerplexityOptions all_policies(const std::filesystem::path& state = {}) {
 
 TEST(PerplexityRun, StoppedAndResumedEqualsAnUninterruptedOne) {
   const test::TempDir folder;
-  const std::vector<Token> tokens = some_tokens(1000);
-  PerplexityRun whole(tiny(), tokens, all_policies());
+  const std::vector<Token> tokens = random_text(1000);
+  PerplexityRun whole(tiny_for_perplexity(), tokens, all_policies());
   ASSERT_TRUE(whole.run({}));
 
   int n_blocks = 0;
   bool is_finished = false;
   for (int part = 0; part < 10 && !is_finished; ++part) {
-    PerplexityRun run(tiny(), tokens, all_policies(folder / "state"));
+    PerplexityRun run(tiny_for_perplexity(), tokens, all_policies(folder / "state"));
     is_finished = run.run([&](double) { return ++n_blocks % 2 != 0; });
     EXPECT_EQ(is_finished, run.position() == 1000);
     if (!is_finished) continue;
@@ -118,8 +118,8 @@ TEST(PerplexityRun, StoppedAndResumedEqualsAnUninterruptedOne) {
 
 TEST(PerplexityRun, KeepsOneGenerationOfItsState) {
   const test::TempDir folder;
-  const std::vector<Token> tokens = some_tokens(600);
-  PerplexityRun(tiny(), tokens, all_policies(folder / "state")).run({});
+  const std::vector<Token> tokens = random_text(600);
+  PerplexityRun(tiny_for_perplexity(), tokens, all_policies(folder / "state")).run({});
   int n_states = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder / "state")) {
     const std::string name = entry.path().filename().string();
@@ -131,40 +131,42 @@ TEST(PerplexityRun, KeepsOneGenerationOfItsState) {
 
 TEST(PerplexityRun, RefusesTheStateOfAnotherRun) {
   const test::TempDir folder;
-  const std::vector<Token> tokens = some_tokens(300);
-  PerplexityRun(tiny(), tokens, all_policies(folder / "state")).run({});
+  const std::vector<Token> tokens = random_text(300);
+  PerplexityRun(tiny_for_perplexity(), tokens, all_policies(folder / "state")).run({});
   std::vector<Token> others = tokens;
   others[100] = 5;
   EXPECT_NE(test::error_of([&] {
-              PerplexityRun(tiny(), others, all_policies(folder / "state"));
+              PerplexityRun(tiny_for_perplexity(), others, all_policies(folder / "state"));
             }).find("another text"),
             std::string::npos);
   PerplexityOptions wider = all_policies(folder / "state");
   wider.stream.window = 40;
-  EXPECT_NE(test::error_of([&] { PerplexityRun(tiny(), tokens, wider); }).find("window"),
-            std::string::npos);
+  EXPECT_NE(
+      test::error_of([&] { PerplexityRun(tiny_for_perplexity(), tokens, wider); }).find("window"),
+      std::string::npos);
 }
 
 TEST(PerplexityRun, LimitsWhatIsCostlyAndSaysSo) {
-  const std::vector<Token> tokens = some_tokens(1000);
-  PerplexityRun run(tiny(), tokens, all_policies());
+  const std::vector<Token> tokens = random_text(1000);
+  PerplexityRun run(tiny_for_perplexity(), tokens, all_policies());
   run.run({});
   EXPECT_EQ(run.series()[0].nll.size(), 399u);
   EXPECT_EQ(run.series()[1].nll.size(), 999u);
   EXPECT_EQ(run.series()[3].nll.size(), 33u + 20u);
-  const Section section = perplexity_section(tiny(), run, true, {});
+  const Section section = perplexity_section(tiny_for_perplexity(), run, true, {});
   ASSERT_EQ(section.notes.size(), 2u);
   EXPECT_NE(section.notes[0].find("first 400 tokens"), std::string::npos);
   EXPECT_NE(section.notes[1].find("53 positions"), std::string::npos);
 }
 
 TEST(PerplexityRun, RecomputesWhatTheStreamItselfWouldHave) {
-  const std::vector<Token> tokens = some_tokens(120);
+  const std::vector<Token> tokens = random_text(120);
   PerplexityOptions options = all_policies();
   options.recompute_tokens = 0;
-  PerplexityRun run(tiny(), tokens, options);
+  PerplexityRun run(tiny_for_perplexity(), tokens, options);
   run.run({});
-  Stream stream = tiny().open({.policy = Policy::kRecompute, .sinks = 4, .window = 28});
+  Stream stream =
+      tiny_for_perplexity().open({.policy = Policy::kRecompute, .sinks = 4, .window = 28});
   const std::vector<float> want = stream.score(tokens);
   ASSERT_EQ(run.series()[3].nll.size(), want.size());
   for (std::size_t i = 0; i < want.size(); ++i)

@@ -23,7 +23,7 @@ using Ints = std::vector<std::int64_t>;
 using Floats = std::vector<float>;
 using Texts = std::vector<std::string_view>;
 
-std::string read_text(const std::filesystem::path& path) {
+std::string text_of_file(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
 }
@@ -205,9 +205,9 @@ TEST(GgufFile, SurvivesBeingMoved) {
 }
 
 TEST(GgufFixtures, HoldWhatTheWriterWrites) {
-  EXPECT_EQ(read_text(test::fixture("gguf/every_metadata_kind.gguf")),
+  EXPECT_EQ(text_of_file(test::fixture("gguf/every_metadata_kind.gguf")),
             test::every_metadata_kind().encode());
-  EXPECT_EQ(read_text(test::fixture("gguf/every_tensor_type.gguf")),
+  EXPECT_EQ(text_of_file(test::fixture("gguf/every_tensor_type.gguf")),
             test::encode_with_data(test::every_tensor_type()));
 }
 

@@ -257,9 +257,9 @@ class OpenClAttentionCase : public testing::TestWithParam<AttentionCase> {};
 TEST_P(OpenClAttentionCase, IsThatOfThePortableKernels) {
   RUNNEL_NEED_OPENCL();
   const AttentionCase c = GetParam();
-  constexpr int kChunk = 7, kDim = 29;
+  constexpr int kStepTokens = 7, kDim = 29;
   const int q_dim = c.n_heads * c.head_dim, kv_dim = c.n_kv_heads * c.head_dim;
-  StepSizes sizes = sizes_for(kChunk, std::max(kDim, q_dim), 1);
+  StepSizes sizes = sizes_for(kStepTokens, std::max(kDim, q_dim), 1);
   sizes.q_dim = q_dim;
   sizes.head_dim = c.head_dim;
   Both both(sizes);
@@ -289,7 +289,8 @@ TEST_P(OpenClAttentionCase, IsThatOfThePortableKernels) {
   const CachePolicy policy = {static_cast<int>(c.sinks), c.window};
   const double tolerance = c.type == KvType::kF32 ? 2e-5 : 2e-3;
   both.compare(tolerance, [&](Device& device, Operations& operations) {
-    CacheShape shape = {.heads = {{c.n_kv_heads, c.head_dim}}, .type = c.type, .chunk = kChunk};
+    CacheShape shape = {
+        .heads = {{c.n_kv_heads, c.head_dim}}, .type = c.type, .chunk = kStepTokens};
     shape.layers.push_back(LayerSight::of(policy, 0));
     shape.sources.push_back(device.cache_memory());
     KvCache cache(shape);

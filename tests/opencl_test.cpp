@@ -20,9 +20,9 @@
 namespace runnel {
 namespace {
 
-std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+std::size_t n_of(std::int64_t n) { return static_cast<std::size_t>(n); }
 
-std::vector<Token> random_tokens(std::size_t n, unsigned seed) {
+std::vector<Token> tokens_at_random(std::size_t n, unsigned seed) {
   std::mt19937 random(seed);
   std::vector<Token> tokens(n);
   for (Token& token : tokens) token = static_cast<Token>(random() % 500);
@@ -75,12 +75,12 @@ TEST_P(OpenClProduct, IsThatOfTheDequantisedWeightsForOneRowAndMany) {
   const auto stored = random_matrix(type, kRows * cols, random);
   Linear linear = {{type, kRows, cols, stored.data()}, {}};
   for (int i = 0; i < kRows; ++i) linear.bias.push_back(normal(random));
-  std::vector<float> x(size(n_tokens * cols));
+  std::vector<float> x(n_of(n_tokens * cols));
   for (float& value : x) value = normal(random);
-  std::vector<float> weights(size(kRows * cols));
+  std::vector<float> weights(n_of(kRows * cols));
   for (std::int64_t row = 0; row < kRows; ++row)
-    kernels::dequantize_row(type, stored.data() + size(row) * linear.weight.row_bytes(),
-                            &weights[size(row * cols)], cols);
+    kernels::dequantize_row(type, stored.data() + n_of(row) * linear.weight.row_bytes(),
+                            &weights[n_of(row * cols)], cols);
 
   const bool is_quantised = kernels::packed_format(type).has_value();
   const auto product_of = [&](int n) {
@@ -97,29 +97,29 @@ TEST_P(OpenClProduct, IsThatOfTheDequantisedWeightsForOneRowAndMany) {
     const Rows in = operations->rows(static_cast<int>(cols));
     const Rows out = operations->rows(kRows);
     const Product product = {&linear, out};
-    const std::vector<StepRow> rows(size(n));
+    const std::vector<StepRow> rows(n_of(n));
     operations->begin({rows, {}});
     operations->write(in, x.data());
     operations->multiply({in, {}}, {&product, 1});
-    std::vector<float> got(size(n * kRows));
+    std::vector<float> got(n_of(n * kRows));
     operations->read(out, got.data());
     return got;
   };
   const std::vector<float> all = product_of(n_tokens);
   for (std::int64_t t = 0; t < n_tokens; ++t) {
     const std::span<const float> row =
-        std::span<const float>(x).subspan(size(t * cols), size(cols));
+        std::span<const float>(x).subspan(n_of(t * cols), n_of(cols));
     const std::vector<double> input =
         is_quantised ? as_quantised(row) : std::vector<double>(row.begin(), row.end());
     for (std::int64_t r = 0; r < kRows; ++r) {
-      double want = static_cast<double>(linear.bias[size(r)]);
+      double want = static_cast<double>(linear.bias[n_of(r)]);
       double scale = 1;
       for (std::int64_t c = 0; c < cols; ++c) {
-        const double term = static_cast<double>(weights[size(r * cols + c)]) * input[size(c)];
+        const double term = static_cast<double>(weights[n_of(r * cols + c)]) * input[n_of(c)];
         want += term;
         scale += std::fabs(term);
       }
-      ASSERT_NEAR(all[size(t * kRows + r)], want, 1e-5 * scale) << "token " << t << " row " << r;
+      ASSERT_NEAR(all[n_of(t * kRows + r)], want, 1e-5 * scale) << "token " << t << " row " << r;
     }
   }
   // One row's bits, a few rows', and those of either way to share the weights among many.
@@ -162,7 +162,7 @@ TEST_P(OpenClModel, AgreesWithTheProcessorAndItsChunksWithSingleSteps) {
   const auto path = test::fixture(std::string("models/") + GetParam().name + ".gguf");
   test::LoadedDecoder processor(path);
   test::OpenClDecoder opencl(gguf::File::open(path));
-  const std::vector<Token> tokens = random_tokens(41, 3);
+  const std::vector<Token> tokens = tokens_at_random(41, 3);
   struct Cache {
     CachePolicy policy;
     KvType type;
@@ -203,16 +203,16 @@ INSTANTIATE_TEST_SUITE_P(Our, OpenClModel,
 TEST(OpenClBatch, GivesEachStreamTheBitsItGetsAlone) {
   RUNNEL_NEED_OPENCL();
   test::OpenClDecoder decoder(gguf::File::open(test::fixture("models/llama-gqa.gguf")));
-  struct Part {
+  struct Stretch {
     CachePolicy policy;
     KvType type;
   };
-  const std::vector<Part> parts = {{{4, 12}, KvType::kF32}, {{0, 7}, KvType::kQ8_0}};
+  const std::vector<Stretch> parts = {{{4, 12}, KvType::kF32}, {{0, 7}, KvType::kQ8_0}};
   std::vector<std::vector<float>> want, got(parts.size());
   std::vector<std::vector<Token>> tokens;
   std::vector<KvCache> caches;
-  for (const Part& part : parts) {
-    tokens.push_back(random_tokens(30, static_cast<unsigned>(tokens.size())));
+  for (const Stretch& part : parts) {
+    tokens.push_back(tokens_at_random(30, static_cast<unsigned>(tokens.size())));
     KvCache cache = decoder.cache(part.policy, part.type, 16);
     want.push_back(decoder.logits(cache, tokens.back(), 16));
     caches.push_back(decoder.cache(part.policy, part.type, 16));
@@ -232,7 +232,7 @@ TEST(OpenClBatch, GivesEachStreamTheBitsItGetsAlone) {
 TEST(OpenClStep, GivesTheLogitsThatAreWantedTheBitsOfAll) {
   RUNNEL_NEED_OPENCL();
   test::OpenClDecoder decoder(gguf::File::open(test::fixture("models/falcon-mqa.gguf")));
-  const std::vector<Token> tokens = random_tokens(11, 5);
+  const std::vector<Token> tokens = tokens_at_random(11, 5);
   KvCache of_all = decoder.cache({4, 6}, KvType::kF16, 16);
   KvCache of_last = decoder.cache({4, 6}, KvType::kF16, 16);
   const std::vector<float> want = decoder.logits(of_all, tokens, 11);
@@ -251,7 +251,7 @@ TEST(OpenClSplit, GoesOnOnTheProcessorAfterSomeLayers) {
   const auto path = test::fixture("models/llama-gqa.gguf");
   test::LoadedDecoder processor(path);
   test::OpenClDecoder split(gguf::File::open(path), 1);
-  const std::vector<Token> tokens = random_tokens(40, 8);
+  const std::vector<Token> tokens = tokens_at_random(40, 8);
   KvCache of_processor = processor.cache({4, 12}, KvType::kF32, 16);
   const auto want = processor.all_logits(of_processor, tokens, 16);
   KvCache single = split.cache({4, 12}, KvType::kF32, 16);
@@ -268,7 +268,7 @@ TEST(OpenClSplit, GoesOnOnTheProcessorAfterSomeLayers) {
 TEST(OpenClRecording, RunsTheStepsOfTheSameCachesAgain) {
   RUNNEL_NEED_OPENCL();
   test::OpenClDecoder decoder(gguf::File::open(test::fixture("models/llama-gqa.gguf")));
-  const std::vector<Token> tokens = random_tokens(40, 6);
+  const std::vector<Token> tokens = tokens_at_random(40, 6);
   KvCache chunked = decoder.cache({4, 12}, KvType::kF16, 16);
   const std::vector<float> want = decoder.logits(chunked, tokens, 16);
   const std::uint64_t before = decoder.device().counters().recorded_steps;
@@ -297,7 +297,7 @@ TEST(OpenClTuning, IsKeptAndChangesNoBit) {
   const char* const given = std::getenv("RUNNEL_CACHE");
   const std::string before = given != nullptr ? given : "";
   ::setenv("RUNNEL_CACHE", folder.path().c_str(), 1);
-  const std::vector<Token> tokens = random_tokens(23, 5);
+  const std::vector<Token> tokens = tokens_at_random(23, 5);
   const auto logits = [&] {
     test::OpenClDecoder decoder(gguf::File::open(test::fixture("models/llama-gqa.gguf")));
     KvCache cache = decoder.cache({4, 6}, KvType::kF16, 32);
@@ -344,7 +344,7 @@ TEST(OpenClAttention, ReportsTheWeightsOfTheProcessor) {
   const auto path = test::fixture("models/llama-gqa.gguf");
   test::LoadedDecoder processor(path);
   test::OpenClDecoder opencl(gguf::File::open(path));
-  const std::vector<Token> tokens = random_tokens(30, 9);
+  const std::vector<Token> tokens = tokens_at_random(30, 9);
   using Key = std::tuple<std::size_t, int, int, std::int64_t>;  // token, layer, head, position
   const auto observe = [&](Decoder& decoder, KvCache cache) {
     std::map<Key, float> all;

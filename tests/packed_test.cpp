@@ -76,11 +76,11 @@ struct Problem {
 
 class PackedProduct : public testing::TestWithParam<const Table*> {};
 
-std::vector<const Table*> tables() {
+std::vector<const Table*> all_tables() {
   const Tables all = attainable_tables();
   return {all.begin(), all.end()};
 }
-INSTANTIATE_TEST_SUITE_P(Kernels, PackedProduct, testing::ValuesIn(tables()),
+INSTANTIATE_TEST_SUITE_P(Kernels, PackedProduct, testing::ValuesIn(all_tables()),
                          [](const auto& parameter) { return std::string(parameter.param->name); });
 
 // What rounding scales and minimums changes of a product (spans.h).

@@ -118,16 +118,16 @@ INSTANTIATE_TEST_SUITE_P(Every, ReferenceForward, testing::ValuesIn(variants()),
 
 // Stored weights, as they lie in the file and packed for products of integers. A row, an expert or
 // a part of a fused matrix taken from the wrong place would be off by about 1.
-struct Stored {
+struct StoredWeights {
   const char* architecture;
   const char* type;
   double packed_tolerance = 0.03;  // inputs are rounded to 8 bits
 };
-void PrintTo(const Stored& s, std::ostream* out) { *out << s.architecture << " " << s.type; }
+void PrintTo(const StoredWeights& s, std::ostream* out) { *out << s.architecture << " " << s.type; }
 
-class StoredForward : public testing::TestWithParam<Stored> {};
+class StoredForward : public testing::TestWithParam<StoredWeights> {};
 
-void expect_stored_to_agree(const Stored& stored, bool is_packed, double tolerance) {
+void expect_stored_to_agree(const StoredWeights& stored, bool is_packed, double tolerance) {
   ModelShape shape = tiny(stored.architecture);
   shape.dim = shape.ffn_dim = 256;  // whole blocks of every type
   shape.vocabulary_size = 531;      // no multiple of anything
@@ -152,15 +152,18 @@ TEST_P(StoredForward, AgreesWithPackedProducts) {
 
 INSTANTIATE_TEST_SUITE_P(
     Every, StoredForward,
-    testing::Values(Stored{"llama", "q4_0"}, Stored{"llama", "q8_0"}, Stored{"llama", "q4_k_m"},
-                    Stored{"llama", "q5_k_m"}, Stored{"llama", "q2_k"}, Stored{"llama", "q3_k"},
-                    Stored{"llama", "q4_1"}, Stored{"llama", "q5_0"}, Stored{"llama", "q5_1"},
-                    Stored{"llama", "f16"}, Stored{"llama", "bf16"}, Stored{"mpt", "q4_0"},
-                    Stored{"falcon", "q4_k_m"}, Stored{"gptneox", "q8_0"}, Stored{"qwen2", "q4_0"},
-                    Stored{"qwen3moe", "q4_k_m"}, Stored{"gemma2", "q8_0"},
-                    Stored{"gemma3", "q6_k"}, Stored{"llama", "mxfp4"},
+    testing::Values(StoredWeights{"llama", "q4_0"}, StoredWeights{"llama", "q8_0"},
+                    StoredWeights{"llama", "q4_k_m"}, StoredWeights{"llama", "q5_k_m"},
+                    StoredWeights{"llama", "q2_k"}, StoredWeights{"llama", "q3_k"},
+                    StoredWeights{"llama", "q4_1"}, StoredWeights{"llama", "q5_0"},
+                    StoredWeights{"llama", "q5_1"}, StoredWeights{"llama", "f16"},
+                    StoredWeights{"llama", "bf16"}, StoredWeights{"mpt", "q4_0"},
+                    StoredWeights{"falcon", "q4_k_m"}, StoredWeights{"gptneox", "q8_0"},
+                    StoredWeights{"qwen2", "q4_0"}, StoredWeights{"qwen3moe", "q4_k_m"},
+                    StoredWeights{"gemma2", "q8_0"}, StoredWeights{"gemma3", "q6_k"},
+                    StoredWeights{"llama", "mxfp4"},
                     // where two experts are nearly level, rounding may choose the other one
-                    Stored{"gpt-oss", "mxfp4", 0.15}),
+                    StoredWeights{"gpt-oss", "mxfp4", 0.15}),
     [](const auto& parameter) {
       return test::test_name(std::string(parameter.param.architecture) + "_" +
                              parameter.param.type);

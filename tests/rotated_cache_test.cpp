@@ -7,12 +7,12 @@ namespace runnel {
 namespace {
 
 // Past the keys that the means are of, more than once around the rings, and beyond all windows.
-constexpr std::size_t kTokens = 200;
+constexpr std::size_t kRotatedTokens = 200;
 const CachePolicy kPolicies[] = {{4, 40}, {9, 100}, {0, 30}, {4, kUnbounded}};
 
 class RotatedCache : public testing::TestWithParam<ModelShape> {
  protected:
-  std::vector<Token> tokens_ = test::some_tokens(kTokens, GetParam().vocabulary_size);
+  std::vector<Token> tokens_ = test::some_tokens(kRotatedTokens, GetParam().vocabulary_size);
   MadeModel model_ = test::make(GetParam());
   test::LoadedDecoder decoder_{test::parse(model_), 2};
 

@@ -51,16 +51,17 @@ TEST(Series, StaysShortAndKeepsTheMean) {
 }
 
 TEST(RecentTokens, KnowsWhatHasJustLeftTheWindow) {
-  constexpr std::int64_t kWindow = 10;
-  RecentTokens recent(kWindow);
+  constexpr std::int64_t kMeasuredWindow = 10;
+  RecentTokens recent(kMeasuredWindow);
   for (Token token = 0; token < 500; ++token) {
     recent.push({&token, 1});
-    const std::vector<Token> left = recent.before_last(kWindow, RecentTokens::kBehindWindow);
+    const std::vector<Token> left =
+        recent.before_last(kMeasuredWindow, RecentTokens::kBehindWindow);
     const std::int64_t n_left =
-        std::clamp<std::int64_t>(token + 1 - kWindow, 0, RecentTokens::kBehindWindow);
+        std::clamp<std::int64_t>(token + 1 - kMeasuredWindow, 0, RecentTokens::kBehindWindow);
     ASSERT_EQ(std::ssize(left), n_left);
     for (std::int64_t i = 0; i < n_left; ++i)
-      EXPECT_EQ(left[static_cast<std::size_t>(i)], token + 1 - kWindow - n_left + i);
+      EXPECT_EQ(left[static_cast<std::size_t>(i)], token + 1 - kMeasuredWindow - n_left + i);
   }
 }
 

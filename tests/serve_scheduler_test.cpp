@@ -17,7 +17,7 @@
 namespace runnel::serve {
 namespace {
 
-const Model& bundled() {
+const Model& scheduled_model() {
   static const Model model = Model::load(test::bundled_model(), {.threads = 2});
   return model;
 }
@@ -51,7 +51,7 @@ struct Job {
 class TestRun final : public Run {
  public:
   TestRun(const Job& job, Gate& gate)
-      : job_(job), gate_(gate), stream_(bundled().open(job.options)) {}
+      : job_(job), gate_(gate), stream_(scheduled_model().open(job.options)) {}
 
   Stream& stream() override { return stream_; }
   Wish wish() override {
@@ -85,7 +85,7 @@ class TestRun final : public Run {
 };
 
 std::vector<Token> alone(const Job& job) {
-  Stream stream = bundled().open(job.options);
+  Stream stream = scheduled_model().open(job.options);
   stream.feed(job.text);
   std::vector<Token> tokens;
   for (int i = 0; i < job.n_to_write; ++i) tokens.push_back(stream.next().token);
@@ -99,7 +99,7 @@ std::vector<Job> sixteen_jobs() {
     jobs.push_back({.options = {.window = 30 + 3 * i,
                                 .chunk = 64,
                                 .sampling = {.seed = static_cast<std::uint64_t>(i)}},
-                    .text = test::some_tokens(n, bundled().vocabulary_size()),
+                    .text = test::some_tokens(n, scheduled_model().vocabulary_size()),
                     .n_to_write = 20 + 5 * (i % 4)});
   }
   return jobs;
@@ -130,10 +130,10 @@ TEST(Scheduler, GivesAStreamAmongFifteenOthersTheTokensItGetsAlone) {
 
 TEST(Scheduler, FailsTheRunWhoseStepCannotBeMadeAndNoOther) {
   const Job good = {.options = {.window = 30, .chunk = 16},
-                    .text = test::some_tokens(40, bundled().vocabulary_size()),
+                    .text = test::some_tokens(40, scheduled_model().vocabulary_size()),
                     .n_to_write = 10};
   Job bad = good;
-  bad.text[20] = bundled().vocabulary_size();
+  bad.text[20] = scheduled_model().vocabulary_size();
   Gate gate(2);
   const auto first = std::make_shared<TestRun>(good, gate);
   const auto second = std::make_shared<TestRun>(bad, gate);

@@ -17,7 +17,7 @@
 namespace runnel {
 namespace {
 
-const Model& bundled() {
+const Model& copied_model() {
   static const Model model = Model::load(test::bundled_model(), {.threads = 1});
   return model;
 }
@@ -42,7 +42,7 @@ void expect_same_steps(Stream& got, Stream& want, int n) {
 class CopiedStream : public testing::TestWithParam<StreamOptions> {
  protected:
   static Stream open(int n) {
-    Stream stream = bundled().open(GetParam());
+    Stream stream = copied_model().open(GetParam());
     stream.feed(kOpening);
     for (int i = 0; i < n; ++i) stream.next();
     return stream;
@@ -77,7 +77,7 @@ TEST_P(CopiedStream, IsKeptInMemoryAsInAFile) {
   const std::string file(std::istreambuf_iterator<char>(in), {});
   ASSERT_EQ(file.size(), bytes.size());
   EXPECT_TRUE(std::equal(file.begin(), file.end(), reinterpret_cast<const char*>(bytes.data())));
-  Stream resumed = bundled().resume(bytes);
+  Stream resumed = copied_model().resume(bytes);
   EXPECT_EQ(resumed.save_bytes(), bytes);
   for (int i = 0; i < 30; ++i) ASSERT_EQ(resumed.next().token, stream.next().token) << "at " << i;
 }
@@ -140,20 +140,20 @@ INSTANTIATE_TEST_SUITE_P(
         StreamOptions{.window = 33, .sampling = {.repetition_penalty = 1.3f, .seed = 5}}));
 
 TEST(Push, BeginsWithBosAndRefusesWhatIsNoToken) {
-  Stream stream = bundled().open();
+  Stream stream = copied_model().open();
   const std::string error = test::error_of([&] { stream.push(-1); });
   EXPECT_EQ(error, "token: want 0 to 4095, found -1");
   EXPECT_EQ(stream.position(), 0);
   stream.push(1000);
-  EXPECT_EQ(stream.visible_tokens(), (std::vector<Token>{*bundled().bos(), 1000}));
+  EXPECT_EQ(stream.visible_tokens(), (std::vector<Token>{*copied_model().bos(), 1000}));
 }
 
 TEST(TopLogprobs, AreTheLikeliestTokensInOrder) {
-  Stream stream = bundled().open({.sampling = {.temperature = 0}});
+  Stream stream = copied_model().open({.sampling = {.temperature = 0}});
   EXPECT_TRUE(stream.top_logprobs(3).empty());
   stream.feed(kOpening);
   const auto all = stream.top_logprobs(1 << 30);
-  ASSERT_EQ(static_cast<int>(all.size()), bundled().vocabulary_size());
+  ASSERT_EQ(static_cast<int>(all.size()), copied_model().vocabulary_size());
   double sum = 0;
   for (std::size_t i = 0; i < all.size(); ++i) {
     sum += std::exp(static_cast<double>(all[i].second));
@@ -173,7 +173,7 @@ TEST(TopLogprobs, AreTheLikeliestTokensInOrder) {
 
 TEST(Attention, OfSeveralTokensIsThatOfEachAlone) {
   for (const std::optional<std::int64_t> window : {std::optional<std::int64_t>(12), {}}) {
-    Stream stream = bundled().open({.window = window});
+    Stream stream = copied_model().open({.window = window});
     stream.feed(kOpening);
     const std::vector<Token> more = {700, 800, 900, 1000, 1100};
     std::vector<Stream::Attention> alone;
@@ -200,7 +200,7 @@ TEST(Attention, OfSeveralTokensIsThatOfEachAlone) {
 }
 
 TEST(Attention, RefusesTokensThatAreNotThere) {
-  Stream stream = bundled().open({.window = 20});
+  Stream stream = copied_model().open({.window = 20});
   EXPECT_THROW(stream.attention(), Error);
   stream.feed(kOpening);
   EXPECT_THROW(stream.attention(0), Error);

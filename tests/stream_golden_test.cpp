@@ -12,12 +12,12 @@
 namespace runnel {
 namespace {
 
-std::filesystem::path model_path(const std::string& name) {
+std::filesystem::path golden_model(const std::string& name) {
   const auto golden = test::shared("golden/models/" + name);
   return std::filesystem::exists(golden) ? golden : test::shared("models/" + name);
 }
 
-Policy policy_named(const std::string& name) {
+Policy golden_policy(const std::string& name) {
   if (name == "dense") return Policy::kDense;
   if (name == "window") return Policy::kWindow;
   return name == "sink" ? Policy::kSink : Policy::kRecompute;
@@ -32,12 +32,12 @@ TEST(GoldenSeries, AgreeThroughThePublicInterface) {
     const auto tokens = golden.at("tokens").get<std::vector<Token>>();
     const auto want = golden.at("nll").get<std::vector<double>>();
     StreamOptions options = {
-        .policy = policy_named(golden.at("policy")),
+        .policy = golden_policy(golden.at("policy")),
         .sinks = golden.at("sinks"),
         .kv_type = KvType::kF32,
         .softmax = golden.at("softmax") == "standard" ? Softmax::kStandard : Softmax::kOffByOne};
     if (options.policy != Policy::kDense) options.window = golden.at("window").get<std::int64_t>();
-    const Model model = Model::load(model_path(golden.at("model")));
+    const Model model = Model::load(golden_model(golden.at("model")));
     for (const int chunk : {7, 512}) {
       options.chunk = chunk;
       const std::vector<float> got = model.open(options).score(tokens);

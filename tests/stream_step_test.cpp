@@ -11,7 +11,7 @@
 namespace runnel {
 namespace {
 
-const Model& bundled() {
+const Model& stepped_model() {
   static const Model model = Model::load(test::bundled_model(), {.threads = 2});
   return model;
 }
@@ -27,19 +27,19 @@ StreamOptions options_of(int i) {
 }
 
 TEST(StreamStep, GivesEachStreamWhatItGetsAlone) {
-  constexpr int kStreams = 6;
-  const std::vector<Token> text = test::some_tokens(200, bundled().vocabulary_size());
+  constexpr int kSteppedStreams = 6;
+  const std::vector<Token> text = test::some_tokens(200, stepped_model().vocabulary_size());
   std::vector<Stream> streams;
-  std::vector<std::vector<Token>> got(kStreams);
-  std::vector<std::vector<Token>> reads(kStreams);  // by the step they came before
-  std::vector<std::vector<int>> order(kStreams);    // tokens read; 0: written
-  for (int i = 0; i < kStreams; ++i) {
-    streams.push_back(bundled().open(options_of(i)));
+  std::vector<std::vector<Token>> got(kSteppedStreams);
+  std::vector<std::vector<Token>> reads(kSteppedStreams);  // by the step they came before
+  std::vector<std::vector<int>> order(kSteppedStreams);    // tokens read; 0: written
+  for (int i = 0; i < kSteppedStreams; ++i) {
+    streams.push_back(stepped_model().open(options_of(i)));
     streams.back().feed(std::span<const Token>(text).first(3));
   }
   for (int step = 0; step < 60; ++step) {
     std::vector<Stream::Work> work;
-    for (int i = 0; i < kStreams; ++i) {
+    for (int i = 0; i < kSteppedStreams; ++i) {
       const bool reads_now = (step + 2 * i) % 5 < 2;
       const auto n = static_cast<std::size_t>(reads_now ? 1 + (step * 3 + i) % 16 : 0);
       work.push_back({&streams[static_cast<std::size_t>(i)],
@@ -47,14 +47,14 @@ TEST(StreamStep, GivesEachStreamWhatItGetsAlone) {
       order[static_cast<std::size_t>(i)].push_back(static_cast<int>(n));
     }
     const std::vector<Stream::Step> steps = Stream::step(work);
-    for (std::size_t i = 0; i < kStreams; ++i) {
+    for (std::size_t i = 0; i < kSteppedStreams; ++i) {
       if (work[i].read.empty()) got[i].push_back(steps[i].token);
     }
   }
-  for (int i = 0; i < kStreams; ++i) {
+  for (int i = 0; i < kSteppedStreams; ++i) {
     SCOPED_TRACE(i);
     const auto at = static_cast<std::size_t>(i);
-    Stream alone = bundled().open(options_of(i));
+    Stream alone = stepped_model().open(options_of(i));
     alone.feed(std::span<const Token>(text).first(3));
     std::vector<Token> want;
     for (std::size_t step = 0; step < order[at].size(); ++step) {
@@ -73,12 +73,12 @@ TEST(StreamStep, GivesEachStreamWhatItGetsAlone) {
 }
 
 TEST(StreamStep, MovesNoStreamWhenOneCannot) {
-  Stream good = bundled().open({.window = 20, .chunk = 8});
-  Stream bad = bundled().open({.window = 20, .chunk = 8});
+  Stream good = stepped_model().open({.window = 20, .chunk = 8});
+  Stream bad = stepped_model().open({.window = 20, .chunk = 8});
   good.feed("Once");
   const std::int64_t position = good.position();
   const std::vector<Token> too_many(9, 5);
-  const std::vector<Token> unknown = {bundled().vocabulary_size()};
+  const std::vector<Token> unknown = {stepped_model().vocabulary_size()};
   for (const std::vector<Token>& tokens : {too_many, unknown}) {
     const std::vector<Stream::Work> work = {{&good, {}}, {&bad, tokens}};
     EXPECT_THROW(Stream::step(work), Error);

@@ -16,7 +16,7 @@
 namespace runnel {
 namespace {
 
-std::unique_ptr<Tokenizer> bundled() {
+std::unique_ptr<Tokenizer> bundled_tokenizer() {
   return Tokenizer::from(gguf::File::open(test::bundled_model()));
 }
 
@@ -40,7 +40,7 @@ TEST(SentencePiece, ReproducesEveryReferenceLine) {
 }
 
 TEST(SentencePiece, PutsBosFirstWhereTheFileSaysSo) {
-  const auto tokenizer = bundled();
+  const auto tokenizer = bundled_tokenizer();
   const std::vector<Token> tokens = tokenizer->encode("Hello", {});
   ASSERT_FALSE(tokens.empty());
   EXPECT_EQ(tokens[0], 1);
@@ -50,7 +50,7 @@ TEST(SentencePiece, PutsBosFirstWhereTheFileSaysSo) {
 }
 
 TEST(SentencePiece, GivesBackAnyText) {
-  const auto tokenizer = bundled();
+  const auto tokenizer = bundled_tokenizer();
   std::mt19937 random(1);
   for (int round = 0; round < 500; ++round) {
     const std::string text = test::random_utf8(random, static_cast<int>(random() % 60));

@@ -9,7 +9,7 @@ namespace {
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 double silu(double x) { return x * sigmoid(x); }
 
-Doubles part(const Doubles& x, std::size_t first, std::size_t n) {
+Doubles slice(const Doubles& x, std::size_t first, std::size_t n) {
   const auto begin = x.begin() + static_cast<std::ptrdiff_t>(first);
   return {begin, begin + static_cast<std::ptrdiff_t>(n)};
 }
@@ -63,10 +63,10 @@ Doubles ReferenceDeltaNet::next(const Sizes& is, const LayerTensors& tensors, co
   Doubles heads;
   for (std::size_t head = 0; head < is.n_value_heads; ++head) {
     const std::size_t key_head = is.is_tiled ? head % is.n_key_heads : head / group;
-    Doubles q = of_unit_length(part(qkv, key_head * d, d));
+    Doubles q = of_unit_length(slice(qkv, key_head * d, d));
     for (double& value : q) value /= std::sqrt(static_cast<double>(d));
-    const Doubles k = of_unit_length(part(qkv, (is.n_key_heads + key_head) * d, d));
-    const Doubles v = part(qkv, (2 * is.n_key_heads + head) * d, d);
+    const Doubles k = of_unit_length(slice(qkv, (is.n_key_heads + key_head) * d, d));
+    const Doubles v = slice(qkv, (2 * is.n_key_heads + head) * d, d);
     const std::size_t at = key_head * 2 * group + head % group;  // in the fused tensor
     const double b = sigmoid(first[is_fused ? at : head]);
     const double time =
