@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,57 @@ TEST_F(Cores, LeaveOutThoseOfLessThanHalfTheLargestCapacity) {
   for (int i = 0; i < 8; ++i)
     write("system/cpu/cpu" + std::to_string(i) + "/cpu_capacity", i < 4 ? "250" : "1024");
   EXPECT_EQ(count(8), 4);
+}
+
+TEST_F(Cores, AreThoseWithTheirFirstThreadWhereAffinityLeavesHalves) {
+  for (int i = 0; i < 8; ++i)
+    siblings(i, i % 2 == 0 ? std::to_string(i) + "-" + std::to_string(i + 1)
+                           : std::to_string(i - 1) + "-" + std::to_string(i));
+  EXPECT_EQ(fast_cores(std::vector{1, 3}, dir_.path()), 2);
+  EXPECT_EQ(fast_cores(std::vector{0, 1}, dir_.path()), 1);
+}
+
+// What a group grants: the process's own, and those it lies in.
+class GrantedCores : public Cores {
+ protected:
+  void is_in(const std::string& lines) { write("own", lines); }
+  std::optional<int> granted() {
+    return granted_cores(dir_.path() / "groups", dir_.path() / "own");
+  }
+};
+
+TEST_F(GrantedCores, HaveNoLimitWhereNoneIsSet) {
+  is_in("0::/");
+  EXPECT_EQ(granted(), std::nullopt);
+  write("groups/cpu.max", "max 100000");
+  EXPECT_EQ(granted(), std::nullopt);
+  is_in("no group");
+  EXPECT_EQ(granted(), std::nullopt);
+}
+
+TEST_F(GrantedCores, OfAContainerAreItsQuotaRoundedUp) {
+  is_in("0::/");
+  write("groups/cpu.max", "150000 100000");
+  EXPECT_EQ(granted(), 2);
+  write("groups/cpu.max", "50000 100000");
+  EXPECT_EQ(granted(), 1);
+}
+
+TEST_F(GrantedCores, AreTheLeastOfAllGroupsAround) {
+  is_in("0::/machine.slice/one/two");
+  write("groups/machine.slice/cpu.max", "600000 100000");
+  write("groups/machine.slice/one/cpu.max", "300000 100000");
+  write("groups/machine.slice/one/two/cpu.max", "max 100000");
+  EXPECT_EQ(granted(), 3);
+}
+
+TEST_F(GrantedCores, AreReadAsTheFirstVersionWritesThem) {
+  is_in("12:memory:/m\n4:cpu,cpuacct:/docker/abc\n1:name=systemd:/");
+  write("groups/cpu/docker/abc/cpu.cfs_quota_us", "400000");
+  write("groups/cpu/docker/abc/cpu.cfs_period_us", "100000");
+  EXPECT_EQ(granted(), 4);
+  write("groups/cpu/docker/abc/cpu.cfs_quota_us", "-1");
+  EXPECT_EQ(granted(), std::nullopt);
 }
 
 TEST_F(Cores, AreOneAtLeast) { EXPECT_EQ(count(0), 1); }

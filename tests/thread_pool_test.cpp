@@ -117,6 +117,25 @@ TEST(ThreadPool, RestsWhenThereIsNothingToDo) {
   EXPECT_LT(best, 1e-3 * (kThreads - 1));  // each of those that wait, at most a millisecond
 }
 
+// A second thread that takes 5 ms for what the first does at once, as if it had lost its core.
+TEST(ThreadPool, GoesOnWithoutAThreadThatAllWaitFor) {
+  ThreadPool pool(2);
+  pool.watch_crowding();
+  std::atomic<bool> is_slow = true;
+  const auto runs_until = [&](int n_active) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (pool.active() != n_active && std::chrono::steady_clock::now() < end) {
+      pool.run(8, [&](int, int thread) {
+        std::this_thread::sleep_for(std::chrono::microseconds(thread == 1 && is_slow ? 5000 : 100));
+      });
+    }
+    return pool.active() == n_active;
+  };
+  EXPECT_TRUE(runs_until(1));
+  is_slow = false;
+  EXPECT_TRUE(runs_until(2));
+}
+
 TEST(ThreadPool, TakesOneThreadForEachCoreWhenNoneAreNamed) { EXPECT_GE(ThreadPool(0).size(), 1); }
 
 }  // namespace

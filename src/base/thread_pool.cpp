@@ -24,17 +24,18 @@ int usable_cores() {
   for (int i = 0; i < CPU_SETSIZE; ++i) {
     if (CPU_ISSET(i, &set)) processors.push_back(i);
   }
-  return fast_cores(processors);
+  const int n_cores = fast_cores(processors);
+  return std::min(n_cores, granted_cores().value_or(n_cores));
 }
 
-// Spins for a moment, then sleeps, until `value` is no longer `old`.
+// Spins for a moment; false: `value` is still `old`.
 template <typename T>
-void wait_for_change(const std::atomic<T>& value, T old) {
+bool changes_soon(const std::atomic<T>& value, T old) {
   for (int i = 0; i < kSpins; ++i) {
-    if (value.load(std::memory_order_acquire) != old) return;
+    if (value.load(std::memory_order_acquire) != old) return true;
     if (i % 64 == 63) std::this_thread::yield();
   }
-  value.wait(old, std::memory_order_acquire);
+  return false;
 }
 
 struct Range {
@@ -68,7 +69,9 @@ Range take(std::atomic<std::uint64_t>& left, bool is_from_beginning) {
 }  // namespace
 
 ThreadPool::ThreadPool(int n_threads)
-    : shares_(static_cast<std::size_t>(n_threads > 0 ? n_threads : usable_cores())) {
+    : shares_(static_cast<std::size_t>(n_threads > 0 ? n_threads : usable_cores())),
+      crowding_(size()),
+      n_active_(size()) {
   try {
     for (int thread = 1; thread < size(); ++thread)
       workers_.emplace_back([this, thread] { work(thread); });
@@ -89,24 +92,38 @@ void ThreadPool::stop() {
 
 void ThreadPool::run_job(const Job& job) {
   if (job.n_tasks <= 0) return;
+  if (crowding_.is_crowded()) {
+    crowding_.look_again(Clock::now());
+    n_active_.store(crowding_.n_active(), std::memory_order_relaxed);
+  }
+  const int n_active = crowding_.n_active();
+  if (n_active == 1) return job.call(job.body, job.first, job.first + job.n_tasks, 0);
   job_ = job;
   unfinished_.store(job.n_tasks, std::memory_order_relaxed);
   const std::uint64_t number = (shares_.front().left.load(std::memory_order_relaxed) >> 32) + 1;
   int first = 0;
   for (int thread = 0; thread < size(); ++thread) {
-    const int end = first + (job.n_tasks - first) / (size() - thread);
+    const int n_left = std::max(1, n_active - thread);
+    const int end = thread < n_active ? first + (job.n_tasks - first) / n_left : first;
     shares_[static_cast<std::size_t>(thread)].left.store(share_of(number, {first, end}),
                                                          std::memory_order_release);
     first = end;
   }
-  if (size() > 1) {
-    wake_.fetch_add(1, std::memory_order_release);
-    wake_.notify_all();
-  }
+  wake_.fetch_add(1, std::memory_order_release);
+  wake_.notify_all();
   take_tasks(0);
+  wait_for_others();
+}
+
+void ThreadPool::wait_for_others() {
   for (int left = unfinished_.load(std::memory_order_acquire); left != 0;
        left = unfinished_.load(std::memory_order_acquire)) {
-    wait_for_change(unfinished_, left);
+    if (changes_soon(unfinished_, left)) continue;
+    const Clock::time_point begin = Clock::now();
+    unfinished_.wait(left, std::memory_order_acquire);
+    if (!watches_crowding_) continue;
+    crowding_.waited(begin, Clock::now());
+    n_active_.store(crowding_.n_active(), std::memory_order_relaxed);
   }
 }
 
@@ -130,9 +147,9 @@ void ThreadPool::take_tasks(int thread) {
 void ThreadPool::work(int thread) {
   for (;;) {
     const std::uint32_t wake = wake_.load(std::memory_order_acquire);
-    take_tasks(thread);
+    if (thread < n_active_.load(std::memory_order_relaxed)) take_tasks(thread);
     if (stopping_.load()) return;
-    wait_for_change(wake_, wake);
+    if (!changes_soon(wake_, wake)) wake_.wait(wake, std::memory_order_acquire);
   }
 }
 
