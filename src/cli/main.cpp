@@ -1,6 +1,7 @@
 // runnel: the command line. Exit codes: 0 done, 1 failure, 2 wrong usage, 128 and the signal's
 // number when one stopped work that was not done.
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -119,6 +120,9 @@ int main(int argc, char** argv) {
   std::setlocale(LC_CTYPE, "");
   std::signal(SIGPIPE, SIG_IGN);  // a closed output shows as a failed write,
   std::signal(SIGXFSZ, SIG_IGN);  // and so does a file that would grow too large
+#ifdef M_MMAP_THRESHOLD
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 20);  // what is large goes back to the system when it is freed
+#endif
   try {
     return run(argc, argv);
   } catch (const runnel::cli::Stopped& stopped) {

@@ -46,6 +46,8 @@ struct Model::Internals {
 
   static std::unique_ptr<Internals> load(gguf::File opened, std::string fallback_name,
                                          const ModelOptions& options, MadeModel made = {});
+  // The weights of `file`, packed, and who computes with them.
+  void take_weights(const ModelOptions& options);
   // A made model in memory, which is given back as the weights are packed.
   static Model take(MadeModel made, std::string name, const ModelOptions& options);
   Decoder& decoder_for(int n_tokens) const;

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <future>
 #include <new>
 #include <utility>
 
@@ -141,11 +142,23 @@ std::unique_ptr<Model::Internals> Model::Internals::load(gguf::File opened,
       std::unique_ptr<Internals>(new Internals{.made = std::move(made), .file = std::move(opened)});
   const gguf::File& file = internals->file;
   internals->name = file.get_string("general.name", fallback_name);
-  if (file.find("tokenizer.ggml.model") != nullptr) internals->tokenizer = Tokenizer::from(file);
+  // The tables of a large vocabulary take as long as its weights, and neither needs the other.
+  std::future<std::unique_ptr<Tokenizer>> tokenizer;
+  if (file.find("tokenizer.ggml.model") != nullptr)
+    tokenizer = std::async([&file] { return Tokenizer::from(file); });
+  if (!options.vocabulary_only) internals->take_weights(options);
+  if (tokenizer.valid()) internals->tokenizer = tokenizer.get();
   if (options.vocabulary_only) {
     internals->vocabulary();  // an Error when there is none
-    return internals;
+  } else {
+    check_vocabulary(*internals);
+    file.drop_header_pages();
+    internals->threads->watch_crowding();
   }
+  return internals;
+}
+
+void Model::Internals::take_weights(const ModelOptions& options) {
   if (file.tensors().empty() && file.unreadable_tensors().empty()) {
     throw Error(
         fmt::format("{}: the file holds a vocabulary only: tokenize and detokenize work "
@@ -154,31 +167,27 @@ std::unique_ptr<Model::Internals> Model::Internals::load(gguf::File opened,
   }
   if (options.exact && options.device != "cpu")
     throw Error(fmt::format("exact: want the device cpu, found {}", options.device));
-  internals->config = read_config(file);
+  config = read_config(file);
   file.check_readable();
-  check_vocabulary(*internals);
   // Now, because whoever replaces the file's content later changes what is mapped.
-  internals->fingerprint = runnel::fingerprint(file);
-  internals->weights = load_weights(file, internals->config);
-  if (internals->made.data) internals->weights.stored = StoredPages::kGo;
-  internals->threads = std::make_unique<ThreadPool>(options.threads);
-  internals->choose_devices(options);
-  if (options.exact) return internals;  // kernels multiply what is not packed as floats
-  const bool is_kept = !options.packed_cache.empty() && internals->device == nullptr;
+  fingerprint = runnel::fingerprint(file);
+  weights = load_weights(file, config);
+  if (made.data) weights.stored = StoredPages::kGo;
+  threads = std::make_unique<ThreadPool>(options.threads);
+  choose_devices(options);
+  if (options.exact) return;  // kernels multiply what is not packed as floats
+  const bool is_kept = !options.packed_cache.empty() && device == nullptr;
   if (is_kept) {
-    internals->packed_cache =
-        std::make_unique<PackedCache>(options.packed_cache, file, internals->fingerprint);
-    if (internals->packed_cache->give(internals->weights, *internals->threads)) return internals;
+    packed_cache = std::make_unique<PackedCache>(options.packed_cache, file, fingerprint);
+    if (packed_cache->give(weights, *threads)) return;
   }
   try {
-    place_weights(internals->weights, *internals->threads, internals->stages,
-                  packing_progress(file, options));
+    place_weights(weights, *threads, stages, packing_progress(file, options));
   } catch (const std::bad_alloc&) {
     throw Error(fmt::format("{}: want {} bytes of memory for its weights, and there is not so much",
-                            file.name(), internals->weights.bytes));
+                            file.name(), weights.bytes));
   }
-  if (is_kept) internals->packed_cache->keep(internals->weights);
-  return internals;
+  if (is_kept) packed_cache->keep(weights);
 }
 
 Model Model::load(const std::filesystem::path& path, const ModelOptions& options) {

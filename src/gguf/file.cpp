@@ -190,6 +190,12 @@ std::int64_t File::changed() const {
   return latest;
 }
 
+void File::drop_header_pages() const {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  if (is_mapped()) ::madvise(mapping_->data, header_.size() / page * page, MADV_DONTNEED);
+  for (const File& part : other_parts_) part.drop_header_pages();
+}
+
 void File::check_readable() const {
   if (unreadable_tensors_.empty()) return;
   const UnreadableTensor& first = unreadable_tensors_.front();

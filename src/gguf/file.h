@@ -108,6 +108,8 @@ class File {
   std::int64_t changed() const;
   // Everything before the tensor data: the header, the metadata and the tensor table.
   std::span<const std::byte> header() const { return header_; }
+  // Takes it out of memory where the bytes are a mapping, which gives it again when it is read.
+  void drop_header_pages() const;
 
   // Metadata in file order.
   const std::vector<std::pair<std::string_view, Value>>& metadata() const { return metadata_; }

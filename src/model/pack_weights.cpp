@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/kernels.h"
+#include "model/read_ahead.h"
 #include "model/weights.h"
 
 namespace runnel {
@@ -109,6 +110,15 @@ void pack(Matrix& matrix, Weights& weights, ThreadPool& threads) {
   use_packed(matrix, out, weights);
 }
 
+std::vector<std::span<const std::byte>> stored_parts(Weights& weights, Layers layers) {
+  std::vector<std::span<const std::byte>> parts;
+  if (weights.stored != StoredPages::kComeBack) return parts;  // they are in memory
+  for_each_matrix(weights, layers, [&](const Matrix& matrix) {
+    parts.emplace_back(matrix.data, stored_bytes(matrix));
+  });
+  return parts;
+}
+
 // Tells how many stored bytes are done.
 class Progress {
  public:
@@ -132,8 +142,10 @@ void pack_layers(Weights& weights, ThreadPool& threads, Layers layers, Progress&
   for_each_matrix(weights, layers,
                   [&](const Matrix& matrix) { n_bytes += packed_bytes(matrix) + 63; });
   if (n_bytes > 0) weights.packed.reserve(n_bytes);
+  ReadAhead disk(stored_parts(weights, layers));
   for_each_matrix(weights, layers, [&](Matrix& matrix) {
     pack(matrix, weights, threads);
+    disk.done(stored_bytes(matrix));
     progress.add(matrix);
   });
 }

@@ -38,7 +38,8 @@ std::vector<ListedMerge> listed_merges(const gguf::File& file) {
 }
 
 void MergeTable::add(int left, int right, Merge merge) {
-  if (2 * (n_taken_ + 1) > entries_.size()) reserve(2 * n_taken_);
+  if (4 * (n_taken_ + 1) > 3 * entries_.size())
+    resize(std::max<std::size_t>(2 * entries_.size(), 16));
   const std::uint64_t pair = key(left, right);
   Entry& entry = entries_[place_of(pair)];
   if (entry.key != kFree) return;
@@ -60,7 +61,8 @@ std::size_t MergeTable::place_of(std::uint64_t key) const {
   return place;
 }
 
-void MergeTable::resize(std::size_t n_entries) {
+void MergeTable::resize(std::size_t n_least) {
+  const std::size_t n_entries = std::bit_ceil(n_least);
   if (n_entries <= entries_.size()) return;
   const std::vector<Entry> old = std::exchange(entries_, std::vector<Entry>(n_entries));
   for (const Entry& entry : old)

@@ -30,7 +30,7 @@ class MergeTable {
     int merged;  // the symbol that replaces the two
   };
 
-  void reserve(std::size_t n_merges) { resize(std::bit_ceil(2 * n_merges + 16)); }
+  void reserve(std::size_t n_merges) { resize(n_merges + n_merges / 2 + 16); }
   // The first rule for a pair stays.
   void add(int left, int right, Merge merge);
   const Merge* find(int left, int right) const;  // nullptr when the two are not joined
@@ -42,12 +42,12 @@ class MergeTable {
   };
   static constexpr std::uint64_t kFree = ~std::uint64_t{0};  // no pair's: symbols are not negative
   std::size_t place_of(std::uint64_t key) const;  // the pair's entry, or the free one for it
-  void resize(std::size_t n_entries);
+  void resize(std::size_t n_least);               // entries
   static std::uint64_t key(int left, int right) {
     return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 |
            static_cast<std::uint32_t>(right);
   }
-  std::vector<Entry> entries_;  // open addressing: a power of two, at most half of them taken
+  std::vector<Entry> entries_;  // open addressing: a power of two, at most 3/4 of them taken
   std::size_t n_taken_ = 0;
 };
 

@@ -87,8 +87,13 @@ SentencePieceTokenizer::SentencePieceTokenizer(const gguf::File& file)
   }
 }
 
+int SentencePieceTokenizer::symbol_of(std::string_view text) const {
+  const std::optional<Token> token = find(text);
+  if (token && vocabulary().kind(*token) == TokenKind::kNormal) return *token;
+  return other_symbols_.find(text);
+}
+
 void SentencePieceTokenizer::index_symbols() {
-  symbols_.reserve(static_cast<std::size_t>(size()));
   byte_tokens_.fill(-1);
   for (std::size_t byte = 0; byte < byte_tokens_.size(); ++byte) {
     const auto token = find(fmt::format("<0x{:02X}>", byte));
@@ -96,7 +101,8 @@ void SentencePieceTokenizer::index_symbols() {
   }
   for (Token token = 0; token < size(); ++token) {
     const TokenKind kind = vocabulary().kind(token);
-    if (kind == TokenKind::kNormal) symbols_.add(piece(token), token);
+    if (kind == TokenKind::kNormal && symbol_of(piece(token)) == PieceTable::kNone)
+      other_symbols_.add(piece(token), token);
     if (kind == TokenKind::kUserDefined) add_user_defined(with_spaces(piece(token)), token);
   }
   for (Token token = 0; token < size(); ++token) {
@@ -105,15 +111,15 @@ void SentencePieceTokenizer::index_symbols() {
     while (!rest.empty()) {
       const std::string_view character = rest.substr(0, character_length(rest));
       const int fresh = size() + static_cast<int>(characters_.size());
-      if (symbols_.find(character) == PieceTable::kNone)
-        symbols_.add(characters_.emplace_back(character), fresh);
+      if (symbol_of(character) == PieceTable::kNone)
+        other_symbols_.add(characters_.emplace_back(character), fresh);
       rest.remove_prefix(character.size());
     }
   }
   for (std::size_t c = 0; c < ascii_.size(); ++c) {
     const std::string written =
         c == ' ' ? std::string(kSpace) : std::string(1, static_cast<char>(c));
-    const int found = symbols_.find(written);
+    const int found = symbol_of(written);
     ascii_[c] = found == PieceTable::kNone ? ~static_cast<int>(c) : found;
   }
 }
@@ -124,12 +130,11 @@ void SentencePieceTokenizer::index_merges(const std::vector<float>& scores) {
   for (Token token = 0; token < size(); ++token) {
     if (!is_mergeable(vocabulary(), token)) continue;
     const std::string_view view = piece(token);
-    const int merged = symbols_.find(view);
+    const int merged = symbol_of(view);
     note_spaces(view);
     for (std::size_t cut = character_length(view); cut < view.size();) {
-      const int left = symbols_.find(view.substr(0, cut));
-      const int right =
-          left == PieceTable::kNone ? PieceTable::kNone : symbols_.find(view.substr(cut));
+      const int left = symbol_of(view.substr(0, cut));
+      const int right = left == PieceTable::kNone ? PieceTable::kNone : symbol_of(view.substr(cut));
       if (right != PieceTable::kNone)
         merges_.add(left, right, {ranks[static_cast<std::size_t>(token)], merged});
       cut += character_length(view.substr(cut));
@@ -144,7 +149,7 @@ void SentencePieceTokenizer::index_listed_merges(const gguf::File& file) {
   for (std::size_t i = 0; i < listed.size(); ++i) {
     const auto [left, right] = listed[i];
     const std::string joined = std::string(left) + std::string(right);
-    const int symbols[] = {symbols_.find(left), symbols_.find(right), symbols_.find(joined)};
+    const int symbols[] = {symbol_of(left), symbol_of(right), symbol_of(joined)};
     if (std::find(std::begin(symbols), std::end(symbols), PieceTable::kNone) != std::end(symbols))
       continue;
     merges_.add(symbols[0], symbols[1], {static_cast<int>(i), symbols[2]});
@@ -197,7 +202,7 @@ void SentencePieceTokenizer::encode_word(std::string_view word, bool space_prefi
                                          std::vector<int>& symbols,
                                          std::vector<Token>& tokens) const {
   if (has_listed_merges_ && word.front() == '\n') {
-    const int whole = symbols_.find(word);
+    const int whole = symbol_of(word);
     if (whole != PieceTable::kNone) return push_tokens(whole, tokens);
   }
   symbols.clear();
@@ -218,7 +223,7 @@ void SentencePieceTokenizer::push_character(std::string_view character,
     word.push_back(ascii_[first]);
     return;
   }
-  const int found = character == kSpace ? PieceTable::kNone : symbols_.find(character);
+  const int found = character == kSpace ? PieceTable::kNone : symbol_of(character);
   if (found != PieceTable::kNone) {
     word.push_back(found);
     return;

@@ -36,6 +36,7 @@ class SentencePieceTokenizer final : public Tokenizer {
  private:
   // Symbols of the merging: tokens; from size() on, characters that occur in pieces but are none
   // themselves; ~byte for bytes that are never merged.
+  int symbol_of(std::string_view text) const;  // PieceTable::kNone: merges make no such text
   void index_symbols();
   void index_neighbours() const;
   void index_merges(const std::vector<float>& scores);
@@ -53,7 +54,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   bool has_listed_merges_ = false;
   MergeTable merges_;
   std::deque<std::string> characters_;    // of the symbols from size() on
-  PieceTable symbols_;                    // mergeable pieces and characters; views of them
+  PieceTable other_symbols_;              // they, and tokens that another kind's has the text of
   std::array<int, 128> ascii_{};          // symbol of an ASCII character; its ~byte
   std::array<Token, 256> byte_tokens_{};  // -1: the vocabulary has none
   // Characters that stand beside each other in some piece; found when they are first asked for.

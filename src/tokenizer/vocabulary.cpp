@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <limits>
 
 namespace runnel {
 namespace {
@@ -68,6 +69,12 @@ Vocabulary::Vocabulary(const gguf::File& file, const VocabularyDefaults& default
   find_ends(file);
 }
 
+std::string_view Vocabulary::piece(Token token) const {
+  const auto place = static_cast<std::size_t>(token);
+  const std::uint32_t begin = place == 0 ? 0 : ends_of_pieces_[place - 1];
+  return {pieces_.data() + begin, ends_of_pieces_[place] - begin};
+}
+
 std::optional<Token> Vocabulary::find(std::string_view piece) const {
   const Token found = by_piece_.find(piece);
   return found == PieceTable::kNone ? std::nullopt : std::optional(found);
@@ -78,21 +85,30 @@ void Vocabulary::read_pieces(const gguf::File& file) {
   if (!pieces || pieces->empty()) {
     throw Error(file.name() + ": tokenizer.ggml.tokens: want a list of strings, file has none");
   }
-  pieces_.assign(pieces->begin(), pieces->end());
-  by_piece_.reserve(pieces_.size());
-  for (std::size_t i = 0; i < pieces_.size(); ++i) {
-    by_piece_.add(pieces_[i], static_cast<Token>(i));
+  std::size_t n_bytes = 0;
+  for (const std::string_view piece : *pieces) n_bytes += piece.size();
+  if (n_bytes > std::numeric_limits<std::uint32_t>::max()) {
+    throw Error(fmt::format("{}: tokenizer.ggml.tokens: want less than 4 GiB of text, file has {}",
+                            file.name(), n_bytes));
   }
+  pieces_.reserve(n_bytes);
+  ends_of_pieces_.reserve(pieces->size());
+  for (const std::string_view piece : *pieces) {
+    pieces_.insert(pieces_.end(), piece.begin(), piece.end());
+    ends_of_pieces_.push_back(static_cast<std::uint32_t>(pieces_.size()));
+  }
+  by_piece_.reserve(pieces->size());
+  for (Token token = 0; token < size(); ++token) by_piece_.add(piece(token), token);
 }
 
 void Vocabulary::read_kinds(const gguf::File& file) {
-  kinds_.assign(pieces_.size(), TokenKind::kNormal);
+  kinds_.assign(ends_of_pieces_.size(), TokenKind::kNormal);
   constexpr std::string_view kKey = "tokenizer.ggml.token_type";
   if (file.find(kKey) == nullptr) return;
   const auto kinds = file.get_array(kKey).ints();
-  if (!kinds || kinds->size() != pieces_.size()) {
+  if (!kinds || kinds->size() != kinds_.size()) {
     throw Error(fmt::format("{}: {}: want {} integers, one for each token, file has {}",
-                            file.name(), kKey, pieces_.size(), kinds ? kinds->size() : 0));
+                            file.name(), kKey, kinds_.size(), kinds ? kinds->size() : 0));
   }
   for (std::size_t i = 0; i < kinds_.size(); ++i) {
     const std::int64_t kind = (*kinds)[i];
@@ -100,7 +116,7 @@ void Vocabulary::read_kinds(const gguf::File& file) {
       throw Error(fmt::format("{}: {}: want 0 to 6, token {} has {}", file.name(), kKey, i, kind));
     }
     if (kind > 0) kinds_[i] = static_cast<TokenKind>(kind);
-    if (looks_like_control(pieces_[i], kinds_[i])) {
+    if (looks_like_control(piece(static_cast<Token>(i)), kinds_[i])) {
       kinds_[i] = TokenKind::kControl;
     }
   }

@@ -40,9 +40,9 @@ class Vocabulary {
   Vocabulary(Vocabulary&&) noexcept = default;
   Vocabulary& operator=(Vocabulary&&) noexcept = default;
 
-  int size() const { return static_cast<int>(pieces_.size()); }
+  int size() const { return static_cast<int>(ends_of_pieces_.size()); }
   bool contains(Token token) const { return token >= 0 && token < size(); }
-  std::string_view piece(Token token) const { return pieces_[static_cast<std::size_t>(token)]; }
+  std::string_view piece(Token token) const;
   TokenKind kind(Token token) const { return kinds_[static_cast<std::size_t>(token)]; }
   // The first token with this piece.
   std::optional<Token> find(std::string_view piece) const;
@@ -59,7 +59,8 @@ class Vocabulary {
   void read_kinds(const gguf::File& file);
   void find_ends(const gguf::File& file);
 
-  std::vector<std::string> pieces_;
+  std::vector<char> pieces_;  // one after the other
+  std::vector<std::uint32_t> ends_of_pieces_;
   std::vector<TokenKind> kinds_;
   PieceTable by_piece_;  // views of pieces_
   std::optional<Token> bos_, eos_, unknown_;
