@@ -10,7 +10,7 @@
 #   make experiments TEXT=BOOK   the paper's experiments on the pulled models (OUT=build/experiments, LIMIT=6000, CACHE=256)
 #   make bench      speed of the bundled model on this machine
 #   make bench-kernels   each kernel of each instruction set beside its limit (FILTER=avx512/product/Q4_0)
-#   make bench-compare BASE=REF   every speed of docs/performance.md beside another commit's, in turn (MODELS=, SHAPES=, ROUNDS=3)
+#   make bench-compare BASE=REF   every speed of docs/performance.md beside another commit's, in turn (MODELS=, SHAPES=, ROUNDS=2)
 #   make million    a stream of a million tokens: speed, likelihood and memory of each tenth (MODEL=, TEXT=)
 #   make t3         the paper's table 3 from three trained models (T3=FOLDER TEXT=FILE; docs/training.md)
 #   make deb        Debian packages (in build-deb/debs);  make test-debs: and try them in Debian 12 and 13 (root)
