@@ -63,7 +63,7 @@ together() { # TREE STREAMS ARGUMENT...
 kernels() {
   "$1/bench/bench_kernels" --benchmark_filter="${KERNELS:-(product/.*/(16|512)|attention/(f16|q8_0)/(8|32))/}" \
     --benchmark_repetitions=1 --benchmark_format=json 2>/dev/null |
-    jq -r '.benchmarks[] | select(.run_type == "iteration" and .error_occurred != true) |
+    jq -r '.benchmarks[] | select((.run_type == "iteration" or .aggregate_name == "median") and .error_occurred != true) |
       "\(.name | sub("/min_time.*"; "")) \(.["G_pairs/s"])"'
 }
 
