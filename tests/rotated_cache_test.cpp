@@ -47,6 +47,22 @@ TEST_P(RotatedCache, ChangesNothingButRounding) {
   }
 }
 
+// What a token sees lies in f16 as long as it is no further back than the newest tokens are kept
+// for: then codes are as good as f16, but for a sum in two parts. And where that ends it is not.
+TEST_P(RotatedCache, KeepsTheNewestTokensInF16) {
+  const int chunk = 32;
+  const auto error = [&](const CachePolicy& policy) {
+    const KvCache codes = decoder_.cache(policy, KvType::kQ4_0, chunk);
+    if (!codes.has_newest()) return -1.0;
+    return test::relative_error(logits(codes.clone(), chunk),
+                                logits(decoder_.cache(policy, KvType::kF16, chunk), chunk));
+  };
+  const double within = error({4, kNewestTokens - 1});
+  if (within < 0) GTEST_SKIP() << "layers that attend to other layers' keys";
+  EXPECT_EQ(within, 0);
+  EXPECT_GT(error({4, 2 * kNewestTokens}), 0);
+}
+
 INSTANTIATE_TEST_SUITE_P(Every, RotatedCache, testing::ValuesIn(test::tiny_shapes()),
                          [](const auto& parameter) {
                            return test::test_name(std::string(parameter.param.architecture));

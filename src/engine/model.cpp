@@ -117,6 +117,7 @@ CacheShape cache_shape(const Model::Internals& internals, const StreamOptions& r
   CacheShape shape = {.type = resolved.kv_type,
                       .is_rotated = *resolved.kv_rotate,
                       .chunk = resolved.chunk,
+                      .guesses = resolved.draft,
                       .capacity = is_recomputed ? resolved.sinks + *resolved.window + 1 : 1024};
   if (resolved.window) shape.context = resolved.sinks + *resolved.window + 1;
   shape_layers(config, policy, shape, resolved.layer_windows);

@@ -23,9 +23,10 @@ static_assert(std::endian::native == std::endian::little,
 constexpr char kMagic[8] = {'r', 'u', 'n', 'n', 'e', 'l', '\0', '\1'};
 constexpr std::size_t kHashBytes = 16;
 
-// The forms of a cache's keys. Form 1 was rotated, and not balanced.
+// The forms of a cache's keys. Form 1 was rotated and not balanced, form 2 without the newest
+// tokens in f16.
 constexpr std::uint8_t kAsTheyAre = 0;
-constexpr std::uint8_t kRotated = 2;
+constexpr std::uint8_t kRotated = 3;
 
 struct FreeHash {
   void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }

@@ -78,7 +78,7 @@ std::int64_t most_queries(const StreamOptions& options, const KvCache& cache, st
   if (is_refilled) return 1;
   const CachePolicy policy = cache_policy(options);
   const std::int64_t n_known = policy.evicted(position) > 0 ? policy.window : position;
-  return std::min<std::int64_t>(n_known, options.chunk - n_guesses);
+  return std::min({n_known, options.chunk - n_guesses, cache.most_rewound() - n_guesses});
 }
 
 Columns columns_of(const KvCache& cache, int n_queries) {

@@ -83,6 +83,12 @@ struct KvArea {
   KvFormat format = KvFormat::kF32;
 };
 
+// A softmax that was taken over a part of the keys: of what it weighed, for another part to join.
+struct SoftmaxSums {
+  float maximum = 0;      // of the scores
+  float denominator = 0;  // the sum of exp(score - maximum); 0: the row saw nothing
+};
+
 // One query row: a head of a token.
 struct QueryRow {
   const float* query = nullptr;       // [head_dim + n_angles], rotated for the window
@@ -94,6 +100,7 @@ struct QueryRow {
   float sink_logit = 0;  // exp(sink_logit) joins the denominator; -inf: standard softmax
   float* weights =
       nullptr;  // null, or receives the attention weights: [sinks | window tiles], see Attention
+  SoftmaxSums* sums = nullptr;  // null, or receives them
 };
 
 // Softmax attention of a few query rows over one KV head: sinks, then the ring's tiles from the

@@ -31,6 +31,7 @@ inline void shape_layers(const Config& config, const CachePolicy& policy, CacheS
     shape.layers.push_back(is_shared
                                ? shape.layers[static_cast<std::size_t>(config.key_layer(layer))]
                                : LayerSight::of(own, config.local_window(layer)));
+    shape.keeps_newest = shape.keeps_newest && !is_shared;
     shape.rotations.push_back(key_rotation(config, layer));
     shape.heads.push_back({config.has_keys(layer) ? heads.n_kv_heads : 0, heads.head_dim});
     if (config.has_state()) shape.state_sizes.push_back(config.state_size(layer));

@@ -137,6 +137,9 @@ KvCache::Layout KvCache::lay_out(const CacheShape& shape) {
     layout.layers.push_back({.sinks = sinks,
                              .ring = place(shape.type, std::max<std::int64_t>(tiles_for(slots), 1)),
                              .part = layout.parts.size() - 1});
+    if (shape.type == KvType::kQ4_0 && shape.keeps_newest)
+      layout.layers.back().newest =
+          place(KvType::kF16, tiles_for(kNewestTokens + shape.guesses + kernels::kTile));
     if (shape.is_rotated && heads.n > 0) lay_out_centre(shape, i, layout);
   }
   for (const Part& part : layout.parts) layout.n_bytes += part.n_bytes;
@@ -202,6 +205,7 @@ KvCache::LayerPlace KvCache::place(int layer) const {
 }
 
 KvType KvCache::type_of(const Layer& layer, const Area& area) const {
+  if (&area == &layer.newest) return KvType::kF16;
   return &area == &layer.sinks ? sink_type(shape_) : shape_.type;
 }
 
@@ -227,27 +231,46 @@ kernels::KvArea KvCache::ring(int layer, int head) const {
   return view(layer, layout_.layers[static_cast<std::size_t>(layer)].ring, head);
 }
 
+kernels::KvArea KvCache::newest(int layer, int head) const {
+  return view(layer, layout_.layers[static_cast<std::size_t>(layer)].newest, head);
+}
+
 kernels::KvFormat KvCache::format() const { return format_of(shape_.type); }
 
 void KvCache::store(int layer, int head, std::int64_t position, const float* key,
-                    const float* value, const PositionAngles& angles) {
+                    const float* value, const PositionAngles& angles,
+                    const kernels::KvArea* newest) {
   const bool is_sink = position < sight(layer).sinks;
-  const kernels::KvArea area = is_sink ? sinks(layer, head) : ring(layer, head);
-  const std::int64_t slot = is_sink ? position : position % (area.n_tiles * kernels::kTile);
   const int head_dim = heads(layer).dim;
-  if (!shape_.is_rotated) return kernels::store_kv(area, head_dim, slot, key, value);
+  const auto store_in = [&](const kernels::KvArea& area, const float* k, const float* v) {
+    kernels::store_kv(area, head_dim, position % (area.n_tiles * kernels::kTile), k, v);
+  };
+  const kernels::KvArea area = is_sink ? sinks(layer, head) : ring(layer, head);
+  const bool is_newest = newest != nullptr && !is_sink;
+  if (!shape_.is_rotated) {
+    if (is_newest) store_in(*newest, key, value);
+    return store_in(area, key, value);
+  }
+  const auto rotate_key = [&](float* k) {
+    const std::span<const float> factors =
+        is_sink ? std::span<const float>() : balance(layer, head);
+    for (std::size_t d = 0; d < factors.size(); ++d) k[d] *= factors[d];
+    kernels::hadamard(k, head_dim);
+  };
   float rotated_key[kLargestCodedHead];
   float rotated_value[kLargestCodedHead];
-  std::copy_n(key, head_dim, rotated_key);
   std::copy_n(value, head_dim, rotated_value);
-  if (!is_sink) {
-    centre(layer, head, position, angles, {rotated_key, static_cast<std::size_t>(head_dim)});
-    const std::span<const float> factors = balance(layer, head);
-    for (std::size_t d = 0; d < factors.size(); ++d) rotated_key[d] *= factors[d];
-  }
-  kernels::hadamard(rotated_key, head_dim);
   kernels::hadamard(rotated_value, head_dim);
-  kernels::store_kv(area, head_dim, slot, rotated_key, rotated_value);
+  if (is_newest) {
+    std::copy_n(key, head_dim, rotated_key);
+    rotate_key(rotated_key);
+    store_in(*newest, rotated_key, rotated_value);
+  }
+  std::copy_n(key, head_dim, rotated_key);
+  if (!is_sink)
+    centre(layer, head, position, angles, {rotated_key, static_cast<std::size_t>(head_dim)});
+  rotate_key(rotated_key);
+  store_in(area, rotated_key, rotated_value);
 }
 
 std::int64_t KvCache::centred_from(int layer) const { return first_centred(sight(layer)); }
@@ -361,11 +384,13 @@ void KvCache::grow(std::int64_t capacity) {
     copy(o.centre, l.centre_bytes * static_cast<std::size_t>(shape.heads[layer].n), l.centre);
     copy(o.angles, o.angle_bytes, l.angles);
     if (l.state_bytes > 0) continue;
-    for (const auto area : {&Layer::sinks, &Layer::ring}) {
+    for (const auto area : {&Layer::sinks, &Layer::ring, &Layer::newest}) {
       const Area& old_area = layout_.layers[layer].*area;
       const Area& new_area = layout.layers[layer].*area;
       const KvHeads& heads = shape.heads[layer];
-      const KvType type = area == &Layer::sinks ? sink_type(shape) : shape.type;
+      const KvType type = area == &Layer::ring    ? shape.type
+                          : area == &Layer::sinks ? sink_type(shape)
+                                                  : KvType::kF16;
       const HeadBytes n_old = head_bytes(heads.dim, type, old_area.n_tiles);
       const HeadBytes n_new = head_bytes(heads.dim, type, new_area.n_tiles);
       for (int head = 0; head < heads.n; ++head) {

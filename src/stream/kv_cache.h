@@ -7,6 +7,10 @@
 // a position has the same lane whatever the capacity. Eviction is nothing but position() growing
 // past what the layer sees.
 //
+// A ring of codes of 4 bits has its last tokens once more, in f16 and a small ring of their own:
+// these are the keys that a token attends to most, and nearly all of what rounding to codes would
+// change.
+//
 // A rotated cache holds keys and values of the ring multiplied by the Hadamard matrix, keys without
 // their head's mean (key_centre.h) and balanced; sinks are multiplied too, and in f16. Who attends
 // multiplies queries likewise, and what comes out once more.
@@ -31,6 +35,8 @@ struct KvHeads {
   int dim = 0;  // of each
 };
 
+inline constexpr std::int64_t kNewestTokens = 64;
+
 struct CacheShape {
   std::vector<LayerSight> layers;  // one for each layer
   // Floats of constant state, by layer; a layer that has some has no keys and values. Empty: none.
@@ -46,6 +52,11 @@ struct CacheShape {
   // matrix, and queries divided by [heads.n, heads.dim] (model/key_balance.h). Empty: nothing.
   std::span<const std::vector<float>> balances;
   int chunk = 1;  // the most tokens stored at once
+  // The most tokens taken back at once, where it matters (draft): the newest tokens' ring holds as
+  // many more.
+  int guesses = 0;
+  // False: a ring of codes alone, for layers that attend to other layers' keys.
+  bool keeps_newest = true;
   std::int64_t capacity =
       0;  // of rings without a window (dense): tokens to begin with; they double when full
   std::int64_t context = kUnbounded;  // the most tokens that one sees, itself included
@@ -77,14 +88,16 @@ class KvCache {
   void reserve(int n);
   // Writes the key and value, [head_dim] each, of a position in [position(), position() + n
   // reserved). `angles`: that the key was rotated by, where the cache is rotated.
+  // `newest`: where a token goes in f16, if the cache has such places; its slots count positions as
+  // the ring's do.
   void store(int layer, int head, std::int64_t position, const float* key, const float* value,
-             const PositionAngles& angles = {});
+             const PositionAngles& angles = {}, const kernels::KvArea* newest = nullptr);
   // Whether a layer's means come to be with this position: it is stored after those before it, and
   // before those behind it.
   bool makes_means(int layer, std::int64_t position) const;
   void advance(int n) { position_ += n; }
-  // Takes back the last n <= chunk tokens of one advance; the ring still holds all that is then
-  // visible, and theirs too.
+  // Takes back the last n <= most_rewound() tokens of one advance; the ring still holds all that is
+  // then visible, and theirs too.
   void rewind(int n) { position_ -= n; }
   // Forgets everything; for a fresh forward.
   void clear();
@@ -97,6 +110,13 @@ class KvCache {
   // Of layers in the processor's memory.
   kernels::KvArea sinks(int layer, int head) const;
   kernels::KvArea ring(int layer, int head) const;
+  // The ring of the last tokens in f16, with no mean taken off and nothing added by angles.
+  bool has_newest() const { return shape_.type == KvType::kQ4_0 && shape_.keeps_newest; }
+  kernels::KvArea newest(int layer, int head) const;
+  // The most tokens that rewind() may take back.
+  int most_rewound() const {
+    return has_newest() ? shape_.guesses + static_cast<int>(kernels::kTile) : shape_.chunk;
+  }
 
   // Of a rotated cache: the mean of a head's keys [head_dim], and the angles of a layer's ring, f16
   // [ring tiles, n_angles, kTile].
@@ -145,6 +165,7 @@ class KvCache {
   struct Layer {
     Area sinks;
     Area ring;
+    Area newest;
     std::size_t centre = 0;  // into the layer's memory: of each head some keys, f16, and their mean
     std::size_t centre_bytes = 0;  // of a head
     std::size_t angles = 0;        // into the layer's memory

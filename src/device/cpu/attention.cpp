@@ -41,11 +41,13 @@ void CpuOperations::rotate_and_store(const AttentionLayer& layer, Rows q, Rows k
   const bool is_in_order = std::any_of(
       step_.rows.begin(), step_.rows.end(),
       [&](const StepRow& row) { return row.cache->makes_means(layer.cache_layer, row.position); });
+  take_newest_rooms(layer);
   if (is_in_order) {
     for (int row = 0; row < n_rows(); ++row) finish_row(layer, row, q, k, v);
   } else {
     threads_.run(n_rows(), [&](int row, int) { finish_row(layer, row, q, k, v); });
   }
+  carry_newest(layer);
   done(StepPart::kRotate);
 }
 
@@ -90,8 +92,12 @@ void CpuOperations::finish_row(const AttentionLayer& layer, int row, Rows q_rows
       rotate(layer.rope, angles.n_pairs, angles.cosines + angle, angles.sines + angle, key);
     if (layer.normalizes_values)
       kernels_.rms_norm(value, nullptr, layer.norm_epsilon, value, head_dim);
+    const bool has_newest = token.cache->has_newest();
+    const kernels::KvArea newest =
+        has_newest ? newest_of(*token.cache, layer, head) : kernels::KvArea{};
     token.cache->store(layer.cache_layer, head, token.position, key, value,
-                       {angles.cosines + angle, angles.sines + angle});
+                       {angles.cosines + angle, angles.sines + angle},
+                       has_newest ? &newest : nullptr);
   }
 }
 
@@ -192,7 +198,11 @@ void CpuOperations::attend_task(const AttentionLayer& layer, std::size_t index, 
     study.resize(size(attention.n_weights() * n));
     for (int i = 0; i < n; ++i) rows[i].weights = study.data() + attention.n_weights() * i;
   }
-  kernels_.attend(attention, rows, n, scratch_of(thread));
+  if (first.cache->has_newest()) {
+    attend_newest_apart(layer, task, attention, {rows, size(n)}, thread);
+  } else {
+    kernels_.attend(attention, rows, n, scratch_of(thread));
+  }
   for (int i = 0; is_rotated && i < n; ++i) kernels::hadamard(rows[i].out, layer.head_dim);
   if (layer.gate.id >= 0) gate_heads(layer, task);
   for (int r = task.first_row; r < task.first_row + task.n_rows; ++r) {

@@ -48,17 +48,22 @@ void CpuOperations::begin(const Step& step) {
   met_nonfinite_ = false;
   attention_cut_ = {};
   make_room_for_turned_queries();
+  find_newest_rooms();
   done(StepPart::kOutside);
 }
 
-// Once, when the first stream with a rotated cache comes.
+// Once, when the first stream with a rotated cache comes, or with one of codes.
 void CpuOperations::make_room_for_turned_queries() {
-  const bool any = std::any_of(step_.rows.begin(), step_.rows.end(), [](const StepRow& row) {
-    return row.cache && row.cache->is_rotated();
-  });
-  if (!any || !turned_.empty()) return;
+  const auto any = [&](bool (KvCache::*is_such)() const) {
+    return std::any_of(step_.rows.begin(), step_.rows.end(),
+                       [&](const StepRow& row) { return row.cache && (row.cache->*is_such)(); });
+  };
   const std::size_t of_row = 3 * size(sizes_.head_dim) + 1;
-  turned_.assign(size(threads_.size()), Vector(of_row * kernels::kMaxQueryRows));
+  if (turned_.empty() && any(&KvCache::is_rotated))
+    turned_.assign(size(threads_.size()), Vector(of_row * kernels::kMaxQueryRows));
+  if (!far_out_.empty() || !any(&KvCache::has_newest)) return;
+  far_out_.assign(size(threads_.size()), Vector(size(sizes_.head_dim) * kernels::kMaxQueryRows));
+  study_of_parts_.resize(size(threads_.size()));
 }
 
 void CpuOperations::keep(std::span<const std::size_t> kept, std::span<const StepRow> rows) {

@@ -94,6 +94,22 @@ class CpuOperations final : public Operations {
   void make_room_for_turned_queries();
   void turn_queries(const AttentionLayer& layer, const AttentionTask& task,
                     kernels::Attention& attention, std::span<kernels::QueryRow> rows, int thread);
+  struct NewestRoom {  // of a chunk, for one layer after the other
+    const KvCache* cache;
+    std::int64_t first;  // position
+    int n_tokens;
+    std::int64_t n_tiles;
+    std::size_t offset;  // into newest_
+
+    std::int64_t head_bytes(int head_dim) const { return n_tiles * kernels::kTile * head_dim * 4; }
+  };
+  void find_newest_rooms();
+  void take_newest_rooms(const AttentionLayer& layer);
+  kernels::KvArea newest_of(const KvCache& cache, const AttentionLayer& layer, int kv_head);
+  void carry_newest(const AttentionLayer& layer);
+  void attend_newest_apart(const AttentionLayer& layer, const AttentionTask& task,
+                           const kernels::Attention& attention, std::span<kernels::QueryRow> rows,
+                           int thread);
   void gate_heads(const AttentionLayer& layer, const AttentionTask& task);
   void report_attention(const AttentionLayer& layer, const AttentionTask& task,
                         std::span<const kernels::QueryRow> rows,
@@ -149,6 +165,10 @@ class CpuOperations final : public Operations {
   std::vector<Vector> study_;  // attention weights, while observed; one for each thread
   std::vector<Vector>
       turned_;  // queries of rotated caches; one for each thread, once there are any
+  std::vector<NewestRoom> newest_rooms_;
+  std::vector<CacheLine> newest_;  // their keys and values, by head
+  // Of the older part of an attention in two: outputs, and weights while observed; by thread.
+  std::vector<Vector> far_out_, study_of_parts_;
   // Experts: router logits [n, n_experts], the chosen ones and their weights [n, n_experts_used].
   Vector router_;
   std::vector<int> chosen_;

@@ -524,7 +524,9 @@ RUNNEL_INLINE void begin_row(const QueryRow& row, int r, std::int64_t n_weights,
 
 RUNNEL_INLINE void finish_row(const QueryRow& row, int r, std::int64_t n_weights, int head_dim,
                               AttentionScratch& s) {
-  const Vec inverse = splat(1.0f / sum_lanes(load(s.sums + r * kTile)));
+  const float sum = sum_lanes(load(s.sums + r * kTile));
+  if (row.sums != nullptr) *row.sums = {s.maxima[r], sum};
+  const Vec inverse = splat(1.0f / sum);
   float* out = s.out + r * s.width;
   for (int d = 0; d < s.width; d += kTile) store(out + d, load(out + d) * inverse);
   for (int d = 0; d < head_dim; ++d) row.out[d] = out[d];

@@ -1,0 +1,186 @@
+// Attention over a ring of codes whose newest tokens lie in f16 too (stream/kv_cache.h): the sinks
+// and these as one softmax, what is older as another, and the two joined.
+//
+// A stream's own ring of newest tokens is a little longer than what one token attends to there. The
+// tokens of a chunk need more: theirs and those before lie in a ring of the step's, layer after
+// layer, from which the last ones go back into the stream's.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "device/cpu/cpu_operations.h"
+
+namespace runnel::cpu {
+namespace {
+
+constexpr std::int64_t kNewestDistance = kNewestTokens - 1;
+
+std::int64_t slots_of(const kernels::KvArea& area) { return area.n_tiles * kernels::kTile; }
+
+// A position's key and value from one ring of f16 to another.
+void copy_slot(const kernels::KvArea& from, const kernels::KvArea& to, int head_dim,
+               std::int64_t position) {
+  const auto numbers = [](std::byte* p) { return reinterpret_cast<std::uint16_t*>(p); };
+  const std::int64_t source = position % slots_of(from);
+  const std::int64_t target = position % slots_of(to);
+  const auto key_at = [&](std::int64_t slot) {
+    return slot / kernels::kTile * head_dim * kernels::kTile + slot % kernels::kTile;
+  };
+  for (std::int64_t d = 0; d < head_dim; ++d)
+    numbers(to.keys)[key_at(target) + d * kernels::kTile] =
+        numbers(from.keys)[key_at(source) + d * kernels::kTile];
+  std::copy_n(numbers(from.values) + source * head_dim, head_dim,
+              numbers(to.values) + target * head_dim);
+}
+
+// The sinks and the newest tokens, in a ring of f16.
+kernels::Attention near_part(const kernels::Attention& all, const kernels::KvArea& newest,
+                             std::int64_t first_position) {
+  kernels::Attention near = all;
+  near.ring = newest;
+  near.angles = nullptr;
+  near.n_angles = 0;
+  near.window = std::min(all.window, kNewestDistance);
+  near.oldest_tile = std::max(first_position - near.window, all.first) / kernels::kTile;
+  near.newest_tile = std::max(all.newest_tile, near.oldest_tile - 1);
+  return near;
+}
+
+// What is older, for rows that stand kNewestTokens before where they are.
+kernels::Attention far_part(const kernels::Attention& all, std::int64_t last_position) {
+  kernels::Attention far = all;
+  far.n_sinks = 0;
+  far.window = all.window - kNewestTokens;
+  const std::int64_t newest = last_position - kNewestTokens;
+  const std::int64_t none = far.oldest_tile - 1;
+  far.newest_tile = newest < all.first ? none : std::max(newest / kernels::kTile, none);
+  return far;
+}
+
+// Of the softmax over both parts.
+struct Shares {
+  float near = 1;
+  float far = 0;
+};
+Shares shares_of(const kernels::SoftmaxSums& near, const kernels::SoftmaxSums& far, float slope) {
+  if (far.denominator == 0) return {};
+  const float far_maximum = far.maximum - slope * static_cast<float>(kNewestTokens);
+  const float maximum = std::max(near.maximum, far_maximum);
+  const float of_near = near.denominator * std::exp(near.maximum - maximum);
+  const float of_far = far.denominator * std::exp(far_maximum - maximum);
+  return {of_near / (of_near + of_far), of_far / (of_near + of_far)};
+}
+
+// Weights of the parts, the far part's behind the near one's, as those of a ring alone.
+void join_weights(const kernels::Attention& all, const kernels::Attention& near,
+                  const kernels::Attention& far, const Shares& share, const float* parts,
+                  float* weights) {
+  std::fill_n(weights, all.n_weights(), 0.0f);
+  const std::int64_t n_sinks = all.n_sink_tiles() * kernels::kTile;
+  const std::int64_t near_at = (near.oldest_tile - all.oldest_tile) * kernels::kTile;
+  for (std::int64_t i = 0; i < near.n_weights(); ++i)
+    weights[i < n_sinks ? i : i + near_at] += share.near * parts[i];
+  for (std::int64_t i = 0; share.far > 0 && i < far.n_weights(); ++i)
+    weights[n_sinks + i] += share.far * parts[near.n_weights() + i];
+}
+
+}  // namespace
+
+// The caches of codes that have several rows in this step.
+void CpuOperations::find_newest_rooms() {
+  newest_rooms_.clear();
+  for (int row = 0, n = 0; row < n_rows(); row += n) {
+    const StepRow& first = step_.rows[size(row)];
+    n = 1;
+    while (row + n < n_rows() && step_.rows[size(row + n)].segment == first.segment) ++n;
+    if (first.cache == nullptr || !first.cache->has_newest() || n == 1) continue;
+    const std::int64_t n_tiles = (kNewestDistance + n) / kernels::kTile + 2;
+    newest_rooms_.push_back({first.cache, first.position, n, n_tiles, 0});
+  }
+}
+
+void CpuOperations::take_newest_rooms(const AttentionLayer& layer) {
+  std::size_t n_bytes = 0;
+  for (NewestRoom& room : newest_rooms_) {
+    room.offset = n_bytes;
+    n_bytes += size(layer.n_kv_heads * room.head_bytes(layer.head_dim));
+  }
+  const std::size_t n_lines = (n_bytes + sizeof(CacheLine) - 1) / sizeof(CacheLine);
+  if (newest_.size() < n_lines) newest_.resize(n_lines);
+}
+
+kernels::KvArea CpuOperations::newest_of(const KvCache& cache, const AttentionLayer& layer,
+                                         int kv_head) {
+  const auto room = std::find_if(newest_rooms_.begin(), newest_rooms_.end(),
+                                 [&](const NewestRoom& r) { return r.cache == &cache; });
+  if (room == newest_rooms_.end()) return cache.newest(layer.cache_layer, kv_head);
+  std::byte* const keys =
+      newest_.front().bytes + room->offset + size(kv_head * room->head_bytes(layer.head_dim));
+  return {.keys = keys,
+          .values = keys + room->head_bytes(layer.head_dim) / 2,
+          .n_tiles = room->n_tiles,
+          .format = kernels::KvFormat::kF16};
+}
+
+// Brings the newest tokens before a chunk into its ring, and the last of all back.
+void CpuOperations::carry_newest(const AttentionLayer& layer) {
+  const int n_tasks = static_cast<int>(newest_rooms_.size()) * layer.n_kv_heads;
+  threads_.run(n_tasks, [&](int task, int) {
+    const NewestRoom& room = newest_rooms_[size(task / layer.n_kv_heads)];
+    const int kv_head = task % layer.n_kv_heads;
+    const kernels::KvArea of_step = newest_of(*room.cache, layer, kv_head);
+    const kernels::KvArea of_stream = room.cache->newest(layer.cache_layer, kv_head);
+    const std::int64_t sinks = room.cache->sight(layer.cache_layer).sinks;
+    const std::int64_t end = room.first + room.n_tokens;
+    for (std::int64_t p = std::max(sinks, room.first - kNewestDistance); p < room.first; ++p)
+      copy_slot(of_stream, of_step, layer.head_dim, p);
+    for (std::int64_t p = std::max({sinks, room.first, end - slots_of(of_stream)}); p < end; ++p)
+      copy_slot(of_step, of_stream, layer.head_dim, p);
+  });
+}
+
+// `attention` and `rows` as for a ring alone.
+void CpuOperations::attend_newest_apart(const AttentionLayer& layer, const AttentionTask& task,
+                                        const kernels::Attention& attention,
+                                        std::span<kernels::QueryRow> rows, int thread) {
+  const StepRow& first = step_.rows[size(task.first_row)];
+  const StepRow& last = step_.rows[size(task.first_row + task.n_rows - 1)];
+  const kernels::Attention near =
+      near_part(attention, newest_of(*first.cache, layer, task.kv_head), first.position);
+  const kernels::Attention far = far_part(attention, last.position);
+  const bool has_far = far.window >= 0 && far.newest_tile >= far.oldest_tile;
+  const std::size_t n_near = size(near.n_weights());
+  const std::size_t n_far = has_far ? size(far.n_weights()) : 0;
+  Vector& study = study_of_parts_[size(thread)];
+  if (visitor_) study.resize((n_near + n_far) * rows.size());
+
+  std::array<kernels::QueryRow, kernels::kMaxQueryRows> near_rows;
+  std::array<kernels::QueryRow, kernels::kMaxQueryRows> far_rows;
+  std::array<kernels::SoftmaxSums, kernels::kMaxQueryRows> near_sums;
+  std::array<kernels::SoftmaxSums, kernels::kMaxQueryRows> far_sums;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    float* const weights = visitor_ ? study.data() + i * (n_near + n_far) : nullptr;
+    near_rows[i] = rows[i];
+    near_rows[i].weights = weights;
+    near_rows[i].sums = &near_sums[i];
+    far_rows[i] = rows[i];
+    far_rows[i].position -= kNewestTokens;
+    far_rows[i].sink_logit = -std::numeric_limits<float>::infinity();
+    far_rows[i].out = far_out_[size(thread)].data() + i * size(layer.head_dim);
+    far_rows[i].weights = visitor_ ? weights + n_near : nullptr;
+    far_rows[i].sums = &far_sums[i];
+  }
+  const auto n_rows = static_cast<int>(rows.size());
+  kernels_.attend(near, near_rows.data(), n_rows, scratch_of(thread));
+  if (has_far) kernels_.attend(far, far_rows.data(), n_rows, scratch_of(thread));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const Shares share =
+        has_far ? shares_of(near_sums[i], far_sums[i], rows[i].bias_slope) : Shares{};
+    for (int d = 0; share.far > 0 && d < layer.head_dim; ++d)
+      rows[i].out[d] = share.near * rows[i].out[d] + share.far * far_rows[i].out[d];
+    if (visitor_) join_weights(attention, near, far, share, near_rows[i].weights, rows[i].weights);
+  }
+}
+
+}  // namespace runnel::cpu
