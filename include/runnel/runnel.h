@@ -210,8 +210,8 @@ class Stream {
     std::vector<float> weights;           // [queries, layers, heads, positions]
   };
   // Of the last `n_last` tokens, which pass the model once more; the stream stays as it is. Error:
-  // tokens not fed or no longer visible, more than chunk less draft (16 with kv_type kQ4_0), more than
-  // 1 GiB of weights, or, once something is evicted, more than one with kRecompute.
+  // tokens not fed or no longer visible, more than chunk less draft (16 with kv_type kQ4_0), more
+  // than 1 GiB of weights, or, once something is evicted, more than one with kRecompute.
   Attention attention(int n_last = 1) const;
   // Text still waiting for the rest of a UTF-8 character.
   std::string flush_text();
