@@ -191,14 +191,15 @@ void CpuOperations::attend_task(const AttentionLayer& layer, std::size_t index, 
                    .sink_logit = sink_logit};
     }
   }
-  const bool is_rotated = step_.rows[size(task.first_row)].cache->is_rotated();
+  const KvCache& cache = *step_.rows[size(task.first_row)].cache;
+  const bool is_rotated = cache.is_rotated();
   if (is_rotated) turn_queries(layer, task, attention, {rows, size(n)}, thread);
   if (visitor_) {
     Vector& study = study_[size(thread)];
     study.resize(size(attention.n_weights() * n));
     for (int i = 0; i < n; ++i) rows[i].weights = study.data() + attention.n_weights() * i;
   }
-  if (first.cache->has_newest()) {
+  if (cache.has_newest()) {
     attend_newest_apart(layer, task, attention, {rows, size(n)}, thread);
   } else {
     kernels_.attend(attention, rows, n, scratch_of(thread));

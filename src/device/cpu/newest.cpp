@@ -41,6 +41,7 @@ kernels::Attention near_part(const kernels::Attention& all, const kernels::KvAre
   near.ring = newest;
   near.angles = nullptr;
   near.n_angles = 0;
+  near.next = nullptr;
   near.window = std::min(all.window, kNewestDistance);
   near.oldest_tile = std::max(first_position - near.window, all.first) / kernels::kTile;
   near.newest_tile = std::max(all.newest_tile, near.oldest_tile - 1);
