@@ -57,10 +57,10 @@ TEST_P(RotatedCache, KeepsTheNewestTokensInF16) {
     return test::relative_error(logits(codes.clone(), chunk),
                                 logits(decoder_.cache(policy, KvType::kF16, chunk), chunk));
   };
-  const double within = error({4, kNewestTokens - 1});
+  const double within = error({4, 15});
   if (within < 0) GTEST_SKIP() << "layers that attend to other layers' keys";
   EXPECT_EQ(within, 0);
-  EXPECT_GT(error({4, 2 * kNewestTokens}), 0);
+  EXPECT_GT(error({4, 128}), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, RotatedCache, testing::ValuesIn(test::tiny_shapes()),

@@ -139,7 +139,7 @@ KvCache::Layout KvCache::lay_out(const CacheShape& shape) {
                              .part = layout.parts.size() - 1});
     if (shape.type == KvType::kQ4_0 && shape.keeps_newest)
       layout.layers.back().newest =
-          place(KvType::kF16, tiles_for(kNewestTokens + shape.guesses + kernels::kTile));
+          place(KvType::kF16, tiles_for(n_newest(sight) + shape.guesses + kernels::kTile));
     if (shape.is_rotated && heads.n > 0) lay_out_centre(shape, i, layout);
   }
   for (const Part& part : layout.parts) layout.n_bytes += part.n_bytes;

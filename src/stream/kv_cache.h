@@ -16,6 +16,7 @@
 // multiplies queries likewise, and what comes out once more.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -35,7 +36,7 @@ struct KvHeads {
   int dim = 0;  // of each
 };
 
-inline constexpr std::int64_t kNewestTokens = 64;
+inline constexpr std::int64_t kMostNewestTiles = 4;  // see KvCache::n_newest
 
 struct CacheShape {
   std::vector<LayerSight> layers;  // one for each layer
@@ -113,6 +114,9 @@ class KvCache {
   // The ring of the last tokens in f16, with no mean taken off and nothing added by angles.
   bool has_newest() const { return shape_.type == KvType::kQ4_0 && shape_.keeps_newest; }
   kernels::KvArea newest(int layer, int head) const;
+  // How many tokens of a layer are attended to there, the token itself included: an eighth of its
+  // window, from 16 to 64.
+  std::int64_t n_newest(int layer) const { return n_newest(sight(layer)); }
   // The most tokens that rewind() may take back.
   int most_rewound() const {
     return has_newest() ? shape_.guesses + static_cast<int>(kernels::kTile) : shape_.chunk;
@@ -186,6 +190,11 @@ class KvCache {
     std::size_t n_bytes = 0;
   };
   const KvHeads& heads(int layer) const { return shape_.heads[static_cast<std::size_t>(layer)]; }
+  static std::int64_t n_newest(const LayerSight& sight) {
+    return std::clamp<std::int64_t>(
+        sight.window / 8 / kernels::kTile * kernels::kTile + kernels::kTile, kernels::kTile,
+        kMostNewestTiles * kernels::kTile);
+  }
   static Layout lay_out(const CacheShape& shape);
   static void lay_out_centre(const CacheShape& shape, std::size_t layer, Layout& layout);
   static void allocate(Layout& layout);

@@ -14,8 +14,6 @@
 namespace runnel::cpu {
 namespace {
 
-constexpr std::int64_t kNewestDistance = kNewestTokens - 1;
-
 std::int64_t slots_of(const kernels::KvArea& area) { return area.n_tiles * kernels::kTile; }
 
 // A position's key and value from one ring of f16 to another.
@@ -36,24 +34,25 @@ void copy_slot(const kernels::KvArea& from, const kernels::KvArea& to, int head_
 
 // The sinks and the newest tokens, in a ring of f16.
 kernels::Attention near_part(const kernels::Attention& all, const kernels::KvArea& newest,
-                             std::int64_t first_position) {
+                             std::int64_t n_newest, std::int64_t first_position) {
   kernels::Attention near = all;
   near.ring = newest;
   near.angles = nullptr;
   near.n_angles = 0;
   near.next = nullptr;
-  near.window = std::min(all.window, kNewestDistance);
+  near.window = std::min(all.window, n_newest - 1);
   near.oldest_tile = std::max(first_position - near.window, all.first) / kernels::kTile;
   near.newest_tile = std::max(all.newest_tile, near.oldest_tile - 1);
   return near;
 }
 
-// What is older, for rows that stand kNewestTokens before where they are.
-kernels::Attention far_part(const kernels::Attention& all, std::int64_t last_position) {
+// What is older, for rows that stand n_newest before where they are.
+kernels::Attention far_part(const kernels::Attention& all, std::int64_t n_newest,
+                            std::int64_t last_position) {
   kernels::Attention far = all;
   far.n_sinks = 0;
-  far.window = all.window - kNewestTokens;
-  const std::int64_t newest = last_position - kNewestTokens;
+  far.window = all.window - n_newest;
+  const std::int64_t newest = last_position - n_newest;
   const std::int64_t none = far.oldest_tile - 1;
   far.newest_tile = newest < all.first ? none : std::max(newest / kernels::kTile, none);
   return far;
@@ -64,9 +63,10 @@ struct Shares {
   float near = 1;
   float far = 0;
 };
-Shares shares_of(const kernels::SoftmaxSums& near, const kernels::SoftmaxSums& far, float slope) {
+// `shift`: what scores of the far part lack of their distances.
+Shares shares_of(const kernels::SoftmaxSums& near, const kernels::SoftmaxSums& far, float shift) {
   if (far.denominator == 0) return {};
-  const float far_maximum = far.maximum - slope * static_cast<float>(kNewestTokens);
+  const float far_maximum = far.maximum - shift;
   const float maximum = std::max(near.maximum, far_maximum);
   const float of_near = near.denominator * std::exp(near.maximum - maximum);
   const float of_far = far.denominator * std::exp(far_maximum - maximum);
@@ -96,7 +96,8 @@ void CpuOperations::find_newest_rooms() {
     n = 1;
     while (row + n < n_rows() && step_.rows[size(row + n)].segment == first.segment) ++n;
     if (first.cache == nullptr || !first.cache->has_newest() || n == 1) continue;
-    const std::int64_t n_tiles = (kNewestDistance + n) / kernels::kTile + 2;
+    // Of any layer: the most that it attends to there, and those of the step.
+    const std::int64_t n_tiles = kMostNewestTiles + n / kernels::kTile + 2;
     newest_rooms_.push_back({first.cache, first.position, n, n_tiles, 0});
   }
 }
@@ -133,8 +134,9 @@ void CpuOperations::carry_newest(const AttentionLayer& layer) {
     const kernels::KvArea of_step = newest_of(*room.cache, layer, kv_head);
     const kernels::KvArea of_stream = room.cache->newest(layer.cache_layer, kv_head);
     const std::int64_t sinks = room.cache->sight(layer.cache_layer).sinks;
+    const std::int64_t n_before = room.cache->n_newest(layer.cache_layer) - 1;
     const std::int64_t end = room.first + room.n_tokens;
-    for (std::int64_t p = std::max(sinks, room.first - kNewestDistance); p < room.first; ++p)
+    for (std::int64_t p = std::max(sinks, room.first - n_before); p < room.first; ++p)
       copy_slot(of_stream, of_step, layer.head_dim, p);
     for (std::int64_t p = std::max({sinks, room.first, end - slots_of(of_stream)}); p < end; ++p)
       copy_slot(of_step, of_stream, layer.head_dim, p);
@@ -147,9 +149,10 @@ void CpuOperations::attend_newest_apart(const AttentionLayer& layer, const Atten
                                         std::span<kernels::QueryRow> rows, int thread) {
   const StepRow& first = step_.rows[size(task.first_row)];
   const StepRow& last = step_.rows[size(task.first_row + task.n_rows - 1)];
+  const std::int64_t n_newest = first.cache->n_newest(layer.cache_layer);
   const kernels::Attention near =
-      near_part(attention, newest_of(*first.cache, layer, task.kv_head), first.position);
-  const kernels::Attention far = far_part(attention, last.position);
+      near_part(attention, newest_of(*first.cache, layer, task.kv_head), n_newest, first.position);
+  const kernels::Attention far = far_part(attention, n_newest, last.position);
   const bool has_far = far.window >= 0 && far.newest_tile >= far.oldest_tile;
   const std::size_t n_near = size(near.n_weights());
   const std::size_t n_far = has_far ? size(far.n_weights()) : 0;
@@ -166,7 +169,7 @@ void CpuOperations::attend_newest_apart(const AttentionLayer& layer, const Atten
     near_rows[i].weights = weights;
     near_rows[i].sums = &near_sums[i];
     far_rows[i] = rows[i];
-    far_rows[i].position -= kNewestTokens;
+    far_rows[i].position -= n_newest;
     far_rows[i].sink_logit = -std::numeric_limits<float>::infinity();
     far_rows[i].out = far_out_[size(thread)].data() + i * size(layer.head_dim);
     far_rows[i].weights = visitor_ ? weights + n_near : nullptr;
@@ -176,8 +179,9 @@ void CpuOperations::attend_newest_apart(const AttentionLayer& layer, const Atten
   kernels_.attend(near, near_rows.data(), n_rows, scratch_of(thread));
   if (has_far) kernels_.attend(far, far_rows.data(), n_rows, scratch_of(thread));
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const Shares share =
-        has_far ? shares_of(near_sums[i], far_sums[i], rows[i].bias_slope) : Shares{};
+    const Shares share = has_far ? shares_of(near_sums[i], far_sums[i],
+                                             rows[i].bias_slope * static_cast<float>(n_newest))
+                                 : Shares{};
     for (int d = 0; share.far > 0 && d < layer.head_dim; ++d)
       rows[i].out[d] = share.near * rows[i].out[d] + share.far * far_rows[i].out[d];
     if (visitor_) join_weights(attention, near, far, share, near_rows[i].weights, rows[i].weights);
