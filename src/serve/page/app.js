@@ -17,7 +17,7 @@ const list = new StreamList();
 let model = null;
 let current = null; // the conversation that is shown; null: a draft
 let oldest = null; // the first item that is shown, where there are more before it
-let answer = null; // that is being written: {id, entry, abort}
+let answer = null; // that is being written: {id, entry, abort, isToStop}
 let isFeeding = false;
 let isForking = false;
 
@@ -323,6 +323,7 @@ async function showAnswer(request, asked) {
     await follow(request, {
       event: (event) => {
         mine.id = event.response?.id ?? mine.id;
+        if (mine.isToStop && mine.id && answer === mine) stop().catch(tell);
         hear(event, entry);
       },
       lost: (isLost) => entry.element.classList.toggle("lost", isLost),
@@ -373,8 +374,11 @@ async function steer(text) {
   await showAnswer({ method: "POST", path: `/v1/responses/${id}/steer`, body: { input: text, stream: true } }, asked);
 }
 
+// An answer whose name has not come yet is stopped when it comes.
 async function stop() {
-  if (answer?.id) await call("POST", `/v1/responses/${answer.id}/cancel`);
+  if (answer === null) return;
+  answer.isToStop = answer.id === null;
+  if (answer.id !== null) await call("POST", `/v1/responses/${answer.id}/cancel`);
 }
 
 async function feed(text) {
