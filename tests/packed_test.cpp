@@ -100,13 +100,19 @@ double rounding_in_spans(TensorType type) {
   }
 }
 
+// Of all tokens with all rows.
+std::vector<float> product_of(Problem& p, const Table& table) {
+  std::vector<float> y(kTokens * kRows);
+  p.matmul.y = y.data();
+  table.matmul(p.matmul, 0, kRows, p.scratch.front().bytes);
+  return y;
+}
+
 TEST_P(PackedProduct, IsThatOfTheStoredWeightsWithThePreparedInputs) {
   const Table& table = *GetParam();
   for (const TensorType type : kPackedTypes) {
     Problem p(type, table);
-    std::vector<float> y(kTokens * kRows);
-    p.matmul.y = y.data();
-    table.matmul(p.matmul, 0, kRows, p.scratch.front().bytes);
+    const std::vector<float> y = product_of(p, table);
     std::vector<float> weights(kRows * kCols);
     dequantize_row(type, p.stored.data(), weights.data(), kRows * kCols);
     double squares = 0;
@@ -210,9 +216,7 @@ TEST_P(PackedProduct, GivesATokenTheSameBitsAloneAsInAChunk) {
   const Table& table = *GetParam();
   for (const TensorType type : kPackedTypes) {
     Problem p(type, table);
-    std::vector<float> chunk(kTokens * kRows);
-    p.matmul.y = chunk.data();
-    table.matmul(p.matmul, 0, kRows, p.scratch.front().bytes);
+    const std::vector<float> chunk = product_of(p, table);
     std::vector<float> alone(kTokens * kRows);
     for (int t = 0; t < kTokens; ++t) {
       PreparedInputs inputs(table, &p.x[static_cast<std::size_t>(t * kCols)], 1, kCols);
@@ -231,9 +235,7 @@ TEST_P(PackedProduct, GivesTokensTheSameBitsInAnyNumberOfThem) {
   const Table& table = *GetParam();
   for (const TensorType type : kPackedTypes) {
     Problem p(type, table);
-    std::vector<float> chunk(kTokens * kRows);
-    p.matmul.y = chunk.data();
-    table.matmul(p.matmul, 0, kRows, p.scratch.front().bytes);
+    const std::vector<float> chunk = product_of(p, table);
     for (const int n : {2, 3, 4, 5, 7, 8, 12, 16, 17}) {
       PreparedInputs inputs(table, p.x.data(), n, kCols);
       std::vector<float> some(static_cast<std::size_t>(n * kRows));
