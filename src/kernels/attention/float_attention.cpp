@@ -8,6 +8,8 @@ namespace {
 // clang-format off
 #include "kernels/vectors/vector.inl"
 #include "kernels/products/dot.inl"
+#include "kernels/attention/cache_tiles.inl"
+#include "kernels/attention/softmax.inl"
 #include "kernels/attention/attention.inl"
 // clang-format on
 

@@ -10,6 +10,8 @@ namespace {
 #include "kernels/products/dot.inl"
 #include "kernels/products/tiles.inl"
 #include "kernels/products/amx_tiles.inl"
+#include "kernels/attention/cache_tiles.inl"
+#include "kernels/attention/softmax.inl"
 #include "kernels/attention/attention.inl"
 #include "kernels/attention/tile_attention.inl"
 // clang-format on

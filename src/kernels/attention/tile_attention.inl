@@ -3,15 +3,12 @@
 //   scores [rows][64]  = queries [rows][head_dim] * keys [head_dim][64]
 //   out [rows][width] += weights [rows][64] * values [64][width]
 //
-// Blocks begin at multiples of 64 positions whatever the chunk, and what a row does not see has
-// weight 0: its sums depend on its own keys alone. A cache of floats is attended to in floats.
+// A cache of floats is attended to in floats.
 
-constexpr int kBlockTiles = 4;  // of kTile keys
-constexpr int kBlockKeys = kBlockTiles * kTile;
 constexpr int kValueDepth = kBlockKeys / kTileDepth;  // tiles that values are summed over
 
 struct TileScratch {
-  AttentionScratch rows;    // output, maxima and denominators
+  SoftmaxRows rows;
   int key_depth;            // tiles that a score is summed over: dimensions, then
   int angle_depth;          // those of angles, in the ring
   int n_columns;            // tiles of kTile dimensions
@@ -33,16 +30,19 @@ static std::size_t tile_scratch_bytes(int head_dim) {
   const int n_columns = (head_dim + kTile - 1) / kTile;
   const int n_tiles = kMaxQueryRows / kTileRows * (key_depth + ring_depth) +
                       kBlockTiles * ring_depth + (n_columns + 2) * kValueDepth;
-  return float_scratch_bytes(head_dim) + static_cast<std::size_t>(n_tiles * kTileBytes) +
-         sizeof(float) * 2 * kTileRows * kBlockKeys;
+  const std::size_t bytes = softmax_bytes(head_dim) +
+                            static_cast<std::size_t>(n_tiles * kTileBytes) +
+                            sizeof(float) * 2 * kTileRows * kBlockKeys;
+  const std::size_t of_floats = float_scratch_bytes(head_dim);
+  return bytes > of_floats ? bytes : of_floats;
 }
 
 static TileScratch carve_tiles(std::byte* bytes, int head_dim, int n_angles) {
-  TileScratch s = {.rows = carve(bytes, head_dim)};
+  TileScratch s = {.rows = carve_rows(bytes, head_dim)};
   s.key_depth = depth_of(head_dim);
   s.angle_depth = depth_of(n_angles);
   s.n_columns = s.rows.width / kTile;
-  std::byte* at = bytes + float_scratch_bytes(head_dim);
+  std::byte* at = bytes + softmax_bytes(head_dim);
   const auto take = [&at](int n_tiles) {
     std::byte* const taken = at;
     at += n_tiles * kTileBytes;
@@ -114,26 +114,12 @@ static void clear_block_tile(int place, const TileScratch& s) {
     __builtin_memset(values_at(s, place, column), 0, kTileBytes / 2);
 }
 
-// The part of a block that is visited.
-struct Block {
-  std::int64_t first;  // tiles
-  std::int64_t last;
-  std::int64_t weights_at;  // place of `first` in QueryRow::weights
-
-  // Places that are worked on, from the first of the block; they go in pairs.
-  int n_places() const { return static_cast<int>(last % kBlockTiles / 2 + 1) * 2; }
-  std::int64_t tile_of(int place) const { return first / kBlockTiles * kBlockTiles + place; }
-  // Among all tiles that are visited.
-  template <bool kSinks>
-  std::int64_t place_of(const Attention& a, int place) const {
-    return kSinks ? tile_of(place) : a.n_sink_tiles() + tile_of(place) - a.oldest_tile;
-  }
-  bool visits(int place) const { return tile_of(place) >= first && tile_of(place) <= last; }
-};
+// Places of a block that are worked on, from its first; they go in pairs.
+static int n_places(const Block& block) { return (block.last_place() / 2 + 1) * 2; }
 
 template <bool kSinks>
 static void fill_block(const Attention& a, const Block& block, const TileScratch& s) {
-  for (int place = 0; place < block.n_places(); ++place) {
+  for (int place = 0; place < n_places(block); ++place) {
     if (!block.visits(place)) {
       clear_block_tile(place, s);
       continue;
@@ -148,26 +134,21 @@ static void fill_block(const Attention& a, const Block& block, const TileScratch
   }
 }
 
-// Online softmax over kPlaces tiles of a block: weigh_tile() for them at once, and the weights to
-// bfloat16. Dots of tiles that are not visited may be anything: nobody sees them.
+// Online softmax over kPlaces tiles of a block, and the weights to bfloat16. Dots of tiles that are
+// not visited may be anything: nobody sees them.
 template <bool kSinks, int kPlaces>
 static void weigh_places(const Attention& a, const Block& block, const QueryRow& row, int r,
                          TileScratch& s) {
   float* const dots = s.scores + r % (2 * kTileRows) * kBlockKeys;
-  const std::int64_t base = block.tile_of(0) * kTile;
-  const TileView seen =
-      kSinks ? view_of_sinks<kBlockKeys>(a, row, base) : view_of_ring<kBlockKeys>(a, row, base);
+  const TileView seen = view_of_block<kSinks>(a, row, block);
   Vec scores[kPlaces];
   Vec largest = splat(-__builtin_inff());
   repeat<kPlaces>([&](int place) __attribute__((always_inline)) {
-    const int at = place * kTile;
-    const TileView view = {seen.low - at, seen.high - at, seen.distance - static_cast<float>(at)};
-    finish_scores(a, row, view, dots + at);
-    scores[place] = load(dots + at);
+    finish_place(a, row, seen, place, dots);
+    scores[place] = load(dots + place * kTile);
     largest = max(largest, scores[place]);
-    if (row.weights != nullptr && block.visits(place))
-      store(row.weights + block.weights_at + base + at - block.first * kTile, scores[place]);
   });
+  if (row.weights != nullptr) keep_scores(row, block, dots);
   const float block_maximum = max_lane(largest);
   raise_maximum(s.rows, r, block_maximum);
   const Vec maximum = splat(s.rows.maxima[r]);
@@ -186,8 +167,8 @@ static void weigh_places(const Attention& a, const Block& block, const QueryRow&
 template <bool kSinks>
 RUNNEL_INLINE void weigh_block(const Attention& a, const Block& block, const QueryRow& row, int r,
                                TileScratch& s) {
-  block.n_places() == kBlockTiles ? weigh_places<kSinks, kBlockTiles>(a, block, row, r, s)
-                                  : weigh_places<kSinks, kBlockTiles / 2>(a, block, row, r, s);
+  n_places(block) == kBlockTiles ? weigh_places<kSinks, kBlockTiles>(a, block, row, r, s)
+                                 : weigh_places<kSinks, kBlockTiles / 2>(a, block, row, r, s);
 }
 
 // A block of keys for the rows [first, first + n_rows) of a pair of row groups.
@@ -197,7 +178,7 @@ static void visit_rows(const Attention& a, const Block& block, const QueryRow* r
   const int depth = kSinks ? s.key_depth : s.ring_depth();
   const std::byte* queries = row_of_tiles(kSinks ? s.sink_queries : s.queries, first, depth);
   unit.multiply({.n_rows = n_rows,
-                 .n_columns = block.n_places() * kTile,
+                 .n_columns = n_places(block) * kTile,
                  .depth = depth,
                  .a = {queries, queries + depth * kTileBytes},
                  .a_step = {kTileBytes, kTileBytes},
@@ -209,7 +190,7 @@ static void visit_rows(const Attention& a, const Block& block, const QueryRow* r
   for (int r = first; r < first + n_rows; ++r) weigh_block<kSinks>(a, block, rows[r], r, s);
   unit.multiply({.n_rows = n_rows,
                  .n_columns = s.n_columns * kTile,
-                 .depth = block.n_places() / 2,
+                 .depth = n_places(block) / 2,
                  .a = {s.weights, s.weights + kValueDepth * kTileBytes},
                  .a_step = {kTileBytes, kTileBytes},
                  .b = s.values,
@@ -262,17 +243,11 @@ static void visit_few_rows(const Attention& a, const Block& block, const QueryRo
   std::byte* queries = kSinks ? s.sink_queries : s.queries;
   const int depth = kSinks ? s.key_depth : s.ring_depth();
   const auto each_tile = [&](auto f) __attribute__((always_inline)) {
-    for (int place = 0; place < block.n_places(); ++place) {
-      if (!block.visits(place)) continue;
-      const std::int64_t at = block.place_of<kSinks>(a, place);
-      with_tile(
-          visited_tile(a, at), later_tile(a, at),
-          a.head_dim, [&](const auto& tile) __attribute__((always_inline)) {
-            for_each_row_group<kRowsTogether>(
-                n_rows, [&](auto n, int r)
-                            __attribute__((always_inline)) { f(tile, place, n, r); });
-          });
-    }
+    for_each_tile<kSinks>(
+        a, block, [&](const auto& tile, int place) __attribute__((always_inline)) {
+          for_each_row_group<kRowsTogether>(
+              n_rows, [&](auto n, int r) __attribute__((always_inline)) { f(tile, place, n, r); });
+        });
   };
   each_tile([&](const auto& tile, int place, auto n, int r) __attribute__((always_inline)) {
     constexpr int kRows = n;
@@ -297,35 +272,25 @@ static void visit_few_rows(const Attention& a, const Block& block, const QueryRo
   });
 }
 
-// All rows over the tiles [first, last].
 template <bool kSinks, typename Unit>
-static void visit_blocks(const Attention& a, std::int64_t first, std::int64_t last,
-                         const QueryRow* rows, int n_rows, std::int64_t weights_at, TileScratch& s,
+static void visit_blocks(const Attention& a, const QueryRow* rows, int n_rows, TileScratch& s,
                          Unit& unit) {
-  Block block = {first, 0, weights_at};
-  for (; block.first <= last; block.first = block.last + 1) {
-    block.last = block.first / kBlockTiles * kBlockTiles + kBlockTiles - 1;
-    if (block.last > last) block.last = last;
-    block.weights_at = weights_at + (block.first - first) * kTile;
+  for_each_block<kSinks>(a, [&](const Block& block) {
     if constexpr (Unit::kTakesPairs) {
-      if (n_rows <= kDirectRows) {
-        visit_few_rows<kSinks, Unit>(a, block, rows, n_rows, s);
-        continue;
-      }
+      if (n_rows <= kDirectRows) return visit_few_rows<kSinks, Unit>(a, block, rows, n_rows, s);
     }
     fill_block<kSinks>(a, block, s);
     for (int row = 0; row < n_rows; row += 2 * kTileRows) {
       const int n = n_rows - row < 2 * kTileRows ? n_rows - row : 2 * kTileRows;
       visit_rows<kSinks>(a, block, rows, row, n, s, unit);
     }
-  }
+  });
 }
 
 static void attend_in_tiles(const Attention& a, const QueryRow* rows, int n_rows,
                             std::byte* scratch) {
   if (a.ring.format == KvFormat::kF32) return attend_in_floats(a, rows, n_rows, scratch);
   TileScratch s = carve_tiles(scratch, a.head_dim, a.n_angles);
-  const std::int64_t n_sink_tiles = a.n_sink_tiles();
   for (int r = 0; r < n_rows; ++r) {
     begin_row(rows[r], r, a.n_weights(), s.rows);
     std::byte* const query = row_of_tiles(s.queries, r, s.ring_depth());
@@ -334,7 +299,7 @@ static void attend_in_tiles(const Attention& a, const QueryRow* rows, int n_rows
     fill_query(rows[r].sink_query, a.head_dim, row_of_tiles(s.sink_queries, r, s.key_depth));
   }
   TileUnit unit;
-  visit_blocks<true>(a, 0, n_sink_tiles - 1, rows, n_rows, 0, s, unit);
-  visit_blocks<false>(a, a.oldest_tile, a.newest_tile, rows, n_rows, n_sink_tiles * kTile, s, unit);
+  visit_blocks<true>(a, rows, n_rows, s, unit);
+  visit_blocks<false>(a, rows, n_rows, s, unit);
   for (int r = 0; r < n_rows; ++r) finish_row(rows[r], r, a.n_weights(), a.head_dim, s.rows);
 }
