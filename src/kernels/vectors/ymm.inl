@@ -54,14 +54,33 @@ inline native multiply_add(native a, native b, native c) {
   return (native)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 }
 
+// e^x = 2^n * 2^r with |r| <= 1/2: a polynomial through (2^r - 1) / r at Chebyshev's points. Adding
+// 1.5 * 2^23 rounds to a whole number, whose bits are the lowest ones then.
+inline native exp_native(native x) {
+  const __m256 least = _mm256_set1_ps(-87.3f);
+  const __m256 log2_e = _mm256_set1_ps(1.44269502f);
+  const __m256 rest_of_log2_e = _mm256_set1_ps(1.92596299e-8f);
+  const __m256 magic = _mm256_set1_ps(12582912.0f);
+  const __m256 within =
+      _mm256_min_ps(_mm256_set1_ps(88.3f), _mm256_max_ps(least, (__m256)x));  // if x is a number
+  const __m256 t = _mm256_fmadd_ps(within, log2_e, magic);
+  const __m256 r = _mm256_fmadd_ps(within, rest_of_log2_e,
+                                   _mm256_fmsub_ps(within, log2_e, _mm256_sub_ps(t, magic)));
+  __m256 p = _mm256_set1_ps(1.5453162942e-04f);
+  for (const float c : {1.3390863365e-03f, 9.6180825573e-03f, 5.5503571142e-02f, 2.4022650761e-01f,
+                        6.9314718803e-01f, 1.0f})
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(c));
+  const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(t), 23);
+  const __m256 power = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), exponent));
+  return (native)_mm256_andnot_ps(_mm256_cmp_ps((__m256)x, least, _CMP_LT_OQ), power);
+}
+
 inline Bytes look_up(Bytes codes) {
   const __m256i table =
       _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kE2M1)));
   for (auto& part : codes.part) part = (byte_vector)_mm256_shuffle_epi8(table, (__m256i)part);
   return codes;
 }
-
-#include "kernels/vectors/exp.inl"
 
 }  // namespace
 }  // namespace runnel::kernels::RUNNEL_TABLE
