@@ -141,6 +141,7 @@ static void panel_tokens(const Matmul& m, const Chunk<F, Quad>* panel, const std
   const InputChunk* x = reinterpret_cast<const InputChunk*>(m.inputs) + place.first;
   Vec acc[T];
   repeat<T>([&](int t) __attribute__((always_inline)) { acc[t] = splat(0); });
+  for (int t = 0; t < T; ++t) fetch_to_write(m.y + (token + t) * m.y_stride + row);
   const Chunk<F, Quad>* const end = panel + m.w.cols / 32;
   for (const Chunk<F, Quad>* chunk = panel; chunk != end; ++chunk, x += place.stride) {
     if (token == 0) {

@@ -25,29 +25,28 @@ inline __attribute__((always_inline)) void add_offset_quads(Sums* sums, const By
   constexpr int kRun = kOffset == 0 || kFit == kN ? kFit : 4;
   static_assert(kRun <= kFit);
   Pairs pairs[T][kByteParts];
-#pragma GCC unroll 8
-  for (int j = 0; j < kN; ++j) {
-#pragma GCC unroll 8
-    for (int t = 0; t < T; ++t) {
+  repeat<kN>([&](int j) __attribute__((always_inline)) {
+    repeat<T>([&](int t) __attribute__((always_inline)) {
       const quad_word x = inputs(t)[j];
+      const bool is_first = j % kRun == 0;
       Pairs start = {};
       if constexpr (kOffset != 0) {
-        if (j % kRun == 0) start = splat_pair(x_pairs(t, j, kRun)) * static_cast<short>(-kOffset);
+        if (is_first) start = splat_pair(x_pairs(t, j, kRun)) * static_cast<short>(-kOffset);
       }
-      for (int i = 0; i < kByteParts; ++i) {
+      repeat<kByteParts>([&](int i) __attribute__((always_inline)) {
         Pairs two;
         if constexpr (kLargest > 127) {
           two = multiply_bytes(weights[j].part[i], x);
         } else {
           two = multiply_pairs(weights[j].part[i], x);
         }
-        const bool is_first = j % kRun == 0;
-        pairs[t][i] = is_first && kOffset == 0 ? two : (is_first ? start : pairs[t][i]) + two;
-        in_register(pairs[t][i]);
-        if (j % kRun == kRun - 1 || j == kN - 1) sums[t].part[i] += add_pairs(pairs[t][i]);
-      }
-    }
-  }
+        if (!is_first || kOffset != 0) two = (is_first ? start : pairs[t][i]) + two;
+        in_register(two);
+        if (j % kRun == kRun - 1 || j == kN - 1) sums[t].part[i] += add_pairs(two);
+        pairs[t][i] = two;
+      });
+    });
+  });
 }
 
 template <int kLargest, int kN, int T, typename Inputs>

@@ -10,6 +10,8 @@
 namespace runnel::kernels::RUNNEL_TABLE {
 namespace {
 
+#include "kernels/vectors/repeat.inl"
+
 constexpr int kLanes = 16;
 constexpr int kRegisters = 32;
 constexpr int kRowBlock = 4;

@@ -34,13 +34,6 @@ RUNNEL_INLINE void fetch_bytes(const void* p, std::int64_t n) {
 // As fetch(), to be written.
 RUNNEL_INLINE void fetch_to_write(void* p) { __builtin_prefetch(p, 1, 2); }
 
-// f(0), ..., f(kN - 1), written out: the results stay in registers.
-template <int kN, typename F>
-RUNNEL_INLINE void repeat(F f) {
-  [&]<int... kI>(std::integer_sequence<int, kI...>) __attribute__((always_inline)) { (f(kI), ...); }
-  (std::make_integer_sequence<int, kN>{});
-}
-
 RUNNEL_INLINE Vec splat(float x) {
   Vec v;
   RUNNEL_EACH_PART v.part[i] = x - native{};  // x + 0 would be an addition, for x may be -0

@@ -11,6 +11,8 @@
 namespace runnel::kernels::RUNNEL_TABLE {
 namespace {
 
+#include "kernels/vectors/repeat.inl"
+
 constexpr int kLanes = 4;
 constexpr int kRowBlock = 2;
 constexpr int kTokenBlock = 2;

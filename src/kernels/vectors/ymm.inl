@@ -11,6 +11,8 @@
 namespace runnel::kernels::RUNNEL_TABLE {
 namespace {
 
+#include "kernels/vectors/repeat.inl"
+
 constexpr int kLanes = 8;
 constexpr int kRegisters = 16;
 constexpr int kRowBlock = 2;
