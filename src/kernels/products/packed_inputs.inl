@@ -23,6 +23,21 @@ RUNNEL_INLINE void put_pair_sums(Vec v, std::int16_t* sums) {
   sums[1] = static_cast<std::int16_t>((others + swap_halves<1>(others))[0]);
 }
 
+// 32 whole numbers to out.q and out.pair_sums; in the vectors' own way, if they have one.
+template <typename Chunk>
+RUNNEL_INLINE void put_chunk(const Vec& first, const Vec& second, Chunk& out) {
+  if constexpr (requires { put_numbers(first.part, second.part, out); }) {
+    put_numbers(first.part, second.part, out);
+    return;
+  }
+  store_int8(out.q, first);
+  store_int8(out.q + 16, second);
+  put_pair_sums(first, out.pair_sums[0]);
+  put_pair_sums(second, out.pair_sums[1]);
+  for (int i = 0; i < 2; ++i)
+    out.pair_sums[2][i] = static_cast<std::int16_t>(out.pair_sums[0][i] + out.pair_sums[1][i]);
+}
+
 static void prepare_int8(const float* x, std::int64_t cols, std::int64_t first, std::int64_t last,
                          int token, int n_tokens, std::byte* inputs) {
   const InputPlace place = input_place(token, n_tokens, cols);
@@ -31,15 +46,8 @@ static void prepare_int8(const float* x, std::int64_t cols, std::int64_t first, 
     const Vec a = load(x + col);
     const Vec b = load(x + col + 16);
     const Int8Scale scale = int8_scale(max_lane(max(sizes(a), sizes(b))));
-    const Vec rounded_a = round_times(a, scale.inverse);
-    const Vec rounded_b = round_times(b, scale.inverse);
-    store_int8(out->q, rounded_a);
-    store_int8(out->q + 16, rounded_b);
+    put_chunk(round_times(a, scale.inverse), round_times(b, scale.inverse), *out);
     out->scale = scale.value;
-    put_pair_sums(rounded_a, out->pair_sums[0]);
-    put_pair_sums(rounded_b, out->pair_sums[1]);
-    for (int i = 0; i < 2; ++i)
-      out->pair_sums[2][i] = static_cast<std::int16_t>(out->pair_sums[0][i] + out->pair_sums[1][i]);
     out->sum = out->half_sum(2);
     out->scaled_sum = scale.value * static_cast<float>(out->sum);
   }

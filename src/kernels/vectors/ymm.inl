@@ -77,6 +77,24 @@ inline native exp_native(native x) {
   return (native)_mm256_andnot_ps(_mm256_cmp_ps((__m256)x, least, _CMP_LT_OQ), power);
 }
 
+// 32 whole numbers of int8's range to out.q and out.pair_sums.
+inline void put_numbers(const native (&first)[2], const native (&second)[2], InputChunk& out) {
+  const auto whole = [](native v) { return _mm256_cvtps_epi32((__m256)v); };
+  const __m256i words = _mm256_packs_epi32(whole(first[0]), whole(first[1]));
+  const __m256i later = _mm256_packs_epi32(whole(second[0]), whole(second[1]));
+  const __m256i bytes =  // a pack takes its halves from both halves of either
+      _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words, later),
+                                  _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out.q), bytes);
+  __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes);
+  pairs = _mm256_add_epi16(pairs, _mm256_shuffle_epi32(pairs, 0x4e));
+  pairs = _mm256_add_epi16(pairs, _mm256_shuffle_epi32(pairs, 0xb1));
+  const __m128i halves[2] = {_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1)};
+  _mm_storeu_si32(out.pair_sums[0], halves[0]);
+  _mm_storeu_si32(out.pair_sums[1], halves[1]);
+  _mm_storeu_si32(out.pair_sums[2], _mm_add_epi16(halves[0], halves[1]));
+}
+
 inline Bytes look_up(Bytes codes) {
   const __m256i table =
       _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kE2M1)));
