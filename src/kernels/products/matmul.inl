@@ -60,13 +60,15 @@ static void dot_tokens(const W* w, std::int64_t stride, const Matmul& m, std::in
   for (; token < m.n_tokens; ++token) dot_rows<8, 1>(w, stride, m, row, n_rows, token);
 }
 
-// Of a panel so many columns, and so many tokens' sums, stay in the first level of cache together.
+// Of a panel so many columns stay in the first level of cache together, and so many tokens' sums
+// near by; of the inputs so many bytes in the second level, while all rows pass.
 constexpr std::int64_t kPanelCols = 256;
-constexpr int kPanelTokens = 2 * kTokensTogether;
+constexpr int kPanelTokens = 8 * kTokensTogether;
+constexpr std::int64_t kPanelInputBytes = 1 << 20;
 using PanelSums = float[kPanelTokens][kGroupRows][kTile];
 
 // What dot_block() does with `n` columns, whole vectors of them: R rows of a panel times T tokens.
-// A part of all vectors after the other, for registers to be enough.
+// A part of all vectors after the other, for registers hold more sums of one part.
 template <int R, int T>
 static void add_panel_block(const float* panel, std::int64_t stride, const float* x,
                             std::int64_t x_stride, std::int64_t n, bool is_first,
@@ -76,27 +78,26 @@ static void add_panel_block(const float* panel, std::int64_t stride, const float
     __builtin_memcpy(&v, p, sizeof(v));
     return v;
   };
-  Vec acc[R][T];
-  repeat<R * T>([&](int i) __attribute__((always_inline)) {
-    acc[i / T][i % T] = is_first ? splat(0) : load(sums[i % T][i / T]);
-  });
-  for (std::int64_t k = 0; k < n; k += kTile) {
-    RUNNEL_EACH_PART {
+  for (int at = 0; at < kTile; at += kLanes) {
+    native acc[R * T];
+    repeat<R * T>([&](int i) __attribute__((always_inline)) {
+      acc[i] = is_first ? native{} : load_part(&sums[i % T][i / T][at]);
+    });
+    for (std::int64_t k = at; k < n; k += kTile) {
       native xs[T];
-      repeat<T>([&](int t) __attribute__((always_inline)) {
-        xs[t] = load_part(x + t * x_stride + k + i * kLanes);
-      });
+      repeat<T>([&](int t)
+                    __attribute__((always_inline)) { xs[t] = load_part(x + t * x_stride + k); });
       repeat<R>([&](int r) __attribute__((always_inline)) {
-        const native w = load_part(panel + r * stride + k + i * kLanes);
+        const native w = load_part(panel + r * stride + k);
         repeat<T>([&](int t) __attribute__((always_inline)) {
-          acc[r][t].part[i] = multiply_add(w, xs[t], acc[r][t].part[i]);
+          acc[r * T + t] = multiply_add(w, xs[t], acc[r * T + t]);
         });
       });
     }
+    repeat<R * T>([&](int i) __attribute__((always_inline)) {
+      __builtin_memcpy(&sums[i % T][i / T][at], &acc[i], sizeof(native));
+    });
   }
-  repeat<R * T>([&](int i) __attribute__((always_inline)) {
-    store(sums[i % T][i / T], acc[i / T][i % T]);
-  });
 }
 
 // All rows of a panel times T tokens.
@@ -108,8 +109,9 @@ static void add_panel_rows(const float* panel, std::int64_t stride, int n_rows, 
   const auto of_rows = [&](int row) {
     return reinterpret_cast<float(*)[kGroupRows][kTile]>(&sums[0][row]);
   };
-  for (; r + kRowBlock <= n_rows; r += kRowBlock)
-    add_panel_block<kRowBlock, T>(panel + r * stride, stride, x, x_stride, n, is_first, of_rows(r));
+  for (; r + kPanelRows <= n_rows; r += kPanelRows)
+    add_panel_block<kPanelRows, T>(panel + r * stride, stride, x, x_stride, n, is_first,
+                                   of_rows(r));
   for (; r < n_rows; ++r)
     add_panel_block<1, T>(panel + r * stride, stride, x, x_stride, n, is_first, of_rows(r));
 }
@@ -153,9 +155,9 @@ static void multiply_panel(const float* panel, std::int64_t stride, const Matmul
   }
 }
 
-// Weights as they are stored: read by a few tokens as they are, by many as a panel.
+// A group of rows as they are stored: read by a few tokens as they are, by many as a panel.
 template <typename W>
-static void multiply_stored(const Matmul& m, std::int64_t row, int n_rows, std::byte* scratch) {
+static void multiply_group(const Matmul& m, std::int64_t row, int n_rows, std::byte* scratch) {
   const std::int64_t cols = m.w.cols;
   const W* w = reinterpret_cast<const W*>(m.w.data) + row * cols;
   if (m.n_tokens <= 2 * kTokenBlock) return dot_tokens(w, cols, m, row, n_rows);
@@ -170,6 +172,50 @@ static void multiply_stored(const Matmul& m, std::int64_t row, int n_rows, std::
     }
   }
   multiply_panel(panel, stride, m, row, n_rows);
+}
+
+RUNNEL_INLINE int rows_of_group(std::int64_t row, std::int64_t last_row) {
+  return static_cast<int>(last_row - row < kGroupRows ? last_row - row : kGroupRows);
+}
+
+// Groups of rows, for as many tokens at a time as stay in cache: f(product, row, n_rows).
+template <typename F>
+RUNNEL_INLINE void for_each_group(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
+                                  F f) {
+  const std::int64_t block = m.w.cols * kPanelTokens * static_cast<std::int64_t>(sizeof(float));
+  const int n_tokens = static_cast<int>(kPanelInputBytes / block + 1) * kPanelTokens;
+  for (int token = 0; token < m.n_tokens; token += n_tokens) {
+    Matmul some = m;
+    some.x += token * m.x_stride;
+    some.y += token * m.y_stride;
+    some.n_tokens = m.n_tokens - token < n_tokens ? m.n_tokens - token : n_tokens;
+    for (std::int64_t row = first_row; row < last_row; row += kGroupRows)
+      f(some, row, static_cast<int>(last_row - row < kGroupRows ? last_row - row : kGroupRows));
+  }
+}
+
+template <typename W>
+static void multiply_stored(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
+                            std::byte* scratch) {
+  for_each_group(m, first_row, last_row, [&](const Matmul& some, std::int64_t row, int n_rows) {
+    multiply_group<W>(some, row, n_rows, scratch);
+  });
+}
+// Blocks of a type that is never packed.
+static void multiply_dequantized(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
+                                 std::byte* scratch) {
+  auto* panel = reinterpret_cast<float*>(scratch);
+  const std::int64_t stride = panel_stride(m.w.cols);
+  for_each_group(m, first_row, last_row, [&](const Matmul& some, std::int64_t row, int n_rows) {
+    for (int r = 0; r < n_rows; ++r) {
+      float* out = panel + r * stride;
+      dequantize_row(m.w.type, m.w.data + static_cast<std::size_t>(row + r) * m.w.row_bytes(), out,
+                     m.w.cols);
+      for (std::int64_t k = m.w.cols; k % kTile != 0; ++k) out[k] = 0;
+    }
+    if (some.n_tokens <= 2 * kTokenBlock) return dot_tokens(panel, stride, some, row, n_rows);
+    multiply_panel(panel, stride, some, row, n_rows);
+  });
 }
 
 RUNNEL_INLINE bool is_half(TensorType type) {
@@ -195,24 +241,14 @@ static void multiply_inputs(const Matmul& m, std::int64_t first_row, std::int64_
 static void matmul(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
                    std::byte* scratch) {
   if (wanted_inputs(m.w) != 0) return multiply_inputs(m, first_row, last_row, scratch);
-  for (std::int64_t row = first_row; row < last_row; row += kGroupRows) {
-    const int n_rows = static_cast<int>(last_row - row < kGroupRows ? last_row - row : kGroupRows);
-    switch (m.w.type) {
-      case TensorType::kF32:
-        multiply_stored<float>(m, row, n_rows, scratch);
-        break;
-      case TensorType::kF16:
-        multiply_stored<Half>(m, row, n_rows, scratch);
-        break;
-      case TensorType::kBF16:
-        multiply_stored<Bfloat>(m, row, n_rows, scratch);
-        break;
-      default: {
-        auto* panel = reinterpret_cast<float*>(scratch);
-        dequantize_row(m.w.type, m.w.data + static_cast<std::size_t>(row) * m.w.row_bytes(), panel,
-                       n_rows * m.w.cols);
-        dot_tokens(panel, m.w.cols, m, row, n_rows);
-      }
-    }
+  switch (m.w.type) {
+    case TensorType::kF32:
+      return multiply_stored<float>(m, first_row, last_row, scratch);
+    case TensorType::kF16:
+      return multiply_stored<Half>(m, first_row, last_row, scratch);
+    case TensorType::kBF16:
+      return multiply_stored<Bfloat>(m, first_row, last_row, scratch);
+    default:
+      return multiply_dequantized(m, first_row, last_row, scratch);
   }
 }
