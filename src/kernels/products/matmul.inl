@@ -62,7 +62,7 @@ static void dot_tokens(const W* w, std::int64_t stride, const Matmul& m, std::in
 
 // Of a panel so many columns stay in the first level of cache together, and so many tokens' sums
 // near by; of the inputs so many bytes in the second level, while all rows pass.
-constexpr std::int64_t kPanelCols = 256;
+constexpr std::int64_t kPanelCols = 384;
 constexpr int kPanelTokens = 8 * kTokensTogether;
 constexpr std::int64_t kPanelInputBytes = 1 << 20;
 using PanelSums = float[kPanelTokens][kGroupRows][kTile];
@@ -134,17 +134,29 @@ static void add_panel_cols(const float* panel, std::int64_t stride, int n_rows, 
   add_panel_rows<T>(panel + whole, stride, n_rows, rest[0], kTile, kTile, whole == 0, sums);
 }
 
+// All columns of a panel. Meanwhile the rows that come after it are fetched, some with every step.
 static void multiply_panel(const float* panel, std::int64_t stride, const Matmul& m,
                            std::int64_t row, int n_rows) {
   PanelSums sums;
+  const auto row_bytes = static_cast<std::int64_t>(m.w.row_bytes());
+  const std::byte* next = m.w.data + (row + kGroupRows) * row_bytes;
+  const std::int64_t n_steps = (m.n_tokens / kTokensTogether + 1) * (m.w.cols / kPanelCols + 1);
+  const std::int64_t step_bytes = (kGroupRows * row_bytes / n_steps / 64 + 1) * 64;
   for (int begin = 0; begin < m.n_tokens; begin += kPanelTokens) {
     const int n = m.n_tokens - begin < kPanelTokens ? m.n_tokens - begin : kPanelTokens;
     for (std::int64_t col = 0; col < m.w.cols; col += kPanelCols) {
       const std::int64_t end = col + kPanelCols < m.w.cols ? col + kPanelCols : m.w.cols;
       int t = 0;
-      for (; t + kTokensTogether <= n; t += kTokensTogether)
-        add_panel_cols<kTokensTogether>(panel, stride, n_rows, m, begin + t, col, end, sums + t);
-      for (; t < n; ++t) add_panel_cols<1>(panel, stride, n_rows, m, begin + t, col, end, sums + t);
+      const auto add = [&](auto n_together) __attribute__((always_inline)) {
+        fetch_bytes(next, step_bytes);
+        next += step_bytes;
+        add_panel_cols<n_together>(panel, stride, n_rows, m, begin + t, col, end, sums + t);
+        t += n_together;
+      };
+      while (n - t >= kTokensTogether && n - t != kTokensTogether + 1)
+        add(std::integral_constant<int, kTokensTogether>{});
+      while (n - t >= 2) add(std::integral_constant<int, 2>{});
+      if (t < n) add(std::integral_constant<int, 1>{});
     }
     for (int t = 0; t < n; ++t) {
       for (int r = 0; r < n_rows; ++r) {
@@ -178,10 +190,10 @@ RUNNEL_INLINE int rows_of_group(std::int64_t row, std::int64_t last_row) {
   return static_cast<int>(last_row - row < kGroupRows ? last_row - row : kGroupRows);
 }
 
-// Groups of rows, for as many tokens at a time as stay in cache: f(product, row, n_rows).
-template <typename F>
-RUNNEL_INLINE void for_each_group(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
-                                  F f) {
+// All rows, for as many tokens at a time as stay in cache.
+template <typename W>
+static void multiply_stored(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
+                            std::byte* scratch) {
   const std::int64_t block = m.w.cols * kPanelTokens * static_cast<std::int64_t>(sizeof(float));
   const int n_tokens = static_cast<int>(kPanelInputBytes / block + 1) * kPanelTokens;
   for (int token = 0; token < m.n_tokens; token += n_tokens) {
@@ -190,32 +202,20 @@ RUNNEL_INLINE void for_each_group(const Matmul& m, std::int64_t first_row, std::
     some.y += token * m.y_stride;
     some.n_tokens = m.n_tokens - token < n_tokens ? m.n_tokens - token : n_tokens;
     for (std::int64_t row = first_row; row < last_row; row += kGroupRows)
-      f(some, row, static_cast<int>(last_row - row < kGroupRows ? last_row - row : kGroupRows));
+      multiply_group<W>(some, row, rows_of_group(row, last_row), scratch);
   }
 }
 
-template <typename W>
-static void multiply_stored(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
-                            std::byte* scratch) {
-  for_each_group(m, first_row, last_row, [&](const Matmul& some, std::int64_t row, int n_rows) {
-    multiply_group<W>(some, row, n_rows, scratch);
-  });
-}
 // Blocks of a type that is never packed.
 static void multiply_dequantized(const Matmul& m, std::int64_t first_row, std::int64_t last_row,
                                  std::byte* scratch) {
-  auto* panel = reinterpret_cast<float*>(scratch);
-  const std::int64_t stride = panel_stride(m.w.cols);
-  for_each_group(m, first_row, last_row, [&](const Matmul& some, std::int64_t row, int n_rows) {
-    for (int r = 0; r < n_rows; ++r) {
-      float* out = panel + r * stride;
-      dequantize_row(m.w.type, m.w.data + static_cast<std::size_t>(row + r) * m.w.row_bytes(), out,
-                     m.w.cols);
-      for (std::int64_t k = m.w.cols; k % kTile != 0; ++k) out[k] = 0;
-    }
-    if (some.n_tokens <= 2 * kTokenBlock) return dot_tokens(panel, stride, some, row, n_rows);
-    multiply_panel(panel, stride, some, row, n_rows);
-  });
+  auto* rows = reinterpret_cast<float*>(scratch);
+  for (std::int64_t row = first_row; row < last_row; row += kGroupRows) {
+    const int n_rows = rows_of_group(row, last_row);
+    dequantize_row(m.w.type, m.w.data + static_cast<std::size_t>(row) * m.w.row_bytes(), rows,
+                   n_rows * m.w.cols);
+    dot_tokens(rows, m.w.cols, m, row, n_rows);
+  }
 }
 
 RUNNEL_INLINE bool is_half(TensorType type) {
