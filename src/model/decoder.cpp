@@ -19,6 +19,7 @@ std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 constexpr int kAllAngles = 0;  // of layers that see all their stream's cache
 constexpr int kLocalAngles = 1;
+constexpr int kRowsLookedUp = 64;  // until their pages go: some 16 of each
 
 }  // namespace
 
@@ -200,6 +201,10 @@ void Decoder::embed() {
   if (config_.layer_input_dim > 0) {
     operations().layer_inputs(weights_.layer_inputs, config_.norm_epsilon, part_->x, part_->inputs);
   }
+  n_looked_up_ += static_cast<int>(rows_.size());
+  if (n_looked_up_ < kRowsLookedUp) return;
+  n_looked_up_ = 0;
+  release_looked_up(weights_);
 }
 
 // The next stage goes on with the residual stream, and what tokens have for its layers.

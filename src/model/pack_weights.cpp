@@ -174,6 +174,16 @@ bool give_layers(Weights& weights, Device& device, Layers layers, Progress& prog
 
 }  // namespace
 
+void release_looked_up(const Weights& weights) {
+  if (weights.stored != StoredPages::kComeBack) return;
+  const Matrix& output = weights.output.weight;
+  const bool is_multiplied = output.data == weights.embeddings.data && output.packed == nullptr;
+  for (const Matrix& table : {weights.embeddings, weights.layer_inputs.table}) {
+    if (table && !(is_multiplied && table.data == output.data))
+      release_pages(table.data, stored_bytes(table));
+  }
+}
+
 void use_packed(Matrix& matrix, const std::byte* packed, Weights& weights) {
   matrix.packed = packed;
   release_stored(matrix, weights);

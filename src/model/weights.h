@@ -72,6 +72,11 @@ Weights load_weights(const gguf::File& file, const Config& config);
 using PackingProgress = std::function<void(std::size_t done_bytes, std::size_t all_bytes)>;
 void pack_weights(Weights& weights, ThreadPool& threads, const PackingProgress& progress = {});
 
+// Tables of which rows were looked up leave memory until they are wanted again, where a mapped file
+// gives them again and no product reads them from there: a row makes many pages beside its own
+// stay.
+void release_looked_up(const Weights& weights);
+
 // Bytes that the first n layers' matrices (with all of them, the output's too) take on a device.
 std::uint64_t device_bytes(Weights& weights, const Device& device, int n_layers);
 
