@@ -56,6 +56,7 @@ class LoadedDecoder {
   // From here on as Model::load() leaves it: quantised weights packed for the integer kernels.
   void pack() { pack_weights(weights_, threads_); }
   const Config& config() const { return config_; }
+  const Weights& weights() const { return weights_; }
   Decoder& decoder() { return decoder_; }
 
   CacheShape shape(const CachePolicy& policy, KvType type, int chunk) const {

@@ -20,12 +20,23 @@ struct Fields {
   std::uint16_t m;
 };
 
+// Eight bytes that are changed together.
+using Eight = std::uint64_t;
+constexpr Eight eight_of(unsigned byte) { return byte * Eight{0x0101010101010101}; }
+Eight load_eight(const std::uint8_t* p) {
+  Eight bytes;
+  std::memcpy(&bytes, p, sizeof(bytes));
+  return bytes;
+}
+void store_eight(std::uint8_t* p, Eight bytes) { std::memcpy(p, &bytes, sizeof(bytes)); }
+void add_eight(std::uint8_t* p, Eight bits) { store_eight(p, load_eight(p) | bits); }
+
 // Two bits of each weight of Q2_K and Q3_K, and the high ones of Q6_K's, at `shift` of q.
 void add_two_bits(const std::uint8_t* qs, int shift, std::uint8_t* q) {
   for (int half = 0; half < 2; ++half, qs += 32) {
     for (int quarter = 0; quarter < 4; ++quarter, q += 32) {
-      for (int i = 0; i < 32; ++i)
-        q[i] |= static_cast<std::uint8_t>(((qs[i] >> (2 * quarter)) & 3) << shift);
+      for (int i = 0; i < 32; i += 8)
+        add_eight(q + i, ((load_eight(qs + i) >> (2 * quarter)) & eight_of(3)) << shift);
     }
   }
 }
@@ -33,8 +44,8 @@ void add_two_bits(const std::uint8_t* qs, int shift, std::uint8_t* q) {
 // One bit of each weight i, bit i / 32 of bits[i % 32], at `shift` of q.
 void add_bit(const std::uint8_t* bits, int shift, std::uint8_t* q) {
   for (int part = 0; part < 8; ++part, q += 32) {
-    for (int i = 0; i < 32; ++i)
-      q[i] |= static_cast<std::uint8_t>(((bits[i] >> part) & 1) << shift);
+    for (int i = 0; i < 32; i += 8)
+      add_eight(q + i, ((load_eight(bits + i) >> part) & eight_of(1)) << shift);
   }
 }
 
@@ -42,8 +53,10 @@ void add_bit(const std::uint8_t* bits, int shift, std::uint8_t* q) {
 // ones.
 void put_halves(const std::uint8_t* qs, int run, int n_weights, std::uint8_t* q) {
   for (const std::uint8_t* end = q + n_weights; q != end; q += 2 * run, qs += run) {
-    for (int i = 0; i < run; ++i) q[i] = qs[i] & 15;
-    for (int i = 0; i < run; ++i) q[run + i] = qs[i] >> 4;
+    for (int i = 0; i < run; i += 8) {
+      store_eight(q + i, load_eight(qs + i) & eight_of(15));
+      store_eight(q + run + i, (load_eight(qs + i) >> 4) & eight_of(15));
+    }
   }
 }
 
@@ -64,7 +77,8 @@ void read_q8_0(const std::byte* data, Fields& f) {
   BlockQ8_0 b;
   std::memcpy(&b, data, sizeof(b));
   f.d = b.d;
-  for (int i = 0; i < kSmallBlock; ++i) f.q[i] = static_cast<std::uint8_t>(b.qs[i] + 128);
+  const auto* qs = reinterpret_cast<const std::uint8_t*>(b.qs);
+  for (int i = 0; i < kSmallBlock; i += 8) store_eight(f.q + i, load_eight(qs + i) ^ eight_of(128));
 }
 
 void read_mxfp4(const std::byte* data, Fields& f) {
