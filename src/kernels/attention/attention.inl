@@ -1,20 +1,23 @@
 // Softmax attention in floats, a block of 64 keys at a time: scores of all rows, their weights, and
 // values. Up to kDirectRows rows use each number of a tile once, as it is read; more of them share
-// a widened copy of the block, with the same bits.
+// widened copies, of a tile's keys and then of some dimensions of the block's values, which stay in
+// the first level of cache while rows pass. The bits are the same.
 
 constexpr int kDirectRows = 8;
+constexpr int kValueDims = 4 * kTile;
 
 // Scratch of one call, carved from the caller's bytes.
 struct AttentionScratch {
   SoftmaxRows rows;
   float* scores;  // [kMaxQueryRows, kBlockKeys], then weights
-  float* keys;    // [kBlockTiles, head_dim, kTile]
-  float* values;  // [width / kTile, kBlockKeys, kTile]
+  float* keys;    // [head_dim, kTile]
+  float* values;  // [kValueDims / kTile, kBlockKeys, kTile]
 };
 
 static std::size_t float_scratch_bytes(int head_dim) {
   const auto width = static_cast<std::size_t>(padded_width(head_dim));
-  return softmax_bytes(head_dim) + sizeof(float) * kBlockKeys * (kMaxQueryRows + 2 * width);
+  return softmax_bytes(head_dim) +
+         sizeof(float) * (kBlockKeys * (kMaxQueryRows + kValueDims) + kTile * width);
 }
 
 static AttentionScratch carve(std::byte* bytes, int head_dim) {
@@ -22,11 +25,10 @@ static AttentionScratch carve(std::byte* bytes, int head_dim) {
   s.rows = carve_rows(bytes, head_dim);
   s.scores = reinterpret_cast<float*>(bytes + softmax_bytes(head_dim));
   s.keys = s.scores + kMaxQueryRows * kBlockKeys;
-  s.values = s.keys + kBlockKeys * s.rows.width;
+  s.values = s.keys + kTile * s.rows.width;
   return s;
 }
 
-// Of a block that was widened: a tile of keys, and all values.
 struct WidenedKeys {
   const float* keys;  // [head_dim, kTile]
 
@@ -35,23 +37,24 @@ struct WidenedKeys {
   static void fetch_key(int /*d*/) {}
 };
 struct WidenedValues {
-  const float* values;  // [width / kTile, kBlockKeys, kTile]
+  const float* values;  // [kValueDims / kTile, kBlockKeys, kTile], from some key on
+  int first;            // dimension
 
   RUNNEL_MEMBER Vec value(int slot, int d) const {
-    return load(values + d * kBlockKeys + slot * kTile);
+    return load(values + (d - first) * kBlockKeys + slot * kTile);
   }
   static void fetch_value(int /*slot*/, int /*d*/) {}
 };
 
 template <typename Tile>
-RUNNEL_INLINE void widen_tile(const Tile& tile, int place, int head_dim,
-                              const AttentionScratch& s) {
-  float* keys = s.keys + place * kTile * head_dim;
+RUNNEL_INLINE void widen_keys(const Tile& tile, int head_dim, float* keys) {
   for (int d = 0; d < head_dim; ++d) store(keys + d * kTile, tile.key(d));
-  float* values = s.values + place * kTile * kTile;
-  for (int d = 0; d < s.rows.width; d += kTile) {
-    for (int slot = 0; slot < kTile; ++slot)
-      store(values + d * kBlockKeys + slot * kTile, tile.value(slot, d));
+}
+// The dimensions [first, last) of a tile's values.
+template <typename Tile>
+RUNNEL_INLINE void widen_values(const Tile& tile, int first, int last, float* values) {
+  for (int d = first; d < last; d += kTile, values += kBlockKeys * kTile) {
+    for (int slot = 0; slot < kTile; ++slot) store(values + slot * kTile, tile.value(slot, d));
   }
 }
 
@@ -278,26 +281,39 @@ static void attend_directly(const BlockTask& t, AttentionScratch& s) {
       });
 }
 
-// Some dimensions of all values at a time, which stay in cache while rows pass.
+// What is the same for all formats, once.
+static __attribute__((noinline)) void score_widened(const BlockTask& t, int place,
+                                                    AttentionScratch& s) {
+  score_tile<kWidenedRows>(t, WidenedKeys{s.keys}, place, s);
+}
+static __attribute__((noinline)) void add_widened(const BlockTask& t, int first, int last,
+                                                  AttentionScratch& s) {
+  const int key = t.block.first_place() * kTile;
+  const int n_keys = (t.block.last_place() + 1) * kTile - key;
+  const WidenedValues values = {s.values + key * kTile, first};
+  for_each_row_group<kWidenedRows>(
+      t.n_rows, [&](auto n, int r) __attribute__((always_inline)) {
+        if (t.sees(r, n, 0, kBlockKeys))
+          add_values<n>(s.rows, r, s.scores + r * kBlockKeys + key, values, n_keys, first, last);
+      });
+}
+
+template <bool kSinks>
 static void attend_to_widened(const BlockTask& t, AttentionScratch& s) {
-  constexpr int kDimensions = 4 * kTile;
-  const int first = t.block.first_place();
-  const int last = t.block.last_place();
-  for (int place = first; place <= last; ++place) {
-    const WidenedKeys keys = {s.keys + place * kTile * t.attention.head_dim};
-    score_tile<kWidenedRows>(t, keys, place, s);
-  }
+  const Attention& a = t.attention;
+  for_each_tile<kSinks>(
+      a, t.block, [&](const auto& tile, int place) __attribute__((always_inline)) {
+        widen_keys(tile, a.head_dim, s.keys);
+        score_widened(t, place, s);
+      });
   weigh_block(t, s);
-  const int n_keys = (last - first + 1) * kTile;
-  const WidenedValues values = {s.values + first * kTile * kTile};
-  for (int d = 0; d < s.rows.width; d += kDimensions) {
-    const int end = d + kDimensions < s.rows.width ? d + kDimensions : s.rows.width;
-    for_each_row_group<kWidenedRows>(
-        t.n_rows, [&](auto n, int r) __attribute__((always_inline)) {
-          if (t.sees(r, n, 0, kBlockKeys))
-            add_values<n>(s.rows, r, s.scores + r * kBlockKeys + first * kTile, values, n_keys, d,
-                          end);
+  for (int first = 0; first < s.rows.width; first += kValueDims) {
+    const int last = first + kValueDims < s.rows.width ? first + kValueDims : s.rows.width;
+    for_each_tile<kSinks>(
+        a, t.block, [&](const auto& tile, int place) __attribute__((always_inline)) {
+          widen_values(tile, first, last, s.values + place * kTile * kTile);
         });
+    add_widened(t, first, last, s);
   }
 }
 
@@ -317,12 +333,7 @@ static void visit_blocks_in_floats(const Attention& a, const QueryRow* rows, int
                             .block = block};
     for (int r = 0; r < n_rows; ++r) views[r] = view_of_block<kSinks>(a, rows[r], block);
     if (!task.sees(0, n_rows, 0, kBlockKeys)) return;
-    if (n_rows <= kDirectRows) return attend_directly<kSinks>(task, s);
-    for_each_tile<kSinks>(
-        a, block, [&](const auto& tile, int place) __attribute__((always_inline)) {
-          widen_tile(tile, place, a.head_dim, s);
-        });
-    attend_to_widened(task, s);
+    n_rows <= kDirectRows ? attend_directly<kSinks>(task, s) : attend_to_widened<kSinks>(task, s);
   });
 }
 
