@@ -74,6 +74,8 @@ RUNNEL_INLINE void for_each_row_group(int n_rows, F f) {
     for (; r + 6 <= n_rows; r += 6) f(std::integral_constant<int, 6>{}, r);
   if constexpr (kMost >= 4)
     for (; r + 4 <= n_rows; r += 4) f(std::integral_constant<int, 4>{}, r);
+  const int rest = n_rows - r;
+  if (rest == 3) return f(std::integral_constant<int, 3>{}, r);
   for (; r + 2 <= n_rows; r += 2) f(std::integral_constant<int, 2>{}, r);
   if (r < n_rows) f(std::integral_constant<int, 1>{}, r);
 }
@@ -165,7 +167,7 @@ RUNNEL_INLINE void add_values_at(const SoftmaxRows& s, int row, const float* wei
 template <int R, typename Values>
 RUNNEL_INLINE void add_values(const SoftmaxRows& s, int row, const float* weights,
                               const Values& values, int n_keys, int d, int end) {
-  constexpr int kVectors = R < 4 ? 4 / R : 1;
+  constexpr int kVectors = R == 1 ? 4 : R < 4 ? 2 : 1;
   for (; d + kVectors * kTile <= end; d += kVectors * kTile)
     add_values_at<R, kVectors>(s, row, weights, values, n_keys, d);
   for (; d < end; d += kTile) add_values_at<R, 1>(s, row, weights, values, n_keys, d);
