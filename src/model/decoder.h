@@ -109,7 +109,7 @@ class Decoder {
   std::vector<Part> parts_;
   Part* part_ = nullptr;  // that runs now
   std::vector<StepRow> rows_;
-  int n_looked_up_ = 0;  // embeddings since their pages were given back
+  int n_looked_up_ = 0;                   // embeddings since their pages were given back
   std::vector<std::size_t> wanted_rows_;  // whose logits somebody wants
   std::vector<Angles> angles_;            // of the model's rotations: all layers', local layers'
   std::vector<AngleTable> angle_tables_;  // of angles_
