@@ -1,6 +1,10 @@
 // Rotated caches: what a token sees does not change with them, and codes of few bits come near.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <span>
+#include <vector>
+
 #include "support/made_models.h"
 
 namespace runnel {
@@ -31,15 +35,25 @@ TEST_P(RotatedCache, GivesTheSameLogitsInChunksOfAnySize) {
   }
 }
 
-// Of floats it would be exact but for the angles, which are in f16. Experts are chosen, and a small
-// difference may choose others; gemma4's scores are not divided by the root of the head's size.
+// The median of tokens' errors: experts are chosen, and a small difference may choose others for a
+// few tokens, which are far off then.
+double median_error(std::span<const float> got, std::span<const float> want) {
+  const std::size_t n = want.size() / kRotatedTokens;
+  std::vector<double> errors;
+  for (std::size_t at = 0; at < want.size(); at += n)
+    errors.push_back(test::relative_error(got.subspan(at, n), want.subspan(at, n)));
+  std::ranges::nth_element(errors, errors.begin() + kRotatedTokens / 2);
+  return errors[kRotatedTokens / 2];
+}
+
+// Of floats it would be exact but for the angles, which are in f16. gemma4's scores are not divided
+// by the root of the head's size.
 TEST_P(RotatedCache, ChangesNothingButRounding) {
-  const bool is_sensitive = GetParam().n_experts > 0 || GetParam().architecture == "gemma4";
-  const double scale = is_sensitive ? 2 : 1;
+  const double scale = GetParam().architecture == "gemma4" ? 2 : 1;
   for (const CachePolicy& policy : kPolicies) {
     const auto want = logits(decoder_.cache(policy, KvType::kF32, 32), 32);
     const auto error = [&](KvCache cache) {
-      return test::relative_error(logits(std::move(cache), 32), want);
+      return median_error(logits(std::move(cache), 32), want);
     };
     EXPECT_LT(error(decoder_.rotated_cache(policy, KvType::kF32, 32)), 2e-3);
     EXPECT_LT(error(decoder_.rotated_cache(policy, KvType::kQ8_0, 32)), 2e-2 * scale);
