@@ -177,10 +177,9 @@ bool give_layers(Weights& weights, Device& device, Layers layers, Progress& prog
 void release_looked_up(const Weights& weights) {
   if (weights.stored != StoredPages::kComeBack) return;
   const Matrix& output = weights.output.weight;
-  const bool is_multiplied = output.data == weights.embeddings.data && output.packed == nullptr;
   for (const Matrix& table : {weights.embeddings, weights.layer_inputs.table}) {
-    if (table && !(is_multiplied && table.data == output.data))
-      release_pages(table.data, stored_bytes(table));
+    const bool is_multiplied = table.data == output.data && output.packed == nullptr;
+    if (table && !is_multiplied) release_pages(table.data, stored_bytes(table));
   }
 }
 

@@ -60,21 +60,21 @@ RUNNEL_INLINE void for_each_block(const Attention& a, F f) {
   }
 }
 
-// The keys [low, high] of a tile (or more) that a row sees, and its distance to the first.
+// The keys [low, high] of a block, or of a tile of it, that a row sees, and its distance to the
+// first.
 struct TileView {
   int low;
   int high;
   float distance;
 };
 
-template <int kKeys>
 RUNNEL_INLINE TileView view_of(std::int64_t low, std::int64_t high, std::int64_t distance) {
-  return {static_cast<int>(low < 0       ? 0
-                           : low > kKeys ? kKeys
-                                         : low),
-          static_cast<int>(high < -1       ? -1
-                           : high >= kKeys ? kKeys - 1
-                                           : high),
+  return {static_cast<int>(low < 0            ? 0
+                           : low > kBlockKeys ? kBlockKeys
+                                              : low),
+          static_cast<int>(high < -1            ? -1
+                           : high >= kBlockKeys ? kBlockKeys - 1
+                                                : high),
           static_cast<float>(distance)};
 }
 // Of the sinks, or positions of the ring, of a block.
@@ -83,11 +83,11 @@ RUNNEL_INLINE TileView view_of_block(const Attention& a, const QueryRow& row, co
   const std::int64_t base = block.tile_of(0) * kTile;
   if constexpr (kSinks) {
     const std::int64_t newest = row.position < a.n_sinks - 1 ? row.position : a.n_sinks - 1;
-    return view_of<kBlockKeys>(row.cache_position - a.sink_reach - base, newest - base,
-                               row.cache_position - base);
+    return view_of(row.cache_position - a.sink_reach - base, newest - base,
+                   row.cache_position - base);
   }
   const std::int64_t oldest = row.position - a.window > a.first ? row.position - a.window : a.first;
-  return view_of<kBlockKeys>(oldest - base, row.position - base, row.position - base);
+  return view_of(oldest - base, row.position - base, row.position - base);
 }
 
 // What few rows need is out of line, so that the numbers of the others stay in registers.

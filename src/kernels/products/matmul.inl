@@ -63,6 +63,7 @@ static void dot_tokens(const W* w, std::int64_t stride, const Matmul& m, std::in
 // Of a panel so many columns stay in the first level of cache together, and so many tokens' sums
 // near by; of the inputs so many bytes in the second level, while all rows pass.
 constexpr std::int64_t kPanelCols = 384;
+constexpr int kPanelRows = 4;  // by kTokensTogether: the register tile
 constexpr int kPanelTokens = 8 * kTokensTogether;
 constexpr std::int64_t kPanelInputBytes = 1 << 20;
 using PanelSums = float[kPanelTokens][kGroupRows][kTile];

@@ -16,7 +16,6 @@ constexpr int kLanes = 16;
 constexpr int kRegisters = 32;
 constexpr int kRowBlock = 4;
 constexpr int kTokenBlock = 4;
-constexpr int kPanelRows = 4;
 constexpr int kTokensTogether = 4;
 typedef float native __attribute__((vector_size(64)));
 typedef std::int32_t native_int __attribute__((vector_size(64)));

@@ -16,7 +16,6 @@ namespace {
 constexpr int kLanes = 4;
 constexpr int kRowBlock = 2;
 constexpr int kTokenBlock = 2;
-constexpr int kPanelRows = 4;
 constexpr int kTokensTogether = 2;
 constexpr int kPackedTokens = 4;
 typedef float native __attribute__((vector_size(16)));

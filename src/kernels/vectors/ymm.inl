@@ -17,7 +17,6 @@ constexpr int kLanes = 8;
 constexpr int kRegisters = 16;
 constexpr int kRowBlock = 2;
 constexpr int kTokenBlock = 2;
-constexpr int kPanelRows = 4;
 constexpr int kTokensTogether = 3;
 typedef float native __attribute__((vector_size(32)));
 typedef std::int32_t native_int __attribute__((vector_size(32)));
