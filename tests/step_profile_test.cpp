@@ -1,8 +1,9 @@
-// Of a token's work, what is done only where somebody wants it.
+// Where the time of steps goes, and of a token's work what is done only where somebody wants it.
 #include "engine/step_profile.h"
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,27 @@ TEST_F(Logits, StandBesideTheNameOfTheCache) {
   std::string kernels;
   for (const PartProfile& part : profile.parts(1)) kernels += part.kernels + "\n";
   EXPECT_NE(kernels.find("q4_0 cache"), std::string::npos) << kernels;
+}
+
+// Every moment belongs to one part: together they reach from the profile's beginning into the
+// last step, and not beyond it.
+TEST(StepProfile, PartsAreAllOfTheTime) {
+  using Clock = std::chrono::steady_clock;
+  const auto seconds = [](Clock::duration d) { return std::chrono::duration<double>(d).count(); };
+  const Model model = Model::load(test::bundled_model());
+  Stream stream = model.open({.sinks = 4, .window = 60});
+  stream.feed(std::vector<Token>(3, 7));
+  const Clock::time_point before = Clock::now();
+  const StepProfile profile(model, stream.options());
+  const Clock::time_point begin = Clock::now();
+  for (int i = 0; i < 20; ++i) stream.next();
+  const Clock::time_point last_step = Clock::now();
+  stream.next();
+  const Clock::time_point end = Clock::now();
+  double total = 0;
+  for (const PartProfile& part : profile.parts(1)) total += part.seconds;
+  EXPECT_GE(total, seconds(last_step - begin) * 0.999);  // the sum is rounded
+  EXPECT_LE(total, seconds(end - before) * 1.001);
 }
 
 }  // namespace
