@@ -238,39 +238,39 @@ kernels::KvArea KvCache::newest(int layer, int head) const {
 kernels::KvFormat KvCache::format() const { return format_of(shape_.type); }
 
 void KvCache::store(int layer, int head, std::int64_t position, const float* key,
-                    const float* value, const PositionAngles& angles,
-                    const kernels::KvArea* newest) {
+                    const float* value, const PositionAngles& angles) {
   const bool is_sink = position < sight(layer).sinks;
-  const int head_dim = heads(layer).dim;
-  const auto store_in = [&](const kernels::KvArea& area, const float* k, const float* v) {
-    kernels::store_kv(area, head_dim, position % (area.n_tiles * kernels::kTile), k, v);
-  };
   const kernels::KvArea area = is_sink ? sinks(layer, head) : ring(layer, head);
-  const bool is_newest = newest != nullptr && !is_sink;
-  if (!shape_.is_rotated) {
-    if (is_newest) store_in(*newest, key, value);
-    return store_in(area, key, value);
-  }
-  const auto rotate_key = [&](float* k) {
-    const std::span<const float> factors =
-        is_sink ? std::span<const float>() : balance(layer, head);
-    for (std::size_t d = 0; d < factors.size(); ++d) k[d] *= factors[d];
-    kernels::hadamard(k, head_dim);
-  };
+  if (is_sink || !shape_.is_rotated) return put(area, layer, head, position, key, value);
+  const auto head_dim = static_cast<std::size_t>(heads(layer).dim);
+  float centred[kLargestCodedHead];
+  std::copy_n(key, head_dim, centred);
+  centre(layer, head, position, angles, {centred, head_dim});
+  put(area, layer, head, position, centred, value);
+}
+
+void KvCache::store_newest(const kernels::KvArea& newest, int layer, int head,
+                           std::int64_t position, const float* key, const float* value) const {
+  if (position >= sight(layer).sinks) put(newest, layer, head, position, key, value);
+}
+
+// To the position's slot in the area; multiplied by the matrix first, where the cache is rotated.
+void KvCache::put(const kernels::KvArea& area, int layer, int head, std::int64_t position,
+                  const float* key, const float* value) const {
+  const int head_dim = heads(layer).dim;
+  const std::int64_t slot = position % (area.n_tiles * kernels::kTile);
+  if (!shape_.is_rotated) return kernels::store_kv(area, head_dim, slot, key, value);
   float rotated_key[kLargestCodedHead];
   float rotated_value[kLargestCodedHead];
-  std::copy_n(value, head_dim, rotated_value);
-  kernels::hadamard(rotated_value, head_dim);
-  if (is_newest) {
-    std::copy_n(key, head_dim, rotated_key);
-    rotate_key(rotated_key);
-    store_in(*newest, rotated_key, rotated_value);
-  }
   std::copy_n(key, head_dim, rotated_key);
-  if (!is_sink)
-    centre(layer, head, position, angles, {rotated_key, static_cast<std::size_t>(head_dim)});
-  rotate_key(rotated_key);
-  store_in(area, rotated_key, rotated_value);
+  std::copy_n(value, head_dim, rotated_value);
+  if (position >= sight(layer).sinks) {
+    const std::span<const float> factors = balance(layer, head);
+    for (std::size_t d = 0; d < factors.size(); ++d) rotated_key[d] *= factors[d];
+  }
+  kernels::hadamard(rotated_key, head_dim);
+  kernels::hadamard(rotated_value, head_dim);
+  kernels::store_kv(area, head_dim, slot, rotated_key, rotated_value);
 }
 
 std::int64_t KvCache::centred_from(int layer) const { return first_centred(sight(layer)); }

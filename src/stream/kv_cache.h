@@ -89,10 +89,12 @@ class KvCache {
   void reserve(int n);
   // Writes the key and value, [head_dim] each, of a position in [position(), position() + n
   // reserved). `angles`: that the key was rotated by, where the cache is rotated.
-  // `newest`: where a token goes in f16, if the cache has such places; its slots count positions as
-  // the ring's do.
   void store(int layer, int head, std::int64_t position, const float* key, const float* value,
-             const PositionAngles& angles = {}, const kernels::KvArea* newest = nullptr);
+             const PositionAngles& angles = {});
+  // The same in f16 among the newest tokens, unless it is a sink; the slots of `newest` count
+  // positions as the ring's do.
+  void store_newest(const kernels::KvArea& newest, int layer, int head, std::int64_t position,
+                    const float* key, const float* value) const;
   // Whether a layer's means come to be with this position: it is stored after those before it, and
   // before those behind it.
   bool makes_means(int layer, std::int64_t position) const;
@@ -202,6 +204,8 @@ class KvCache {
   std::byte* host(const Layer& layer) const { return layout_.parts[layer.part].memory->host(); }
   KvType type_of(const Layer& layer, const Area& area) const;
   kernels::KvArea view(int layer, const Area& area, int head) const;
+  void put(const kernels::KvArea& area, int layer, int head, std::int64_t position,
+           const float* key, const float* value) const;
   std::int64_t centred_from(int layer) const;
   void centre(int layer, int head, std::int64_t position, const PositionAngles& angles,
               std::span<float> key);

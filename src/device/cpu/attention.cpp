@@ -17,12 +17,7 @@ void CpuOperations::cut_attention(const AttentionLayer& layer) {
   attention_cut_ = cut;
   attention_tasks_.clear();
   const int group = layer.n_heads / layer.n_kv_heads;
-  for (int first = 0, n = 0; first < n_rows(); first += n) {
-    const auto begin = step_.rows.begin() + first;
-    n = static_cast<int>(
-        std::find_if(begin, step_.rows.end(),
-                     [&](const StepRow& row) { return row.segment != begin->segment; }) -
-        begin);
+  for (const auto& [first, n] : segments_) {
     const int most = n == 1 ? kDecodeQueryRows : kernels_.query_rows;
     const int heads = std::min(group, most);
     const int tokens = std::max(1, most / heads);
@@ -41,13 +36,13 @@ void CpuOperations::rotate_and_store(const AttentionLayer& layer, Rows q, Rows k
   const bool is_in_order = std::any_of(
       step_.rows.begin(), step_.rows.end(),
       [&](const StepRow& row) { return row.cache->makes_means(layer.cache_layer, row.position); });
-  take_newest_rooms(layer);
+  newest_rings_.take(layer);
   if (is_in_order) {
     for (int row = 0; row < n_rows(); ++row) finish_row(layer, row, q, k, v);
   } else {
     threads_.run(n_rows(), [&](int row, int) { finish_row(layer, row, q, k, v); });
   }
-  carry_newest(layer);
+  newest_rings_.carry(layer, threads_);
   done(StepPart::kRotate);
 }
 
@@ -92,12 +87,11 @@ void CpuOperations::finish_row(const AttentionLayer& layer, int row, Rows q_rows
       rotate(layer.rope, angles.n_pairs, angles.cosines + angle, angles.sines + angle, key);
     if (layer.normalizes_values)
       kernels_.rms_norm(value, nullptr, layer.norm_epsilon, value, head_dim);
-    const bool has_newest = token.cache->has_newest();
-    const kernels::KvArea newest =
-        has_newest ? newest_of(*token.cache, layer, head) : kernels::KvArea{};
     token.cache->store(layer.cache_layer, head, token.position, key, value,
-                       {angles.cosines + angle, angles.sines + angle},
-                       has_newest ? &newest : nullptr);
+                       {angles.cosines + angle, angles.sines + angle});
+    if (token.cache->has_newest())
+      token.cache->store_newest(newest_rings_.of(*token.cache, layer, head), layer.cache_layer,
+                                head, token.position, key, value);
   }
 }
 

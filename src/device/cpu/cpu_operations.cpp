@@ -26,7 +26,7 @@ CpuOperations::CpuOperations(const StepSizes& s, ThreadPool& threads, const kern
                   cache_lines(std::max(kernels::matmul_scratch_bytes(s.largest_input),
                                        kernels_.attention_scratch_bytes(s.head_dim))));
   study_.resize(size(threads.size()));
-  segment_begins_.reserve(n + 1);
+  segments_.reserve(n);
   mixer_in_.resize(n * size(s.mixer_dim));
   mixed_.resize(n * size(s.mixed_dim));
   table_rows_.resize(size(threads.size()) * size(s.layer_inputs_dim));
@@ -46,24 +46,36 @@ Rows CpuOperations::rows(int width) {
 void CpuOperations::begin(const Step& step) {
   step_ = step;
   met_nonfinite_ = false;
-  attention_cut_ = {};
-  make_room_for_turned_queries();
-  find_newest_rooms();
+  cut_segments();
+  newest_rings_.clear();
+  for (const Segment& segment : segments_) {
+    const StepRow& first = step_.rows[size(segment.first)];
+    if (first.cache == nullptr) continue;
+    make_room_for(*first.cache);
+    if (first.cache->has_newest()) newest_rings_.add(*first.cache, first.position, segment.n);
+  }
   done(StepPart::kOutside);
 }
 
 // Once, when the first stream with a rotated cache comes, or with one of codes.
-void CpuOperations::make_room_for_turned_queries() {
-  const auto any = [&](bool (KvCache::*is_such)() const) {
-    return std::any_of(step_.rows.begin(), step_.rows.end(),
-                       [&](const StepRow& row) { return row.cache && (row.cache->*is_such)(); });
-  };
+void CpuOperations::make_room_for(const KvCache& cache) {
+  const std::size_t n_threads = size(threads_.size());
   const std::size_t of_row = 3 * size(sizes_.head_dim) + 1;
-  if (turned_.empty() && any(&KvCache::is_rotated))
-    turned_.assign(size(threads_.size()), Vector(of_row * kernels::kMaxQueryRows));
-  if (!far_out_.empty() || !any(&KvCache::has_newest)) return;
-  far_out_.assign(size(threads_.size()), Vector(size(sizes_.head_dim) * kernels::kMaxQueryRows));
-  study_of_parts_.resize(size(threads_.size()));
+  if (cache.is_rotated() && turned_.empty())
+    turned_.assign(n_threads, Vector(of_row * kernels::kMaxQueryRows));
+  if (!cache.has_newest() || !far_out_.empty()) return;
+  far_out_.assign(n_threads, Vector(size(sizes_.head_dim) * kernels::kMaxQueryRows));
+  study_of_parts_.resize(n_threads);
+}
+
+void CpuOperations::cut_segments() {
+  segments_.clear();
+  attention_cut_ = {};
+  for (int row = 0; row < n_rows(); ++row) {
+    if (row == 0 || step_.rows[size(row)].segment != step_.rows[size(row) - 1].segment)
+      segments_.push_back({row, 0});
+    ++segments_.back().n;
+  }
 }
 
 void CpuOperations::keep(std::span<const std::size_t> kept, std::span<const StepRow> rows) {
@@ -74,7 +86,7 @@ void CpuOperations::keep(std::span<const std::size_t> kept, std::span<const Step
   for (Vector& v : rows_) move_rows(v, v.size() / size(sizes_.max_tokens));
   move_rows(sink_q_, size(sizes_.q_dim));
   step_.rows = rows;
-  attention_cut_ = {};
+  cut_segments();
 }
 
 void CpuOperations::embed(const Matrix& table, float scale, Rows x) {

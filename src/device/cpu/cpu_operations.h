@@ -14,6 +14,7 @@
 #include "base/cache_line.h"
 #include "base/large_pages.h"
 #include "base/thread_pool.h"
+#include "device/cpu/newest_rings.h"
 #include "device/operations.h"
 #include "kernels/kernels.h"
 
@@ -56,6 +57,10 @@ class CpuOperations final : public Operations {
   void measure_times(StepTimes* times) override { times_ = times; }
 
  private:
+  struct Segment {  // the rows of one stream
+    int first;
+    int n;
+  };
   // Query heads [first_head, first_head + n_heads) of rows [first_row, first_row + n_rows), all of
   // one KV head.
   struct AttentionTask {
@@ -85,28 +90,16 @@ class CpuOperations final : public Operations {
   void normalize(const Normalization& norm, const float* x, float* out, int width);
   void add(const Residual& residual, float* update);
 
+  void make_room_for(const KvCache& cache);
+  void cut_segments();
   void cut_attention(const AttentionLayer& layer);
   void finish_query(const AttentionLayer& layer, int row, float* query, float* sink_query) const;
   void finish_row(const AttentionLayer& layer, int row, Rows q, Rows k, Rows v);
   kernels::Attention attention_of(const AttentionLayer& layer, const AttentionTask& task) const;
   void attend_task(const AttentionLayer& layer, std::size_t index, Rows q,
                    const kernels::Matmul& output, int thread);
-  void make_room_for_turned_queries();
   void turn_queries(const AttentionLayer& layer, const AttentionTask& task,
                     kernels::Attention& attention, std::span<kernels::QueryRow> rows, int thread);
-  struct NewestRoom {  // of a chunk, for one layer after the other
-    const KvCache* cache;
-    std::int64_t first;  // position
-    int n_tokens;
-    std::int64_t n_tiles;
-    std::size_t offset;  // into newest_
-
-    std::int64_t head_bytes(int head_dim) const { return n_tiles * kernels::kTile * head_dim * 4; }
-  };
-  void find_newest_rooms();
-  void take_newest_rooms(const AttentionLayer& layer);
-  kernels::KvArea newest_of(const KvCache& cache, const AttentionLayer& layer, int kv_head);
-  void carry_newest(const AttentionLayer& layer);
   void attend_newest_apart(const AttentionLayer& layer, const AttentionTask& task,
                            const kernels::Attention& attention, std::span<kernels::QueryRow> rows,
                            int thread);
@@ -119,8 +112,6 @@ class CpuOperations final : public Operations {
                  float* out);
   void gate_and_activate(const FfnLayer& layer, const FeedForward& ffn, const float* input, int n,
                          const kernels::Matmul& down);
-  void cut_segments();
-
   void add_shared_expert(const ExpertsLayer& layer, const float* input);
   void add_dense_beside(const ExpertsLayer& layer, Rows x);
   void choose_experts(const ExpertsLayer& layer, const float* input);
@@ -149,6 +140,8 @@ class CpuOperations final : public Operations {
   Step step_;
   mutable std::atomic<bool> met_nonfinite_ = false;
   std::vector<Vector> rows_;  // by Rows::id: [max_tokens, width]
+  std::vector<Segment> segments_;
+  NewestRings newest_rings_;
   std::vector<AttentionTask> attention_tasks_;
   AttentionCut attention_cut_;  // of attention_tasks_; empty: not made yet
 
@@ -165,8 +158,6 @@ class CpuOperations final : public Operations {
   std::vector<Vector> study_;  // attention weights, while observed; one for each thread
   std::vector<Vector>
       turned_;  // queries of rotated caches; one for each thread, once there are any
-  std::vector<NewestRoom> newest_rooms_;
-  std::vector<CacheLine> newest_;  // their keys and values, by head
   // Of the older part of an attention in two: outputs, and weights while observed; by thread.
   std::vector<Vector> far_out_, study_of_parts_;
   // Experts: router logits [n, n_experts], the chosen ones and their weights [n, n_experts_used].
@@ -176,10 +167,9 @@ class CpuOperations final : public Operations {
   std::vector<std::size_t> choices_;  // places of one expert in `chosen_`
   Vector expert_in_, expert_out_;     // [n, dim]
   // Layers without keys and values.
-  std::vector<int> segment_begins_;  // of the rows of each segment; the number of rows last
-  Vector mixer_in_;                  // [n, mixer_dim]
-  Vector mixed_;                     // [n, mixed_dim]
-  Vector table_rows_;                // [threads, layer_inputs_dim]
+  Vector mixer_in_;    // [n, mixer_dim]
+  Vector mixed_;       // [n, mixed_dim]
+  Vector table_rows_;  // [threads, layer_inputs_dim]
 };
 
 // The product of `n` rows of inputs [n, linear.weight.cols] with a linear map.

@@ -72,15 +72,6 @@ struct DeltaInputs {
 
 }  // namespace
 
-void CpuOperations::cut_segments() {
-  segment_begins_.clear();
-  for (int row = 0; row < n_rows(); ++row) {
-    if (row == 0 || step_.rows[size(row)].segment != step_.rows[size(row) - 1].segment)
-      segment_begins_.push_back(row);
-  }
-  segment_begins_.push_back(n_rows());
-}
-
 void CpuOperations::delta_net(int layer, const DeltaNet& net, const DeltaNetWeights& w,
                               float norm_epsilon, const Input& input, const Residual& residual) {
   const int n = n_rows();
@@ -91,17 +82,15 @@ void CpuOperations::delta_net(int layer, const DeltaNet& net, const DeltaNetWeig
                          product_of(w.beta, x, n, in.beta),
                          product_of(is_fused ? w.beta : w.alpha, x, n, in.alpha)};
   multiply(std::span(products).first(is_fused ? 3 : 4));
-  cut_segments();
-  const int n_segments = static_cast<int>(segment_begins_.size()) - 1;
+  const int n_segments = static_cast<int>(segments_.size());
   const int d = net.head_dim;
   // One task: a key head of a segment with the value heads that share it.
   threads_.run(n_segments * net.n_key_heads, [&](int task, int) {
-    const int segment = task / net.n_key_heads;
+    const Segment& segment = segments_[size(task / net.n_key_heads)];
     const int key_head = task % net.n_key_heads;
     const int key_begin = key_head * d;
-    float* state = step_.rows[size(segment_begins_[size(segment)])].cache->state(layer);
-    for (int row = segment_begins_[size(segment)]; row < segment_begins_[size(segment) + 1];
-         ++row) {
+    float* state = step_.rows[size(segment.first)].cache->state(layer);
+    for (int row = segment.first; row < segment.first + segment.n; ++row) {
       float* q = in.qkv + size(row) * size(net.conv_dim());
       float* k = q + net.key_dim();
       const auto convolve_head = [&](int first) {
@@ -144,16 +133,14 @@ void CpuOperations::short_conv(int layer, int width, const ShortConvWeights& w, 
   const int dim = residual.x.width;
   const float* x = input_of(input);
   multiply(std::array{product_of(w.input, x, n, mixer_in_.data())});
-  cut_segments();
-  const int n_segments = static_cast<int>(segment_begins_.size()) - 1;
+  const int n_segments = static_cast<int>(segments_.size());
   const int n_parts = (dim + kChannels - 1) / kChannels;
   threads_.run(n_segments * n_parts, [&](int task, int) {
-    const int segment = task / n_parts;
+    const Segment& segment = segments_[size(task / n_parts)];
     const int first = task % n_parts * kChannels;
     const int last = std::min(dim, first + kChannels);
-    float* state = step_.rows[size(segment_begins_[size(segment)])].cache->state(layer);
-    for (int row = segment_begins_[size(segment)]; row < segment_begins_[size(segment) + 1];
-         ++row) {
+    float* state = step_.rows[size(segment.first)].cache->state(layer);
+    for (int row = segment.first; row < segment.first + segment.n; ++row) {
       float* before = &mixer_in_[size(row) * size(3 * dim)];
       const float* behind = before + dim;
       const float* value = behind + dim;

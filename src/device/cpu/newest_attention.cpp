@@ -1,9 +1,5 @@
 // Attention over a ring of codes whose newest tokens lie in f16 too (stream/kv_cache.h): the sinks
 // and these as one softmax, what is older as another, and the two joined.
-//
-// A stream's own ring of newest tokens is a little longer than what one token attends to there. The
-// tokens of a chunk need more: theirs and those before lie in a ring of the step's, layer after
-// layer, from which the last ones go back into the stream's.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -13,24 +9,6 @@
 
 namespace runnel::cpu {
 namespace {
-
-std::int64_t slots_of(const kernels::KvArea& area) { return area.n_tiles * kernels::kTile; }
-
-// A position's key and value from one ring of f16 to another.
-void copy_slot(const kernels::KvArea& from, const kernels::KvArea& to, int head_dim,
-               std::int64_t position) {
-  const auto numbers = [](std::byte* p) { return reinterpret_cast<std::uint16_t*>(p); };
-  const std::int64_t source = position % slots_of(from);
-  const std::int64_t target = position % slots_of(to);
-  const auto key_at = [&](std::int64_t slot) {
-    return slot / kernels::kTile * head_dim * kernels::kTile + slot % kernels::kTile;
-  };
-  for (std::int64_t d = 0; d < head_dim; ++d)
-    numbers(to.keys)[key_at(target) + d * kernels::kTile] =
-        numbers(from.keys)[key_at(source) + d * kernels::kTile];
-  std::copy_n(numbers(from.values) + source * head_dim, head_dim,
-              numbers(to.values) + target * head_dim);
-}
 
 // The sinks and the newest tokens, in a ring of f16.
 kernels::Attention near_part(const kernels::Attention& all, const kernels::KvArea& newest,
@@ -88,61 +66,6 @@ void join_weights(const kernels::Attention& all, const kernels::Attention& near,
 
 }  // namespace
 
-// The caches of codes that have several rows in this step.
-void CpuOperations::find_newest_rooms() {
-  newest_rooms_.clear();
-  for (int row = 0, n = 0; row < n_rows(); row += n) {
-    const StepRow& first = step_.rows[size(row)];
-    n = 1;
-    while (row + n < n_rows() && step_.rows[size(row + n)].segment == first.segment) ++n;
-    if (first.cache == nullptr || !first.cache->has_newest() || n == 1) continue;
-    // Of any layer: the most that it attends to there, and those of the step.
-    const std::int64_t n_tiles = kMostNewestTiles + n / kernels::kTile + 2;
-    newest_rooms_.push_back({first.cache, first.position, n, n_tiles, 0});
-  }
-}
-
-void CpuOperations::take_newest_rooms(const AttentionLayer& layer) {
-  std::size_t n_bytes = 0;
-  for (NewestRoom& room : newest_rooms_) {
-    room.offset = n_bytes;
-    n_bytes += size(layer.n_kv_heads * room.head_bytes(layer.head_dim));
-  }
-  const std::size_t n_lines = (n_bytes + sizeof(CacheLine) - 1) / sizeof(CacheLine);
-  if (newest_.size() < n_lines) newest_.resize(n_lines);
-}
-
-kernels::KvArea CpuOperations::newest_of(const KvCache& cache, const AttentionLayer& layer,
-                                         int kv_head) {
-  const auto room = std::find_if(newest_rooms_.begin(), newest_rooms_.end(),
-                                 [&](const NewestRoom& r) { return r.cache == &cache; });
-  if (room == newest_rooms_.end()) return cache.newest(layer.cache_layer, kv_head);
-  std::byte* const keys =
-      newest_.front().bytes + room->offset + size(kv_head * room->head_bytes(layer.head_dim));
-  return {.keys = keys,
-          .values = keys + room->head_bytes(layer.head_dim) / 2,
-          .n_tiles = room->n_tiles,
-          .format = kernels::KvFormat::kF16};
-}
-
-// Brings the newest tokens before a chunk into its ring, and the last of all back.
-void CpuOperations::carry_newest(const AttentionLayer& layer) {
-  const int n_tasks = static_cast<int>(newest_rooms_.size()) * layer.n_kv_heads;
-  threads_.run(n_tasks, [&](int task, int) {
-    const NewestRoom& room = newest_rooms_[size(task / layer.n_kv_heads)];
-    const int kv_head = task % layer.n_kv_heads;
-    const kernels::KvArea of_step = newest_of(*room.cache, layer, kv_head);
-    const kernels::KvArea of_stream = room.cache->newest(layer.cache_layer, kv_head);
-    const std::int64_t sinks = room.cache->sight(layer.cache_layer).sinks;
-    const std::int64_t n_before = room.cache->n_newest(layer.cache_layer) - 1;
-    const std::int64_t end = room.first + room.n_tokens;
-    for (std::int64_t p = std::max(sinks, room.first - n_before); p < room.first; ++p)
-      copy_slot(of_stream, of_step, layer.head_dim, p);
-    for (std::int64_t p = std::max({sinks, room.first, end - slots_of(of_stream)}); p < end; ++p)
-      copy_slot(of_step, of_stream, layer.head_dim, p);
-  });
-}
-
 // `attention` and `rows` as for a ring alone.
 void CpuOperations::attend_newest_apart(const AttentionLayer& layer, const AttentionTask& task,
                                         const kernels::Attention& attention,
@@ -150,8 +73,8 @@ void CpuOperations::attend_newest_apart(const AttentionLayer& layer, const Atten
   const StepRow& first = step_.rows[size(task.first_row)];
   const StepRow& last = step_.rows[size(task.first_row + task.n_rows - 1)];
   const std::int64_t n_newest = first.cache->n_newest(layer.cache_layer);
-  const kernels::Attention near =
-      near_part(attention, newest_of(*first.cache, layer, task.kv_head), n_newest, first.position);
+  const kernels::Attention near = near_part(
+      attention, newest_rings_.of(*first.cache, layer, task.kv_head), n_newest, first.position);
   const kernels::Attention far = far_part(attention, n_newest, last.position);
   const bool has_far = far.window >= 0 && far.newest_tile >= far.oldest_tile;
   const std::size_t n_near = size(near.n_weights());
