@@ -50,6 +50,8 @@ struct Model::Internals {
   void take_weights(const ModelOptions& options);
   // A made model in memory, which is given back as the weights are packed.
   static Model take(MadeModel made, std::string name, const ModelOptions& options);
+  // What Model::resume() does with a file that was read already; `name`: of the file, for errors.
+  static Stream resume(const Model& model, Snapshot snapshot, const std::string& name);
   Decoder& decoder_for(int n_tokens) const;
   // Where a stream's logits stay: with who makes them.
   std::unique_ptr<LogitsRow> logits_row() const {
@@ -64,8 +66,10 @@ struct Model::Internals {
   const Tokenizer& vocabulary() const;
 };
 
-// The cache that a stream with these resolved options needs, and where it lies.
+// The sizes of the cache that a stream with these resolved options needs, and where it lies.
 CacheShape cache_shape(const Model::Internals& internals, const StreamOptions& resolved);
+// Such a cache. The model's first rotated one reads its weights, for key_balances().
+KvCache take_cache(const Model::Internals& internals, CacheShape shape);
 // Fills in the windows of all layers, and the largest as the stream's.
 void resolve_layer_windows(const Config& config, StreamOptions& options);
 // S and W of resolved options; of several windows the largest.

@@ -80,6 +80,10 @@ Stream Model::resume(std::span<const std::byte> bytes) const {
   return resume(read_snapshot(bytes, kName), kName);
 }
 
+Stream Model::Internals::resume(const Model& model, Snapshot snapshot, const std::string& name) {
+  return model.resume(std::move(snapshot), name);
+}
+
 // `name` of what was read, for errors.
 Stream Model::resume(Snapshot snapshot, const std::string& name) const {
   if (snapshot.model != internals_->fingerprint) {
@@ -95,7 +99,8 @@ Stream Model::resume(Snapshot snapshot, const std::string& name) const {
   CacheShape shape = cache_shape(*internals_, resolved);
   check_fit(has_possible_positions(snapshot, resolved, shape));
   if (resolved.policy == Policy::kDense) shape.capacity = snapshot.cache_capacity;
-  auto state = std::make_unique<Stream::State>(*internals_, resolved, KvCache(std::move(shape)));
+  auto state = std::make_unique<Stream::State>(*internals_, resolved,
+                                               take_cache(*internals_, std::move(shape)));
   check_fit(
       state->cache.restore(snapshot.cache, snapshot.cache_position) &&
       (snapshot.logits.empty() || static_cast<int>(snapshot.logits.size()) == vocabulary_size()));
