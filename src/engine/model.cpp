@@ -121,11 +121,15 @@ CacheShape cache_shape(const Model::Internals& internals, const StreamOptions& r
                       .capacity = is_recomputed ? resolved.sinks + *resolved.window + 1 : 1024};
   if (resolved.window) shape.context = resolved.sinks + *resolved.window + 1;
   shape_layers(config, policy, shape, resolved.layer_windows);
-  if (shape.is_rotated) shape.balances = internals.key_balances();
   for (const Stage& stage : internals.stages)
     shape.sources.insert(shape.sources.end(), static_cast<std::size_t>(stage.n_layers),
                          stage.device->cache_memory());
   return shape;
+}
+
+KvCache take_cache(const Model::Internals& internals, CacheShape shape) {
+  if (shape.is_rotated) shape.balances = internals.key_balances();
+  return KvCache(std::move(shape));
 }
 
 Model::Model(std::unique_ptr<Internals> internals) : internals_(std::move(internals)) {}

@@ -146,8 +146,8 @@ void Stream::State::check_logits(float log_sum) const {
 
 Stream Model::open(const StreamOptions& options) const {
   const StreamOptions resolved = resolve(options);
-  Stream stream(std::make_unique<Stream::State>(*internals_, resolved,
-                                                KvCache(cache_shape(*internals_, resolved))));
+  Stream stream(std::make_unique<Stream::State>(
+      *internals_, resolved, take_cache(*internals_, cache_shape(*internals_, resolved))));
   if (!resolved.pin_tokens.empty()) stream.feed(resolved.pin_tokens);
   return stream;
 }

@@ -61,7 +61,7 @@ void AttentionStudy::add(std::span<const Token> text) {
   }
   const Model::Internals& internals = model_.internals();
   const StreamOptions& stream = options_.stream;
-  KvCache cache(cache_shape(internals, stream));
+  KvCache cache = take_cache(internals, cache_shape(internals, stream));
   const std::lock_guard lock(internals.mutex);
   Decoder& decoder = internals.decoder_for(stream.chunk);
   const Observation observation(decoder, [&](const AttentionWeights& weights) {
