@@ -101,45 +101,6 @@ std::vector<Message> read_messages(const Json& body) {
   return messages;
 }
 
-void read_tool_choice(const Json& body, Demands& demands) {
-  using Choice = Demands::Choice;
-  demands.choice_field = "tool_choice";
-  const auto given = body.find("tool_choice");
-  if (given == body.end() || given->is_null()) return;
-  const std::string type = given->is_object() ? text_field(*given, "type").value_or("") : "";
-  if (type == "any") {
-    demands.choice = Choice::kRequired;
-  } else if (type == "tool") {
-    demands.choice = Choice::kNamed;
-    demands.name = text_field(*given, "name").value_or("");
-    if (demands.name.empty()) refuse("tool_choice", "tool_choice: want the name of a tool");
-  } else if (type == "none") {
-    demands.choice = Choice::kNone;
-  } else if (type != "auto") {
-    refuse("tool_choice", "tool_choice: want an object of type auto, any, tool or none");
-  }
-  if (const auto single = bool_field(*given, "disable_parallel_tool_use"))
-    demands.parallel = !*single;
-}
-
-Demands demands_of_messages(const Json& body) {
-  Demands demands = {.tools = tools_of_messages(body)};
-  read_tool_choice(body, demands);
-  if (const Json output = body.value("output_config", Json()); output.is_object()) {
-    const Json format = output.value("format", Json());
-    read_format(format, format, "output_config.format", demands);
-  }
-  read_template_variables(body, std::nullopt, demands);
-  if (const Json thinking = body.value("thinking", Json()); thinking.is_object()) {
-    const std::string type = text_field(thinking, "type").value_or("");
-    if (type != "enabled" && type != "disabled" && type != "adaptive")
-      refuse("thinking",
-             "thinking: want type enabled, disabled or adaptive, found \"" + type + "\"");
-    if (type != "adaptive") demands.thinking = type == "enabled";
-  }
-  return demands;
-}
-
 void create(const Services& services, const Request& request, const ReplyPtr& reply) {
   const Json body = parse_object(request.body);
   const bool is_streamed = bool_field(body, "stream").value_or(false);

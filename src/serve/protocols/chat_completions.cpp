@@ -120,16 +120,6 @@ class ChatWriter final : public CompletionWriter {
   std::int64_t created_ = unix_seconds();
 };
 
-Demands demands_of_chat(const Json& body) {
-  Demands demands = {.tools = tools_of_chat(body)};
-  read_choice(body, demands);
-  const Json format = body.value("response_format", Json());
-  const Json inner = format.is_object() ? format.value("json_schema", Json()) : Json();
-  read_format(format, inner, "response_format", demands);
-  read_template_variables(body, text_field(body, "reasoning_effort"), demands);
-  return demands;
-}
-
 // What asks for something else than text.
 void refuse_other_media(const Json& body) {
   refuse_missing_features(

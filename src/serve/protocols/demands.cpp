@@ -11,16 +11,6 @@ namespace {
 
 constexpr std::size_t kMostTools = 128;
 
-const Json& list_of_tools(const Json& body) {
-  static const Json none = Json::array();
-  const auto given = body.find("tools");
-  if (given == body.end() || given->is_null()) return none;
-  if (!given->is_array()) refuse("tools", "tools: want a list");
-  if (given->size() > kMostTools)
-    refuse("tools", fmt::format("tools: want at most {}, found {}", kMostTools, given->size()));
-  return *given;
-}
-
 Json parameters_of(const Json& function, const char* field, const std::string& where) {
   const auto given = function.find(field);
   if (given == function.end() || given->is_null())
@@ -49,59 +39,56 @@ Json tool_of(const Json& function, const char* schema_field, const std::string& 
             {"parameters", parameters_of(function, schema_field, where)}}}};
 }
 
-std::string where_of(std::size_t i) { return fmt::format("tools[{}]", i); }
-
-void check_type(const Json& tool, const std::string& where, const char* otherwise) {
+// `otherwise`: the type of a tool without one.
+void check_type(const Json& tool, const std::string& where, const char* wanted,
+                const char* otherwise, const char* why) {
   if (!tool.is_object()) refuse("tools", where + ": want an object");
   const std::string type = text_field(tool, "type").value_or(otherwise);
-  if (type != "function")
-    refuse("tools", fmt::format("{}: this server calls functions; want type function, found \"{}\"",
-                                where, type));
+  if (type != wanted)
+    refuse("tools", fmt::format("{}: {}; want type {}, found \"{}\"", where, why, wanted, type));
 }
 
-std::string text_of(const Json& tools) { return tools.empty() ? "" : dump(tools); }
+// The list of tools, each as read(tool, where) gives it; null and empty: none.
+template <typename Read>
+std::string tools_of(const Json& body, Read read) {
+  const auto given = body.find("tools");
+  if (given == body.end() || given->is_null()) return "";
+  if (!given->is_array()) refuse("tools", "tools: want a list");
+  if (given->size() > kMostTools)
+    refuse("tools", fmt::format("tools: want at most {}, found {}", kMostTools, given->size()));
+  Json tools = Json::array();
+  for (std::size_t i = 0; i < given->size(); ++i)
+    tools.push_back(read((*given)[i], fmt::format("tools[{}]", i)));
+  return tools.empty() ? "" : dump(tools);
+}
 
-}  // namespace
-
+// {"type": "function", "function": {...}}
 std::string tools_of_chat(const Json& body) {
-  const Json& given = list_of_tools(body);
-  Json tools = Json::array();
-  for (std::size_t i = 0; i < given.size(); ++i) {
-    check_type(given[i], where_of(i), "function");
-    tools.push_back(
-        tool_of(given[i].value("function", Json()), "parameters", where_of(i) + ".function"));
-  }
-  return text_of(tools);
+  return tools_of(body, [](const Json& tool, const std::string& where) {
+    check_type(tool, where, "function", "function", "this server calls functions");
+    return tool_of(tool.value("function", Json()), "parameters", where + ".function");
+  });
 }
 
+// {"type": "function", "name": ...}
 std::string tools_of_responses(const Json& body) {
-  const Json& given = list_of_tools(body);
-  Json tools = Json::array();
-  for (std::size_t i = 0; i < given.size(); ++i) {
-    check_type(given[i], where_of(i), "");
-    tools.push_back(tool_of(given[i], "parameters", where_of(i)));
-  }
-  return text_of(tools);
+  return tools_of(body, [](const Json& tool, const std::string& where) {
+    check_type(tool, where, "function", "", "this server calls functions");
+    return tool_of(tool, "parameters", where);
+  });
 }
 
+// {"name": ..., "input_schema": ...}
 std::string tools_of_messages(const Json& body) {
-  const Json& given = list_of_tools(body);
-  Json tools = Json::array();
-  for (std::size_t i = 0; i < given.size(); ++i) {
-    if (!given[i].is_object()) refuse("tools", where_of(i) + ": want an object");
-    const std::string type = text_field(given[i], "type").value_or("custom");
-    if (type != "custom")
-      refuse("tools", fmt::format("{}: this server has no tools of its own; want type custom, "
-                                  "found \"{}\"",
-                                  where_of(i), type));
-    tools.push_back(tool_of(given[i], "input_schema", where_of(i)));
-  }
-  return text_of(tools);
+  return tools_of(body, [](const Json& tool, const std::string& where) {
+    check_type(tool, where, "custom", "custom", "this server has no tools of its own");
+    return tool_of(tool, "input_schema", where);
+  });
 }
 
+// "tool_choice" and "parallel_tool_calls" of chat completions and responses.
 void read_choice(const Json& body, Demands& demands) {
   using Choice = Demands::Choice;
-  demands.choice_field = "tool_choice";
   demands.parallel = bool_field(body, "parallel_tool_calls");
   const auto given = body.find("tool_choice");
   if (given == body.end() || given->is_null()) return;
@@ -125,6 +112,28 @@ void read_choice(const Json& body, Demands& demands) {
   }
 }
 
+// "tool_choice" of messages.
+void read_tool_choice(const Json& body, Demands& demands) {
+  using Choice = Demands::Choice;
+  const auto given = body.find("tool_choice");
+  if (given == body.end() || given->is_null()) return;
+  const std::string type = given->is_object() ? text_field(*given, "type").value_or("") : "";
+  if (type == "any") {
+    demands.choice = Choice::kRequired;
+  } else if (type == "tool") {
+    demands.choice = Choice::kNamed;
+    demands.name = text_field(*given, "name").value_or("");
+    if (demands.name.empty()) refuse("tool_choice", "tool_choice: want the name of a tool");
+  } else if (type == "none") {
+    demands.choice = Choice::kNone;
+  } else if (type != "auto") {
+    refuse("tool_choice", "tool_choice: want an object of type auto, any, tool or none");
+  }
+  if (const auto single = bool_field(*given, "disable_parallel_tool_use"))
+    demands.parallel = !*single;
+}
+
+// {"type": "json_schema", ...}; `inner`: the object that holds the schema.
 void read_format(const Json& format, const Json& inner, const std::string& field,
                  Demands& demands) {
   if (format.is_null()) return;
@@ -145,6 +154,7 @@ void read_format(const Json& format, const Json& inner, const std::string& field
   }
 }
 
+// "chat_template_kwargs" and an effort of thinking.
 void read_template_variables(const Json& body, const std::optional<std::string>& effort,
                              Demands& demands) {
   Json variables = Json::object();
@@ -161,6 +171,69 @@ void read_template_variables(const Json& body, const std::optional<std::string>&
   if (!variables.empty()) demands.variables = dump(variables);
 }
 
+}  // namespace
+
+Demands demands_of_chat(const Json& body) {
+  Demands demands = {.tools = tools_of_chat(body)};
+  read_choice(body, demands);
+  const Json format = body.value("response_format", Json());
+  const Json inner = format.is_object() ? format.value("json_schema", Json()) : Json();
+  read_format(format, inner, "response_format", demands);
+  read_template_variables(body, text_field(body, "reasoning_effort"), demands);
+  return demands;
+}
+
+Demands demands_of_response(const Json& body) {
+  Demands demands = {.tools = tools_of_responses(body)};
+  read_choice(body, demands);
+  if (const Json text = body.value("text", Json()); text.is_object()) {
+    const Json format = text.value("format", Json());
+    read_format(format, format, "text.format", demands);
+  }
+  const Json reasoning = body.value("reasoning", Json());
+  std::optional<std::string> effort;
+  if (reasoning.is_object()) effort = text_field(reasoning, "effort");
+  read_template_variables(body, effort, demands);
+  return demands;
+}
+
+Demands demands_of_messages(const Json& body) {
+  Demands demands = {.tools = tools_of_messages(body)};
+  read_tool_choice(body, demands);
+  if (const Json output = body.value("output_config", Json()); output.is_object()) {
+    const Json format = output.value("format", Json());
+    read_format(format, format, "output_config.format", demands);
+  }
+  read_template_variables(body, std::nullopt, demands);
+  if (const Json thinking = body.value("thinking", Json()); thinking.is_object()) {
+    const std::string type = text_field(thinking, "type").value_or("");
+    if (type != "enabled" && type != "disabled" && type != "adaptive")
+      refuse("thinking",
+             "thinking: want type enabled, disabled or adaptive, found \"" + type + "\"");
+    if (type != "adaptive") demands.thinking = type == "enabled";
+  }
+  return demands;
+}
+
+Demands demands_of_ollama(const Json& body) {
+  Demands demands = {.tools = tools_of_chat(body)};
+  read_choice(body, demands);
+  demands.schema_field = "format";
+  if (const Json format = body.value("format", Json()); format.is_object()) {
+    demands.schema = dump(format);
+  } else if (format == "json") {
+    demands.schema = "";
+  } else if (!format.is_null() && format != "") {
+    refuse("format", "format: want \"json\" or a schema, found " + dump(format).substr(0, 80));
+  }
+  const Json think = body.value("think", Json());
+  std::optional<std::string> effort;
+  if (think.is_string()) effort = think.get<std::string>();
+  read_template_variables(body, effort, demands);
+  if (think.is_boolean()) demands.thinking = think.get<bool>();
+  return demands;
+}
+
 void demand(const Services& services, const Demands& demands, Setting& setting,
             AnswerOptions& options) {
   using Choice = Demands::Choice;
@@ -171,8 +244,7 @@ void demand(const Services& services, const Demands& demands, Setting& setting,
   form = services.hub.chat().form(setting);
   const bool is_forced = demands.choice == Choice::kRequired || demands.choice == Choice::kNamed;
   if (is_forced && demands.tools.empty())
-    refuse(demands.choice_field,
-           demands.choice_field + ": a call is wanted, but no tools are given");
+    refuse("tool_choice", "tool_choice: a call is wanted, but no tools are given");
   const bool is_silenced = demands.choice == Choice::kNone || demands.tools.empty();
   if (is_silenced && form.calls != CallStyle::kChannels) form.calls = CallStyle::kNone;
   options.one_call = demands.parallel == false;
@@ -190,8 +262,7 @@ void demand(const Services& services, const Demands& demands, Setting& setting,
   } catch (const RequestError&) {
     throw;
   } catch (const Error& error) {
-    if (is_forced && std::string(error.what()).starts_with("tools: none"))
-      field = demands.choice_field;
+    if (is_forced && std::string(error.what()).starts_with("tools: none")) field = "tool_choice";
     throw RequestError({.code = "unsupported_schema",
                         .param = field,
                         .message = fmt::format("{}: {}", field, error.what())});

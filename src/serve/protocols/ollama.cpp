@@ -71,25 +71,6 @@ AnswerOptions options_of(const Services& services, const Json& body, bool is_str
   return answer;
 }
 
-Demands demands_of_ollama(const Json& body) {
-  Demands demands = {.tools = tools_of_chat(body)};
-  read_choice(body, demands);
-  demands.schema_field = "format";
-  if (const Json format = body.value("format", Json()); format.is_object()) {
-    demands.schema = dump(format);
-  } else if (format == "json") {
-    demands.schema = "";
-  } else if (!format.is_null() && format != "") {
-    refuse("format", "format: want \"json\" or a schema, found " + dump(format).substr(0, 80));
-  }
-  const Json think = body.value("think", Json());
-  std::optional<std::string> effort;
-  if (think.is_string()) effort = think.get<std::string>();
-  read_template_variables(body, effort, demands);
-  if (think.is_boolean()) demands.thinking = think.get<bool>();
-  return demands;
-}
-
 // A request without anything to answer asks for the model to be loaded, which it is.
 void send_loaded(const Services& services, const ReplyPtr& reply, bool is_chat) {
   Json body = {{"model", services.model_id},

@@ -80,20 +80,6 @@ Json response_object(const Services& services, const Json& body, const Asked& as
   return response;
 }
 
-Demands demands_of_response(const Json& body) {
-  Demands demands = {.tools = tools_of_responses(body)};
-  read_choice(body, demands);
-  if (const Json text = body.value("text", Json()); text.is_object()) {
-    const Json format = text.value("format", Json());
-    read_format(format, format, "text.format", demands);
-  }
-  const Json reasoning = body.value("reasoning", Json());
-  std::optional<std::string> effort;
-  if (reasoning.is_object()) effort = text_field(reasoning, "effort");
-  read_template_variables(body, effort, demands);
-  return demands;
-}
-
 Asked read_asked(const Services& services, const Request& request) {
   const Json body = parse_object(request.body);
   refuse_missing_features(body,
