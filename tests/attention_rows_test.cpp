@@ -9,6 +9,7 @@
 #include "base/cache_line.h"
 #include "kernels/kernels.h"
 #include "support/numbers.h"
+#include "support/parameters.h"
 
 namespace runnel::kernels {
 namespace {
@@ -109,8 +110,7 @@ std::vector<const Table*> tables() {
   return {all.begin(), all.end()};
 }
 
-INSTANTIATE_TEST_SUITE_P(Tables, RowsOfAttention, testing::ValuesIn(tables()),
-                         [](const auto& table) { return std::string(table.param->name); });
+INSTANTIATE_TEST_SUITE_P(Tables, RowsOfAttention, testing::ValuesIn(tables()), test::ByParameter());
 
 }  // namespace
 }  // namespace runnel::kernels

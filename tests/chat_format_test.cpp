@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runnel/error.h"
+#include "support/parameters.h"
 #include "support/small_vocabulary.h"
 
 namespace runnel {
@@ -31,6 +32,7 @@ struct FormatCase {
   const char* with_system;
   const char* without;
 };
+void PrintTo(const FormatCase& c, std::ostream* out) { *out << c.name; }
 
 class Dialogue : public testing::TestWithParam<FormatCase> {};
 
@@ -87,7 +89,8 @@ INSTANTIATE_TEST_SUITE_P(
                    "USER: Q ASSISTANT:A</s>USER: R ASSISTANT:"},
         FormatCase{"deepseek",
                    "S<｜User｜>Q<｜Assistant｜>A<｜end▁of▁sentence｜><｜User｜>R<｜Assistant｜>",
-                   "<｜User｜>Q<｜Assistant｜>A<｜end▁of▁sentence｜><｜User｜>R<｜Assistant｜>"}));
+                   "<｜User｜>Q<｜Assistant｜>A<｜end▁of▁sentence｜><｜User｜>R<｜Assistant｜>"}),
+    test::ByParameter());
 
 TEST(ChatFormat, IsRecognisedByWhatItContains) {
   const std::vector<std::pair<const char*, const char*>> cases = {

@@ -9,6 +9,7 @@
 
 #include "kernels/pack/dequantize.h"
 #include "support/made_models.h"
+#include "support/parameters.h"
 #include "support/paths.h"
 #include "support/reference_forward.h"
 
@@ -60,7 +61,8 @@ TEST_P(CodebookType, RunsAModel) {
 
 INSTANTIATE_TEST_SUITE_P(Every, CodebookType,
                          testing::Values("IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ1_S",
-                                         "IQ1_M", "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "NVFP4"));
+                                         "IQ1_M", "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "NVFP4"),
+                         test::ByParameter());
 
 }  // namespace
 }  // namespace runnel

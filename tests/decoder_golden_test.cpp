@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/decoder_fixture.h"
+#include "support/parameters.h"
 #include "support/paths.h"
 
 namespace runnel {
@@ -39,11 +40,6 @@ TEST_P(GoldenLogits, AgreeForEveryChunkSize) {
   }
 }
 
-std::string test_name(std::string name) {
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-}
-
 // Where the reference took its GELU from a half-precision table the tolerance is wider, and wider
 // still where its cache was of half precision.
 INSTANTIATE_TEST_SUITE_P(
@@ -57,7 +53,7 @@ INSTANTIATE_TEST_SUITE_P(
                     LogitsCase{"gptneox-serial", 1e-3}, LogitsCase{"gemma2", 3e-3},
                     LogitsCase{"gemma3", 3e-3}, LogitsCase{"gpt-oss", 3e-3},
                     LogitsCase{"gpt-oss-yarn", 3e-3}),
-    [](const auto& parameter) { return test_name(parameter.param.name); });
+    test::ByParameter());
 
 // The same with the project's own copies, at a few positions.
 class FixtureLogits : public testing::TestWithParam<LogitsCase> {};
@@ -84,7 +80,7 @@ INSTANTIATE_TEST_SUITE_P(Our, FixtureLogits,
                                          LogitsCase{"falcon-mqa", 1e-3}, LogitsCase{"mpt", 1e-3},
                                          LogitsCase{"pythia", 1e-3},
                                          LogitsCase{"gpt-oss-yarn", 3e-3}),
-                         [](const auto& parameter) { return test_name(parameter.param.name); });
+                         test::ByParameter());
 
 struct NllCase {
   const char* series;  // file of golden/nll without .json
@@ -144,7 +140,7 @@ INSTANTIATE_TEST_SUITE_P(
         NllCase{"novella-7m-sink-4-60", "models/novella-7m-f32.gguf"},
         NllCase{"novella-7m-sink-4-248", "models/novella-7m-f32.gguf"},
         NllCase{"novella-7m-window-0-64", "models/novella-7m-f32.gguf"}),
-    [](const auto& parameter) { return test_name(parameter.param.series); });
+    test::ByParameter());
 
 }  // namespace
 }  // namespace runnel

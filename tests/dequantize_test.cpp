@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/half.h"
+#include "support/parameters.h"
 #include "support/sample_gguf.h"
 
 namespace runnel::kernels {
@@ -287,6 +288,7 @@ struct FormatError {
   TensorType type;
   double bound;  // root mean square error over root mean square weight, gaussian weights
 };
+void PrintTo(const FormatError& e, std::ostream* out) { *out << traits(e.type).name; }
 
 class QuantizeGaussian : public ::testing::TestWithParam<FormatError> {};
 
@@ -320,7 +322,7 @@ INSTANTIATE_TEST_SUITE_P(
                       FormatError{TensorType::kMXFP4, 0.120}, FormatError{TensorType::kQ6_K, 0.019},
                       FormatError{TensorType::kQ5_K, 0.038}, FormatError{TensorType::kQ4_K, 0.075},
                       FormatError{TensorType::kQ3_K, 0.150}, FormatError{TensorType::kQ2_K, 0.280}),
-    [](const auto& instance) { return std::string(traits(instance.param.type).name); });
+    test::ByParameter());
 
 class Quantize : public ::testing::TestWithParam<TensorType> {};
 
@@ -346,9 +348,7 @@ TEST_P(Quantize, TinyWeightsDoNotGrow) {
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryType, Quantize, ::testing::ValuesIn(test::all_tensor_types()),
-                         [](const auto& instance) {
-                           return std::string(traits(instance.param).name);
-                         });
+                         test::ByParameter());
 
 // Weights that a block of the format can hold exactly, with its extreme codes in use, come back as
 // they were.

@@ -28,9 +28,7 @@ TEST_P(EndlessStream, KeepsItsSizeAndFiniteLogits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, EndlessStream, testing::ValuesIn(test::tiny_shapes()),
-                         [](const auto& parameter) {
-                           return test::test_name(std::string(parameter.param.architecture));
-                         });
+                         test::ByParameter());
 
 }  // namespace
 }  // namespace runnel

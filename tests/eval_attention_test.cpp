@@ -11,6 +11,7 @@
 #include "eval/attention.h"
 #include "eval/attention_section.h"
 #include "support/error_text.h"
+#include "support/parameters.h"
 #include "support/paths.h"
 
 namespace runnel::eval {
@@ -144,7 +145,7 @@ INSTANTIATE_TEST_SUITE_P(
         StudyCase{"window", options_with(Policy::kWindow, 0, 9), {0, 9}},
         StudyCase{"sinks", options_with(Policy::kSink, 3, 6), {3, 6}},
         StudyCase{"off_by_one", options_with(Policy::kSink, 3, 6, Softmax::kOffByOne), {3, 6}}),
-    [](const auto& test_case) { return std::string(test_case.param.name); });
+    test::ByParameter());
 
 TEST(AttentionStudy, AveragesTheHeadsAndTheTexts) {
   const AttentionOptions options = {.length = 12, .keeps_heads = true};

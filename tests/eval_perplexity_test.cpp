@@ -11,6 +11,7 @@
 #include "eval/perplexity_section.h"
 #include "eval/statistics.h"
 #include "support/error_text.h"
+#include "support/parameters.h"
 #include "support/paths.h"
 #include "support/temp_dir.h"
 
@@ -80,11 +81,7 @@ INSTANTIATE_TEST_SUITE_P(
                     GoldenCase{kNovella, "novella-7m-sink-4-60", Policy::kSink, 4, 60},
                     GoldenCase{kNovella, "novella-7m-window-0-64", Policy::kWindow, 4, 60},
                     GoldenCase{kNovella, "novella-7m-recompute-0-64", Policy::kRecompute, 0, 64}),
-    [](const auto& test_case) {
-      std::string name = test_case.param.series;
-      std::replace(name.begin(), name.end(), '-', '_');
-      return name;
-    });
+    test::ByParameter());
 
 PerplexityOptions all_policies(const std::filesystem::path& state = {}) {
   return {.policies = {Policy::kDense, Policy::kWindow, Policy::kSink, Policy::kRecompute},

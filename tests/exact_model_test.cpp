@@ -7,6 +7,7 @@
 #include <string>
 
 #include "runnel/runnel.h"
+#include "support/parameters.h"
 #include "support/paths.h"
 #include "support/pulled_models.h"
 
@@ -60,11 +61,7 @@ TEST_P(RealWeights, AreNearWithRoundedInputs) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Series, RealWeights, testing::Values("dense", "sink-4-60", "window-0-64"),
-                         [](const auto& instance) {
-                           std::string name = instance.param;
-                           for (char& c : name) c = c == '-' ? '_' : c;
-                           return name;
-                         });
+                         test::ByParameter());
 
 // Where there is no pulled model: the bundled one in its own numbers, chunked and stepwise.
 TEST(ExactModel, GivesTheBitsOfSingleSteps) {

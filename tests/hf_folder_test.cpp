@@ -12,6 +12,7 @@
 #include "runnel/runnel.h"
 #include "support/decoder_fixture.h"
 #include "support/error_text.h"
+#include "support/parameters.h"
 #include "support/paths.h"
 #include "support/temp_dir.h"
 
@@ -46,7 +47,8 @@ TEST_P(HfFolder, GivesTheLogitsOfTransformers) {
 INSTANTIATE_TEST_SUITE_P(EveryKind, HfFolder,
                          testing::Values("llama", "qwen2", "qwen2-local", "qwen3", "gemma",
                                          "gemma2", "gemma3", "gptneox", "gptneox-serial", "falcon",
-                                         "mpt"));
+                                         "mpt"),
+                         test::ByParameter());
 
 TEST(HfTokenizer, GivesTheTokensOfTokenizers) {
   for (const char* name : {"llama", "qwen2"}) {

@@ -12,6 +12,7 @@
 #include "kernels/pack/dequantize.h"
 #include "support/numbers.h"
 #include "support/packed_matrix.h"
+#include "support/parameters.h"
 #include "support/prepared_inputs.h"
 
 namespace runnel::kernels {
@@ -67,8 +68,7 @@ std::vector<const Table*> tables() {
   const Tables all = attainable_tables();
   return {all.begin(), all.end()};
 }
-INSTANTIATE_TEST_SUITE_P(Kernels, EveryTable, testing::ValuesIn(tables()),
-                         [](const auto& parameter) { return std::string(parameter.param->name); });
+INSTANTIATE_TEST_SUITE_P(Kernels, EveryTable, testing::ValuesIn(tables()), test::ByParameter());
 
 TEST(Tables, PutThePortableOneFirst) { EXPECT_STREQ(tables().front()->name, "portable"); }
 

@@ -87,9 +87,7 @@ TEST_P(LayerWindows, OfTwoStreamsKeepApartInOneStep) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, LayerWindows, testing::ValuesIn(test::tiny_shapes()),
-                         [](const auto& parameter) {
-                           return test::test_name(std::string(parameter.param.architecture));
-                         });
+                         test::ByParameter());
 
 const Model& bundled() {
   static const Model model = Model::load(test::bundled_model(), {.threads = 1});

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "support/made_models.h"
+#include "support/parameters.h"
 
 namespace runnel {
 namespace {
@@ -57,7 +58,7 @@ TEST_P(LocalLayers, GiveTheSameLogitsInChunksOfAnySize) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, LocalLayers, testing::Values("gemma2", "gemma3", "gpt-oss"),
-                         [](const auto& parameter) { return test::test_name(parameter.param); });
+                         test::ByParameter());
 
 }  // namespace
 }  // namespace runnel

@@ -61,7 +61,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Published{"qwen3-0.6b", 596049920}, Published{"smollm3-3b", 3075098624},
                     Published{"gemma-2-2b", 2614341888}, Published{"gemma-3-1b", 999885952},
                     Published{"gpt-oss-20b", 20914757184}),
-    [](const auto& parameter) { return test::test_name(parameter.param.shape); });
+    test::ByParameter());
 
 TEST(StorageType, MixesGiveMoreBitsToSensitiveMatrices) {
   const ModelPlan mix = plan("llama-2-7b", "Q4_K_M");
@@ -146,15 +146,13 @@ TEST_P(RandomWeights, HaveTheirMeanAndDeviation) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, RandomWeights, testing::ValuesIn(test::all_tensor_types()),
-                         [](const auto& parameter) {
-                           return test::test_name(std::string(traits(parameter.param).name));
-                         });
+                         test::ByParameter());
 
 struct Stored {
   ModelShape shape;
   std::string type;
 };
-void PrintTo(const Stored& s, std::ostream* out) { *out << s.shape.architecture << s.type; }
+void PrintTo(const Stored& s, std::ostream* out) { *out << s.shape.architecture << " " << s.type; }
 
 std::vector<Stored> stored_models() {
   std::vector<Stored> all;
@@ -186,10 +184,7 @@ TEST_P(MadeModelOf, OpensTokenizesAndRuns) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, MadeModelOf, testing::ValuesIn(stored_models()),
-                         [](const auto& parameter) {
-                           return test::test_name(std::string(parameter.param.shape.architecture) +
-                                                  "_" + parameter.param.type);
-                         });
+                         test::ByParameter());
 
 // Only the embeddings are read as they are stored afterwards.
 TEST(MadeModel, GivesItsBytesBackAsTheyArePacked) {

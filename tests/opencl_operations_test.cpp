@@ -14,6 +14,7 @@
 
 #include "support/numbers.h"
 #include "support/opencl.h"
+#include "support/parameters.h"
 
 namespace runnel {
 namespace {
@@ -175,7 +176,7 @@ INSTANTIATE_TEST_SUITE_P(
         FfnCase{"q8_0", Activation::kSilu, true, TensorType::kQ8_0, 32, 288, 17},
         FfnCase{"post_norm_alone", Activation::kSilu, true, TensorType::kF32, 45, 77, 1, true},
         FfnCase{"scaled", Activation::kSilu, true, TensorType::kF32, 45, 77, 2, true, 0.7f}),
-    [](const auto& parameter) { return std::string(parameter.param.name); });
+    test::ByParameter());
 
 struct ExpertsCase {
   const char* name;
@@ -238,7 +239,7 @@ INSTANTIATE_TEST_SUITE_P(
                     ExpertsCase{"sigmoids", 7, 3, 5, true, true, true, false},
                     ExpertsCase{"gated_shared", 4, 4, 2, false, false, true, true},
                     ExpertsCase{"gated_shared_alone", 6, 2, 1, true, false, true, true}),
-    [](const auto& parameter) { return std::string(parameter.param.name); });
+    test::ByParameter());
 
 struct AttentionCase {
   const char* name;
@@ -360,7 +361,7 @@ INSTANTIATE_TEST_SUITE_P(
                     AttentionCase{"q8_0_odd", 4, 2, 37, 18, RopeStyle::kHalves, 5, 7,
                                   KvType::kQ8_0},
                     AttentionCase{"dense", 2, 1, 32, 16, RopeStyle::kHalves, 0, kUnbounded}),
-    [](const auto& parameter) { return std::string(parameter.param.name); });
+    test::ByParameter());
 
 TEST(OpenClOperations, MakeLogitsAsThePortableKernels) {
   RUNNEL_NEED_OPENCL();

@@ -247,9 +247,7 @@ TEST(OpenClGemma4, IsSplitWhereNoLayerIsCutOffItsKeys) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, OpenClArchitecture, testing::ValuesIn(test::tiny_shapes()),
-                         [](const auto& parameter) {
-                           return test::test_name(std::string(parameter.param.architecture));
-                         });
+                         test::ByParameter());
 
 // Five launches a layer of one stream, nine of several, two for the logits and two or more for the
 // token; no more are hidden in a step.

@@ -14,6 +14,7 @@
 
 #include "kernels/pack/dequantize.h"
 #include "support/numbers.h"
+#include "support/parameters.h"
 #include "support/paths.h"
 #include "support/temp_dir.h"
 
@@ -146,7 +147,7 @@ INSTANTIATE_TEST_SUITE_P(
                     ProductCase{TensorType::kQ5_K, 512}, ProductCase{TensorType::kQ6_K, 768},
                     ProductCase{TensorType::kIQ4_NL, 96}, ProductCase{TensorType::kIQ4_XS, 512},
                     ProductCase{TensorType::kIQ3_S, 512}, ProductCase{TensorType::kIQ3_XXS, 512}),
-    [](const auto& parameter) { return std::string(traits(parameter.param.type).name); });
+    test::ByParameter());
 
 struct ModelCase {
   const char* name;
@@ -194,11 +195,7 @@ INSTANTIATE_TEST_SUITE_P(Our, OpenClModel,
                                          ModelCase{"falcon-mqa", 1e-3}, ModelCase{"mpt", 1e-3},
                                          ModelCase{"pythia", 1e-3},
                                          ModelCase{"gpt-oss-yarn", 1e-3}),
-                         [](const auto& parameter) {
-                           std::string name = parameter.param.name;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+                         test::ByParameter());
 
 TEST(OpenClBatch, GivesEachStreamTheBitsItGetsAlone) {
   RUNNEL_NEED_OPENCL();

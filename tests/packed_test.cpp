@@ -23,6 +23,7 @@
 #include "support/made_models.h"
 #include "support/numbers.h"
 #include "support/packed_matrix.h"
+#include "support/parameters.h"
 #include "support/paths.h"
 #include "support/prepared_inputs.h"
 #include "tokenizer/tokenizer.h"
@@ -81,7 +82,7 @@ std::vector<const Table*> all_tables() {
   return {all.begin(), all.end()};
 }
 INSTANTIATE_TEST_SUITE_P(Kernels, PackedProduct, testing::ValuesIn(all_tables()),
-                         [](const auto& parameter) { return std::string(parameter.param->name); });
+                         test::ByParameter());
 
 // What rounding scales and minimums changes of a product (spans.h).
 double rounding_in_spans(TensorType type) {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "support/made_models.h"
+#include "support/parameters.h"
 
 namespace runnel {
 namespace {
@@ -112,9 +113,7 @@ TEST_P(ReferenceForward, AgreesWithTheOffByOneSoftmax) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, ReferenceForward, testing::ValuesIn(variants()),
-                         [](const auto& parameter) {
-                           return test::test_name(parameter.param.name);
-                         });
+                         test::ByParameter());
 
 // Stored weights, as they lie in the file and packed for products of integers. A row, an expert or
 // a part of a fused matrix taken from the wrong place would be off by about 1.
@@ -164,10 +163,7 @@ INSTANTIATE_TEST_SUITE_P(
                     StoredWeights{"llama", "mxfp4"},
                     // where two experts are nearly level, rounding may choose the other one
                     StoredWeights{"gpt-oss", "mxfp4", 0.15}),
-    [](const auto& parameter) {
-      return test::test_name(std::string(parameter.param.architecture) + "_" +
-                             parameter.param.type);
-    });
+    test::ByParameter());
 
 // The tests above must be able to fail: a reference without sinks is far from a model with them.
 TEST(ReferenceForwardItself, TellsPoliciesApart) {

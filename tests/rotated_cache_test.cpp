@@ -78,9 +78,7 @@ TEST_P(RotatedCache, KeepsTheNewestTokensInF16) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, RotatedCache, testing::ValuesIn(test::tiny_shapes()),
-                         [](const auto& parameter) {
-                           return test::test_name(std::string(parameter.param.architecture));
-                         });
+                         test::ByParameter());
 
 // A factor for each two dimensions that rotate together, by which large queries and small keys
 // become alike: of squares that differ 256 times, 4.

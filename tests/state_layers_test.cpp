@@ -50,9 +50,7 @@ TEST_P(EveryArchitecture, TakesStreamsTogetherAsAlone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, EveryArchitecture, testing::ValuesIn(test::tiny_shapes()),
-                         [](const auto& parameter) {
-                           return test::test_name(std::string(parameter.param.architecture));
-                         });
+                         test::ByParameter());
 
 class StateStream : public testing::TestWithParam<const char*> {
  protected:
@@ -122,7 +120,7 @@ TEST_P(StateStream, RefusesGuessesAndLooksBack) {
 
 INSTANTIATE_TEST_SUITE_P(Every, StateStream,
                          testing::Values("qwen3next", "qwen35", "qwen35moe", "lfm2", "lfm2moe"),
-                         [](const auto& parameter) { return test::test_name(parameter.param); });
+                         test::ByParameter());
 
 }  // namespace
 }  // namespace runnel

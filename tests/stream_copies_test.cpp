@@ -11,7 +11,9 @@
 
 #include "runnel/runnel.h"
 #include "support/error_text.h"
+#include "support/parameters.h"
 #include "support/paths.h"
+#include "support/stream_kinds.h"
 #include "support/temp_dir.h"
 
 namespace runnel {
@@ -39,10 +41,10 @@ void expect_same_steps(Stream& got, Stream& want, int n) {
   EXPECT_TRUE(std::ranges::equal(got.logits(), want.logits()));
 }
 
-class CopiedStream : public testing::TestWithParam<StreamOptions> {
+class CopiedStream : public testing::TestWithParam<test::StreamKind> {
  protected:
   static Stream open(int n) {
-    Stream stream = copied_model().open(GetParam());
+    Stream stream = copied_model().open(GetParam().options);
     stream.feed(kOpening);
     for (int i = 0; i < n; ++i) stream.next();
     return stream;
@@ -121,23 +123,8 @@ TEST_P(CopiedStream, ShowsItsAttentionAndStaysAsItIs) {
   expect_same_steps(stream, untouched, 30);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    EveryKind, CopiedStream,
-    testing::Values(
-        StreamOptions{.window = 60}, StreamOptions{.window = 60, .kv_type = KvType::kQ8_0},
-        StreamOptions{.window = 60, .kv_type = KvType::kQ4_0},
-        StreamOptions{.window = 60, .kv_type = KvType::kQ4_0, .kv_rotate = false},
-        StreamOptions{.window = 60, .kv_type = KvType::kQ8_0, .kv_rotate = true, .draft = 5},
-        StreamOptions{.policy = Policy::kDense, .kv_type = KvType::kQ4_0},
-        StreamOptions{.layer_windows = {60, 9, 17}, .kv_type = KvType::kQ4_0},
-        StreamOptions{.layer_windows = {9, 60}, .draft = 5},
-        StreamOptions{.window = 60, .kv_type = KvType::kBF16, .softmax = Softmax::kOffByOne},
-        StreamOptions{.policy = Policy::kWindow, .window = 50},
-        StreamOptions{.policy = Policy::kDense},
-        StreamOptions{.policy = Policy::kRecompute, .window = 20},
-        StreamOptions{.window = 33, .draft = 6, .sampling = {.temperature = 0}},
-        StreamOptions{.policy = Policy::kDense, .draft = 4, .sampling = {.temperature = 0.3f}},
-        StreamOptions{.window = 33, .sampling = {.repetition_penalty = 1.3f, .seed = 5}}));
+INSTANTIATE_TEST_SUITE_P(Every, CopiedStream, testing::ValuesIn(test::stream_kinds()),
+                         test::ByParameter());
 
 TEST(Push, BeginsWithBosAndRefusesWhatIsNoToken) {
   Stream stream = copied_model().open();

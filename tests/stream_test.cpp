@@ -16,7 +16,9 @@
 #include "engine/snapshot.h"
 #include "runnel/runnel.h"
 #include "support/made_models.h"
+#include "support/parameters.h"
 #include "support/paths.h"
+#include "support/stream_kinds.h"
 #include "support/temp_dir.h"
 
 namespace runnel {
@@ -297,12 +299,12 @@ TEST(Stream, RecomputesAfterAChunkWhatSingleTokensWouldHave) {
   EXPECT_EQ(generate(together, 8), generate(alone, 8));
 }
 
-class SavedStream : public testing::TestWithParam<StreamOptions> {};
+class SavedStream : public testing::TestWithParam<test::StreamKind> {};
 
 TEST_P(SavedStream, ContinuesWithTheTokensItWouldHaveProduced) {
   const test::TempDir folder;
   const std::filesystem::path path = folder / "saved.stream";
-  Stream stream = bundled().open(GetParam());
+  Stream stream = bundled().open(GetParam().options);
   stream.feed(kOpening);
   generate(stream, 90);
   stream.save(path);
@@ -320,22 +322,8 @@ TEST_P(SavedStream, ContinuesWithTheTokensItWouldHaveProduced) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    EveryKind, SavedStream,
-    testing::Values(
-        StreamOptions{.window = 60}, StreamOptions{.window = 60, .kv_type = KvType::kQ8_0},
-        StreamOptions{.window = 60, .kv_type = KvType::kQ4_0},
-        StreamOptions{.window = 60, .kv_type = KvType::kQ4_0, .kv_rotate = false},
-        StreamOptions{.window = 60, .kv_type = KvType::kQ8_0, .kv_rotate = true, .draft = 5},
-        StreamOptions{.policy = Policy::kDense, .kv_type = KvType::kQ4_0},
-        StreamOptions{.layer_windows = {60, 9, 17}, .kv_type = KvType::kQ4_0},
-        StreamOptions{.layer_windows = {9, 60}, .draft = 5},
-        StreamOptions{.window = 60, .kv_type = KvType::kBF16, .softmax = Softmax::kOffByOne},
-        StreamOptions{.policy = Policy::kWindow, .window = 50},
-        StreamOptions{.policy = Policy::kDense},
-        StreamOptions{.policy = Policy::kRecompute, .window = 20},
-        StreamOptions{.window = 33, .draft = 6, .sampling = {.seed = 9}},
-        StreamOptions{.window = 33, .sampling = {.repetition_penalty = 1.3f, .seed = 5}}));
+INSTANTIATE_TEST_SUITE_P(Every, SavedStream, testing::ValuesIn(test::stream_kinds()),
+                         test::ByParameter());
 
 TEST(SavedStream, KnowsWhatWasPinned) {
   const test::TempDir folder;

@@ -10,6 +10,7 @@
 
 #include "support/error_text.h"
 #include "support/golden_tokens.h"
+#include "support/parameters.h"
 #include "support/paths.h"
 #include "support/random_text.h"
 #include "support/small_vocabulary.h"
@@ -39,7 +40,8 @@ TEST_P(ByteLevelReference, ReproducesEveryLine) {
 
 INSTANTIATE_TEST_SUITE_P(Vocabularies, ByteLevelReference,
                          testing::Values("ggml-vocab-falcon.gguf", "ggml-vocab-gpt-2.gguf",
-                                         "ggml-vocab-mpt.gguf"));
+                                         "ggml-vocab-mpt.gguf"),
+                         test::ByParameter());
 
 Words words_of(const char* pre, const std::string& text) {
   Words words;
@@ -104,7 +106,8 @@ INSTANTIATE_TEST_SUITE_P(Names, EveryPreTokenizer,
                          testing::Values("", "default", "gpt-2", "gpt-neox", "mpt", "olmo", "phi-2",
                                          "falcon", "starcoder", "refact", "smollm", "llama-bpe",
                                          "qwen2", "deepseek-llm", "deepseek-coder", "deepseek-v3",
-                                         "gpt-4o", "tekken"));
+                                         "gpt-4o", "tekken"),
+                         test::ByParameter());
 
 TEST(ByteLevel, AnUnknownPreTokenizerIsAnErrorThatListsTheKnown) {
   const auto vocabulary = test::byte_level_vocabulary({});

@@ -7,6 +7,7 @@
 
 #include "model/make_model.h"
 #include "support/decoder_fixture.h"
+#include "support/parameters.h"
 
 namespace runnel::test {
 
@@ -50,13 +51,6 @@ inline void make_gemma4_experts(ModelShape& shape) {
   shape.values_are_keys = true;
   shape.layer_input_dim = shape.n_shared_layers = 0;
   shape.widens_shared = false;
-}
-
-// Names of parameterised tests: letters, digits and underscores.
-inline std::string test_name(std::string name) {
-  std::replace_if(
-      name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
-  return name;
 }
 
 }  // namespace runnel::test

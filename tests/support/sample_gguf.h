@@ -10,6 +10,7 @@
 
 #include "base/tensor_type.h"
 #include "gguf/writer.h"
+#include "support/parameters.h"
 
 namespace runnel::test {
 
