@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -169,8 +170,7 @@ std::vector<Token> Dialogues::opening(const Setting& given) const {
   const std::string system = in_words(setting).system;
   if (system.empty()) return {};
   if (format_) return encode(format_->system(system), true);
-  const TextSegment plain = {system + "\n\n", false};
-  return encode({&plain, 1}, true);
+  return encode(std::array{TextSegment{system + "\n\n", false}}, true);
 }
 
 std::vector<Token> Dialogues::turns(const Setting& setting, const Standing& standing,
@@ -189,35 +189,22 @@ std::vector<Token> Dialogues::turns(const Setting& setting, const Standing& stan
   }
   const bool goes_on = asked.messages.empty() && standing.state == DialogueState::kAnswerOpen;
   if (goes_on || (asked.messages.empty() && !asked.asks)) {
-    const TextSegment more = {asked.begun, false};
-    return encode({&more, 1}, false);
+    return encode(std::array{TextSegment{asked.begun, false}}, false);
   }
   if (asked.messages.empty() && standing.state != DialogueState::kUserOpen)
     asked.messages.push_back({.role = "user"});
-  std::vector<Token> tokens;
-  bool is_done = false;
-  if (own_ && own_calls_ != CallStyle::kNone) {
-    try {
-      tokens = interpreted(asked);
-      is_done = true;
-    } catch (const Error&) {  // the template refuses such a dialogue
-    }
-  }
-  if (!is_done) {
+  std::optional<std::vector<Token>> tokens;
+  if (own_calls_ != CallStyle::kNone) tokens = by_template(asked);
+  if (!tokens) {
     asked.messages = serve::in_words(asked.messages);
     asked.setting = in_words(asked.setting);
     asked.standing.calls.clear();
-    try {
-      if (own_) tokens = interpreted(asked);
-      is_done = own_.has_value();
-    } catch (const Error&) {
-    }
+    tokens = by_template(asked);
   }
-  if (!is_done) tokens = by_format(asked);
-  const TextSegment begun = {asked.begun, false};
-  const std::vector<Token> more = encode({&begun, 1}, false);
-  tokens.insert(tokens.end(), more.begin(), more.end());
-  return tokens;
+  if (!tokens) tokens = by_format(asked);
+  const std::vector<Token> begun = encode(std::array{TextSegment{asked.begun, false}}, false);
+  tokens->insert(tokens->end(), begun.begin(), begun.end());
+  return std::move(*tokens);
 }
 
 DialogueState Dialogues::state_behind(DialogueState state, std::span<const Message> messages,
@@ -225,6 +212,14 @@ DialogueState Dialogues::state_behind(DialogueState state, std::span<const Messa
   if (asks || (!messages.empty() && is_of_assistant(messages.back())))
     return DialogueState::kAnswerOpen;
   return messages.empty() ? state : DialogueState::kUserOpen;
+}
+
+// nullopt: there is no template, or it refuses such a dialogue.
+std::optional<std::vector<Token>> Dialogues::by_template(const Asked& asked) const try {
+  if (!own_) return std::nullopt;
+  return interpreted(asked);
+} catch (const Error&) {
+  return std::nullopt;
 }
 
 // What the template makes of the messages behind stand-ins for what was said before. Error: it

@@ -65,6 +65,7 @@ class Dialogues {
 
  private:
   struct Asked;  // of turns()
+  std::optional<std::vector<Token>> by_template(const Asked& asked) const;
   std::vector<Token> interpreted(const Asked& asked) const;
   std::vector<Token> behind_user(const Asked& asked, const ChatOptions& options) const;
   std::vector<Token> by_format(const Asked& asked) const;

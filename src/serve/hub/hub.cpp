@@ -15,9 +15,6 @@ namespace {
 
 std::vector<Token> nothing() { return {}; }
 
-// A stream on its way between two threads.
-using Box = std::shared_ptr<std::optional<Stream>>;
-
 }  // namespace
 
 Hub::Hub(const Model& model, Scheduler& scheduler, Store& store, HubOptions options)
@@ -95,24 +92,29 @@ void Hub::begin_first(Channel& channel) {
   const Channel::Pending& first = channel.queue.front();
   Channel::Reading reading = first.prepare ? first.prepare() : Channel::Reading(nothing);
   remember(channel);
-  const std::shared_ptr<Answer> answer = first.answer;
-  side_.post([this, answer, reading = std::move(reading)] {
-    std::vector<Token> tokens;
+  const auto tokens = std::make_shared<std::vector<Token>>();
+  on_the_side([tokens, reading = std::move(reading)] { *tokens = reading(); },
+              [this, answer = first.answer, tokens](const std::string& failure) {
+                if (!failure.empty()) {
+                  answer->fail_unbegun(failure);
+                  return finished(answer->channel_);
+                }
+                answer->begin(std::move(*tokens));
+                scheduler_.start(answer);
+              });
+}
+
+void Hub::on_the_side(std::function<void()> work,
+                      std::function<void(const std::string& failure)> done) {
+  side_.post([this, work = std::move(work), done = std::move(done)]() mutable {
     std::string failure;
     try {
-      tokens = reading();
+      work();
     } catch (const std::exception& error) {
       failure = error.what();
     }
-    scheduler_.post([this, answer, tokens = std::move(tokens), failure]() mutable {
-      if (!failure.empty()) {
-        answer->fail_unbegun(failure);
-        finished(answer->channel_);
-        return;
-      }
-      answer->begin(std::move(tokens));
-      scheduler_.start(answer);
-    });
+    work = nullptr;  // with what it holds
+    scheduler_.post([done = std::move(done), failure] { done(failure); });
   });
 }
 
@@ -331,18 +333,15 @@ bool Hub::free_one_for(const Channel& next) {
 }
 
 void Hub::bring(Channel& channel) {
-  const bool is_parked = channel.is_in_file;
-  side_.post([this, id = channel.id, options = channel.options, &snapshots = snapshots_of(channel),
-              is_parked] {
-    const auto box = std::make_shared<std::optional<Stream>>();
-    std::string failure;
-    try {
-      box->emplace(is_parked ? snapshots.load(model_, id) : model_.open(options));
-    } catch (const std::exception& error) {
-      failure = error.what();
-    }
-    scheduler_.post([this, id, box, failure] { came(id, std::move(*box), failure); });
-  });
+  const auto stream = std::make_shared<std::optional<Stream>>();
+  on_the_side(
+      [this, stream, id = channel.id, options = channel.options, &snapshots = snapshots_of(channel),
+       is_parked = channel.is_in_file] {
+        stream->emplace(is_parked ? snapshots.load(model_, id) : model_.open(options));
+      },
+      [this, stream, id = channel.id](const std::string& failure) {
+        came(id, std::move(*stream), failure);
+      });
 }
 
 void Hub::came(const std::string& id, std::optional<Stream> stream, const std::string& failure) {
@@ -379,18 +378,16 @@ void Hub::park(Channel& channel) {
   if (options_.folder.empty() || is_passing) return erase(channel);
   channel.state = Channel::State::kParking;
   bytes_leaving_ += channel.bytes;
-  const auto box = std::make_shared<std::optional<Stream>>(std::move(channel.stream));
+  const auto stream = std::make_shared<std::optional<Stream>>(std::move(channel.stream));
   channel.stream.reset();
-  side_.post([this, id = channel.id, &snapshots = snapshots_of(channel), box] {
-    std::string failure;
-    try {
-      snapshots.save(id, **box);
-      box->reset();
-    } catch (const std::exception& error) {
-      failure = error.what();
-    }
-    scheduler_.post([this, id, box, failure] { parked(id, std::move(*box), failure); });
-  });
+  on_the_side(
+      [stream, id = channel.id, &snapshots = snapshots_of(channel)] {
+        snapshots.save(id, **stream);
+        stream->reset();
+      },
+      [this, stream, id = channel.id](const std::string& failure) {
+        parked(id, std::move(*stream), failure);
+      });
 }
 
 void Hub::parked(const std::string& id, std::optional<Stream> stream, const std::string& failure) {
@@ -408,14 +405,8 @@ void Hub::parked(const std::string& id, std::optional<Stream> stream, const std:
   bytes_used_ -= channel.bytes;
   channel.state = Channel::State::kParked;
   channel.recent = {};
-  channel.is_in_file = true;
   ++counters_.parked;
-  remember(channel);
-  if (is_kept(channel)) {
-    store_.mark_position(id, channel.place.position);
-    store_.drop_tokens_before(id, channel.place.position);
-  }
-  channel.kept_from = channel.place.position;
+  saved(channel, channel.place.position);
   if (erase_if_dropped(channel)) return;
   if (channel.queue.empty() && options_.shared != nullptr && is_kept(channel)) {
     channels_.erase(id);

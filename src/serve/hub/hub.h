@@ -140,6 +140,9 @@ class Hub {
   void count_evicted(std::int64_t n) { counters_.evicted += static_cast<std::uint64_t>(n); }
 
  private:
+  // Does long work on the side thread, then calls `done` here: with what went wrong, or "".
+  void on_the_side(std::function<void()> work,
+                   std::function<void(const std::string& failure)> done);
   StreamOptions options_for(const std::vector<Token>& pinned) const;
   StreamOptions options_of(const StoredStream& row) const;  // as it was opened
   static int worth(const Channel& channel);
@@ -161,6 +164,8 @@ class Hub {
   bool can_park(const Channel& channel) const;
   bool is_kept(const Channel& channel) const;  // beyond the process
   void checkpoint(Channel& channel, std::function<void()> done);
+  // Its file has all up to this position.
+  void saved(Channel& channel, std::int64_t position);
   void replay(Channel& channel);
   void tell_other_device(Channel& channel) const;
   void drop_longest_parked();

@@ -201,34 +201,33 @@ void Hub::checkpoint_if_due(Channel& channel) {
 
 // A copy of the stream goes to its file while the stream goes on.
 void Hub::checkpoint(Channel& channel, std::function<void()> done) {
-  const auto copy = std::make_shared<std::optional<Stream>>(channel.stream->fork());
+  auto copy = std::make_shared<Stream>(channel.stream->fork());
+  const std::int64_t position = copy->position();
   channel.is_checkpointing = true;
   channel.wants_snapshot = false;
-  side_.post(
-      [this, id = channel.id, &snapshots = snapshots_of(channel), copy, done = std::move(done)] {
-        std::string failure;
-        const std::int64_t position = (*copy)->position();
-        try {
-          snapshots.save(id, **copy);
-        } catch (const std::exception& error) {
-          failure = error.what();
-        }
-        copy->reset();
-        scheduler_.post([this, id, failure, position, done, &snapshots] {
-          if (!failure.empty()) log_warning(fmt::format("stream {}: not saved: {}", id, failure));
-          Channel* const saved = find(id);
-          if (saved != nullptr) saved->is_checkpointing = false;
-          if (saved != nullptr && failure.empty()) {
-            saved->is_in_file = true;
-            saved->kept_from = position;
-            remember(*saved);
-            store_.mark_position(id, position);
-            store_.drop_tokens_before(id, position);
-          }
-          if (saved == nullptr) snapshots.remove(id);
-          if (done) done();
-        });
-      });
+  Snapshots& snapshots = snapshots_of(channel);
+  on_the_side([copy = std::move(copy), id = channel.id, &snapshots] { snapshots.save(id, *copy); },
+              [this, id = channel.id, position, &snapshots,
+               done = std::move(done)](const std::string& failure) {
+                if (!failure.empty())
+                  log_warning(fmt::format("stream {}: not saved: {}", id, failure));
+                if (Channel* const there = find(id)) {
+                  there->is_checkpointing = false;
+                  if (failure.empty()) saved(*there, position);
+                } else {
+                  snapshots.remove(id);
+                }
+                if (done) done();
+              });
+}
+
+void Hub::saved(Channel& channel, std::int64_t position) {
+  channel.is_in_file = true;
+  channel.kept_from = position;
+  remember(channel);
+  if (!is_kept(channel)) return;
+  store_.mark_position(channel.id, position);
+  store_.drop_tokens_before(channel.id, position);
 }
 
 }  // namespace runnel::serve
