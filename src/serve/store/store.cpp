@@ -48,10 +48,17 @@ constexpr const char* kFromVersion1 =
 constexpr const char* kFromVersion2 =
     "alter table streams add column shape text not null default '';";
 
-constexpr const char* kResponse =
-    "select id, channel, previous, request, status, created, input, body, asked, begin, "
-    "read_until, "
-    "seed, dialogue from responses ";
+constexpr const char* kResponse = R"(
+select id, channel, previous, request, status, created, input, body, asked, begin, read_until, seed,
+  dialogue
+from responses )";
+
+constexpr const char* kPutResponse = R"(
+insert into responses(id, channel, previous, request, status, created, input, body, asked, begin,
+  read_until, seed, dialogue)
+values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+on conflict(id) do update set channel = ?2, status = ?5, created = ?6, input = ?7, body = ?8,
+  asked = ?9, begin = ?10, read_until = ?11, seed = ?12, dialogue = ?13)";
 
 StoredResponse response_of(const Query& row) {
   return {.id = row.text(0),
@@ -173,9 +180,8 @@ void Store::copy_items(const std::string& from, const std::string& to) {
   std::unique_lock lock(database_->mutex);
   database_->sqlite
       .query(
-          "insert into items(conversation, id, json, created) select ?2, id, json, created from "
-          "items "
-          "where conversation = ?1 order by number")
+          "insert into items(conversation, id, json, created) select ?2, id, json, created "
+          "from items where conversation = ?1 order by number")
       .bind(from)
       .bind(to)
       .run();
@@ -228,15 +234,7 @@ bool Store::drop_item(const std::string& conversation, const std::string& id) {
 
 void Store::write(const StoredResponse& r) {
   const std::lock_guard lock(database_->mutex);
-  database_->sqlite
-      .query(
-          "insert into responses(id, channel, previous, request, status, created, input, body, "
-          "asked, begin, read_until, seed, dialogue) values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
-          "?10, "
-          "?11, ?12, ?13) on conflict(id) do update set channel = ?2, status = ?5, created = ?6, "
-          "input = "
-          "?7, "
-          "body = ?8, asked = ?9, begin = ?10, read_until = ?11, seed = ?12, dialogue = ?13")
+  database_->sqlite.query(kPutResponse)
       .bind(r.id)
       .bind(r.channel)
       .bind(r.previous)
