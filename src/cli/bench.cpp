@@ -421,36 +421,44 @@ std::string parts_text(std::string_view title, const std::vector<PartProfile>& p
   return text;
 }
 
+std::string peaks_text(const Peaks& peaks) {
+  std::string text;
+  const auto add = [&text](double rate, std::string_view name) {
+    if (rate > 0) text += fmt::format("{}{:.0f} G {}", text.empty() ? "" : ", ", rate * 1e-9, name);
+  };
+  for (std::size_t i = 0; i < peaks.numbers.size(); ++i) {
+    if (i != static_cast<std::size_t>(kernels::Numbers::kInt8) || peaks.types.empty())
+      add(peaks.numbers[i], kNumberNames[i]);
+  }
+  for (const auto& [type, rate] : peaks.types)
+    add(rate, fmt::format("int8 by {}", traits(type).name));
+  return text;
+}
+
+// The limits that speeds are parts of.
+std::string limits_text(const Model& model, const Measured& measured) {
+  const Model::DeviceUse device = model.device();
+  const double read_rate = measured.read_rate.median() * 1e-9;
+  const std::string peaks = peaks_text(measured.peaks);
+  if (device.is_cpu)
+    return fmt::format("this machine: reads {:.1f} GB/s, multiplies {} pairs a second", read_rate,
+                       peaks);
+  return fmt::format(
+      "{}: {} of {} layers, copies {:.1f} GB/s (read and written), multiplies {} "
+      "pairs a second",
+      device.name, device.layers, model.layers(), read_rate, peaks);
+}
+
 void Bench::report(const Model& model, const Stream& stream, const Measured& measured) const {
   const StreamOptions& options = stream.options();
-  std::string peaks;
-  const auto add_peak = [&peaks](double rate, std::string_view name) {
-    if (rate > 0)
-      peaks += fmt::format("{}{:.0f} G {}", peaks.empty() ? "" : ", ", rate * 1e-9, name);
-  };
-  for (std::size_t i = 0; i < measured.peaks.numbers.size(); ++i) {
-    if (i != static_cast<std::size_t>(kernels::Numbers::kInt8) || measured.peaks.types.empty())
-      add_peak(measured.peaks.numbers[i], kNumberNames[i]);
-  }
-  for (const auto& [type, rate] : measured.peaks.types)
-    add_peak(rate, fmt::format("int8 by {}", traits(type).name));
   const Model::DeviceUse device = model.device();
-  const std::string machine =
-      device.is_cpu
-          ? fmt::format("this machine: reads {:.1f} GB/s, multiplies {} pairs a second",
-                        measured.read_rate.median() * 1e-9, peaks)
-          : fmt::format(
-                "{}: {} of {} layers, copies {:.1f} GB/s (read and written), multiplies {} pairs "
-                "a second",
-                device.name, device.layers, model.layers(), measured.read_rate.median() * 1e-9,
-                peaks);
   std::string text = fmt::format(
       "{}: {} kernels, {} threads\npolicy {}, {} sinks, window {}, {} cache, past the window\n"
       "{}\n\n"
       "{:<22}{:>18}   {}\n",
       model.name(), model.instruction_set(), model.threads(), policy_text(options.policy),
       options.sinks, options.policy == Policy::kDense ? "infinite" : window_text(options),
-      kv_type_text(options.kv_type), machine, "", "median",
+      kv_type_text(options.kv_type), limits_text(model, measured), "", "median",
       fmt::format("lowest to highest of {}", n_runs_));
   const auto add_row = [&text](std::string_view name, const Readings& readings, auto in_words) {
     text += fmt::format("{:<22}{:>18}   {} to {}\n", name, in_words(readings.median()),
