@@ -196,7 +196,7 @@ KvCache::KvCache(CacheShape shape) : shape_(std::move(shape)) {
 std::size_t KvCache::bytes_of(const CacheShape& shape) { return lay_out(shape).n_bytes; }
 
 KvCache::LayerPlace KvCache::place(int layer) const {
-  const Layer& l = layout_.layers[static_cast<std::size_t>(layer)];
+  const Layer& l = of(layer);
   const auto place_of = [&](const Area& area) {
     const HeadBytes bytes = head_bytes(heads(layer).dim, type_of(l, area), area.n_tiles);
     return Place{area.offset, area.head_bytes, bytes.elements, bytes.scales, area.n_tiles};
@@ -224,15 +224,15 @@ kernels::KvArea KvCache::view(int layer, const Area& area, int head) const {
 }
 
 kernels::KvArea KvCache::sinks(int layer, int head) const {
-  return view(layer, layout_.layers[static_cast<std::size_t>(layer)].sinks, head);
+  return view(layer, of(layer).sinks, head);
 }
 
 kernels::KvArea KvCache::ring(int layer, int head) const {
-  return view(layer, layout_.layers[static_cast<std::size_t>(layer)].ring, head);
+  return view(layer, of(layer).ring, head);
 }
 
 kernels::KvArea KvCache::newest(int layer, int head) const {
-  return view(layer, layout_.layers[static_cast<std::size_t>(layer)].newest, head);
+  return view(layer, of(layer).newest, head);
 }
 
 kernels::KvFormat KvCache::format() const { return format_of(shape_.type); }
@@ -349,8 +349,8 @@ void KvCache::clear() {
 }
 
 float* KvCache::state(int layer) {
-  const Layer& l = layout_.layers[static_cast<std::size_t>(layer)];
-  return reinterpret_cast<float*>(layout_.parts[l.part].memory->host() + l.state);
+  const Layer& l = of(layer);
+  return reinterpret_cast<float*>(host(l) + l.state);
 }
 
 void KvCache::reserve(int n) {
@@ -370,27 +370,25 @@ void KvCache::grow(std::int64_t capacity) {
   allocate(layout);
   std::vector<std::byte> bytes;
   for (std::size_t layer = 0; layer < layout.layers.size(); ++layer) {
-    const KvMemory& from = *layout_.parts[layout_.layers[layer].part].memory;
-    KvMemory& to = *layout.parts[layout.layers[layer].part].memory;
+    const Layer& o = layout_.layers[layer];
+    const Layer& l = layout.layers[layer];
+    const KvMemory& from = *layout_.parts[o.part].memory;
+    KvMemory& to = *layout.parts[l.part].memory;
     const auto copy = [&](std::size_t at, std::size_t n, std::size_t new_at) {
       if (n == 0) return;
       bytes.resize(n);
       from.read(at, bytes);
       to.write(new_at, bytes);
     };
-    const Layer& o = layout_.layers[layer];
-    const Layer& l = layout.layers[layer];
     copy(o.state, l.state_bytes, l.state);
     copy(o.centre, l.centre_bytes * static_cast<std::size_t>(shape.heads[layer].n), l.centre);
     copy(o.angles, o.angle_bytes, l.angles);
     if (l.state_bytes > 0) continue;
     for (const auto area : {&Layer::sinks, &Layer::ring, &Layer::newest}) {
-      const Area& old_area = layout_.layers[layer].*area;
-      const Area& new_area = layout.layers[layer].*area;
+      const Area& old_area = o.*area;
+      const Area& new_area = l.*area;
       const KvHeads& heads = shape.heads[layer];
-      const KvType type = area == &Layer::ring    ? shape.type
-                          : area == &Layer::sinks ? sink_type(shape)
-                                                  : KvType::kF16;
+      const KvType type = type_of(o, old_area);
       const HeadBytes n_old = head_bytes(heads.dim, type, old_area.n_tiles);
       const HeadBytes n_new = head_bytes(heads.dim, type, new_area.n_tiles);
       for (int head = 0; head < heads.n; ++head) {
