@@ -121,23 +121,37 @@ const Family& family_of(const ModelShape& shape) {
 
 // ---- metadata
 
-void add_rope(gguf::Header& header, const std::string& prefix, const ModelShape& s) {
+// Adds what stands under an architecture's name.
+class Keys {
+ public:
+  Keys(gguf::Header& header, std::string_view architecture)
+      : header_(header), architecture_(architecture) {}
+  void add(std::string_view key, const gguf::WritableValue& value) {
+    header_.add(fmt::format("{}.{}", architecture_, key), value);
+  }
+  void add_count(std::string_view key, int n) { add(key, static_cast<std::uint32_t>(n)); }
+
+ private:
+  gguf::Header& header_;
+  std::string_view architecture_;
+};
+
+void add_rope(Keys& keys, const ModelShape& s) {
   if (s.architecture == "mpt") return;
-  header.add(prefix + "rope.dimension_count",
-             static_cast<std::uint32_t>(s.rope_dims > 0 ? s.rope_dims : s.head_dim));
-  header.add(prefix + "rope.freq_base", static_cast<float>(s.rope_base));
+  keys.add_count("rope.dimension_count", s.rope_dims > 0 ? s.rope_dims : s.head_dim);
+  keys.add("rope.freq_base", static_cast<float>(s.rope_base));
   if (s.has_long_rope) {
-    header.add(prefix + "rope.scaling.attn_factor", 1.1f);
-    header.add(prefix + "rope.scaling.original_context_length",
-               static_cast<std::uint32_t>(s.scaling.original_context));
+    keys.add("rope.scaling.attn_factor", 1.1f);
+    keys.add_count("rope.scaling.original_context_length",
+                   static_cast<int>(s.scaling.original_context));
   }
   if (s.scaling.kind == RopeScaling::Kind::kNone) return;
   const bool is_yarn = s.scaling.kind == RopeScaling::Kind::kYarn;
-  header.add(prefix + "rope.scaling.type", is_yarn ? "yarn" : "linear");
-  header.add(prefix + "rope.scaling.factor", static_cast<float>(s.scaling.factor));
+  keys.add("rope.scaling.type", is_yarn ? "yarn" : "linear");
+  keys.add("rope.scaling.factor", static_cast<float>(s.scaling.factor));
   if (is_yarn) {
-    header.add(prefix + "rope.scaling.original_context_length",
-               static_cast<std::uint32_t>(s.scaling.original_context));
+    keys.add_count("rope.scaling.original_context_length",
+                   static_cast<int>(s.scaling.original_context));
   }
 }
 
@@ -157,7 +171,7 @@ int dense_ffn_dim(const ModelShape& s, int layer) {
   return s.widens_shared && is_shared(s, layer) ? 2 * dim : dim;
 }
 
-void add_uneven_layers(gguf::Header& header, const std::string& prefix, const ModelShape& s) {
+void add_uneven_layers(Keys& keys, const ModelShape& s) {
   std::vector<bool> local;
   std::vector<std::int32_t> ffn_dims, kv_heads;
   for (int layer = 0; layer < s.n_layers; ++layer) {
@@ -165,80 +179,70 @@ void add_uneven_layers(gguf::Header& header, const std::string& prefix, const Mo
     ffn_dims.push_back(dense_ffn_dim(s, layer));
     kv_heads.push_back(n_kv_heads(s, layer));
   }
-  const auto add_count = [&](const char* key, int n) {
-    header.add(prefix + key, static_cast<std::uint32_t>(n));
-  };
-  header.add(prefix + "feed_forward_length", ffn_dims);
-  header.add(prefix + "attention.head_count_kv", kv_heads);
-  header.add(prefix + "attention.sliding_window_pattern", local);
-  add_count("attention.key_length", s.head_dim);
-  add_count("attention.value_length", s.head_dim);
-  add_count("attention.key_length_swa", s.local_head_dim);
-  add_count("attention.value_length_swa", s.local_head_dim);
-  add_count("attention.shared_kv_layers", s.n_shared_layers);
-  add_count("embedding_length_per_layer_input", s.layer_input_dim);
-  add_count("rope.dimension_count_swa", s.local_head_dim);
-  header.add(prefix + "rope.freq_base_swa", 10000.0f);
-  header.add(prefix + "final_logit_softcapping", 30.0f);
+  keys.add("feed_forward_length", ffn_dims);
+  keys.add("attention.head_count_kv", kv_heads);
+  keys.add("attention.sliding_window_pattern", local);
+  keys.add_count("attention.key_length", s.head_dim);
+  keys.add_count("attention.value_length", s.head_dim);
+  keys.add_count("attention.key_length_swa", s.local_head_dim);
+  keys.add_count("attention.value_length_swa", s.local_head_dim);
+  keys.add_count("attention.shared_kv_layers", s.n_shared_layers);
+  keys.add_count("embedding_length_per_layer_input", s.layer_input_dim);
+  keys.add_count("rope.dimension_count_swa", s.local_head_dim);
+  keys.add("rope.freq_base_swa", 10000.0f);
+  keys.add("final_logit_softcapping", 30.0f);
 }
 
 bool is_attention(const ModelShape& s, int layer) {
   return s.attention_period == 0 || (layer + 1) % s.attention_period == 0;
 }
 
-void add_mixers(gguf::Header& header, const std::string& prefix, const ModelShape& s) {
-  const auto add_count = [&](const char* key, int n) {
-    header.add(prefix + key, static_cast<std::uint32_t>(n));
-  };
-  if (s.short_conv_width > 0) add_count("shortconv.l_cache", s.short_conv_width);
+void add_mixers(Keys& keys, const ModelShape& s) {
+  if (s.short_conv_width > 0) keys.add_count("shortconv.l_cache", s.short_conv_width);
   const DeltaNet& net = s.delta_net;
   if (net.n_key_heads == 0) return;
-  add_count("full_attention_interval", s.attention_period);
-  add_count("ssm.conv_kernel", net.conv_width);
-  add_count("ssm.inner_size", net.value_dim());
-  add_count("ssm.state_size", net.head_dim);
-  add_count("ssm.time_step_rank", net.n_value_heads);
-  add_count("ssm.group_count", net.n_key_heads);
+  keys.add_count("full_attention_interval", s.attention_period);
+  keys.add_count("ssm.conv_kernel", net.conv_width);
+  keys.add_count("ssm.inner_size", net.value_dim());
+  keys.add_count("ssm.state_size", net.head_dim);
+  keys.add_count("ssm.time_step_rank", net.n_value_heads);
+  keys.add_count("ssm.group_count", net.n_key_heads);
   if (s.architecture != "qwen3next") {  // of text alone, all parts have one position
     const int pairs = s.rope_dims / 2;
-    header.add(prefix + "rope.dimension_sections",
-               std::vector<std::int32_t>{pairs - 2 * (pairs / 3), pairs / 3, pairs / 3, 0});
+    keys.add("rope.dimension_sections",
+             std::vector<std::int32_t>{pairs - 2 * (pairs / 3), pairs / 3, pairs / 3, 0});
   }
 }
 
-void add_attention(gguf::Header& header, const std::string& prefix, const ModelShape& s,
-                   const Family& family) {
-  const auto add_count = [&](const char* key, int n) {
-    header.add(prefix + key, static_cast<std::uint32_t>(n));
-  };
-  add_count("attention.head_count", s.n_heads);
+void add_attention(Keys& keys, const ModelShape& s, const Family& family) {
+  keys.add_count("attention.head_count", s.n_heads);
   if (s.short_conv_width > 0) {
     std::vector<std::int32_t> counts;
     for (int layer = 0; layer < s.n_layers; ++layer)
       counts.push_back(is_attention(s, layer) ? s.n_kv_heads : 0);
-    header.add(prefix + "attention.head_count_kv", counts);
+    keys.add("attention.head_count_kv", counts);
   } else if (!family.has_uneven_layers) {
-    add_count("attention.head_count_kv", s.n_kv_heads);
+    keys.add_count("attention.head_count_kv", s.n_kv_heads);
   }
   if (s.head_dim * s.n_heads != s.dim && !family.has_uneven_layers) {
-    add_count("attention.key_length", s.head_dim);
-    add_count("attention.value_length", s.head_dim);
+    keys.add_count("attention.key_length", s.head_dim);
+    keys.add_count("attention.value_length", s.head_dim);
   }
-  if (s.local_window > 0) add_count("attention.sliding_window", s.local_window);
-  header.add(prefix + (family.norm == Norm::kRms ? "attention.layer_norm_rms_epsilon"
-                                                 : "attention.layer_norm_epsilon"),
-             1e-5f);
+  if (s.local_window > 0) keys.add_count("attention.sliding_window", s.local_window);
+  keys.add(family.norm == Norm::kRms ? "attention.layer_norm_rms_epsilon"
+                                     : "attention.layer_norm_epsilon",
+           1e-5f);
   if (s.architecture == "gemma2") {
-    header.add(prefix + "attn_logit_softcapping", 50.0f);
-    header.add(prefix + "final_logit_softcapping", 30.0f);
+    keys.add("attn_logit_softcapping", 50.0f);
+    keys.add("final_logit_softcapping", 30.0f);
   }
   if (s.architecture == "mpt") {
-    header.add(prefix + "attention.max_alibi_bias", s.max_alibi_bias);
-    if (s.qkv_clamp > 0) header.add(prefix + "attention.clamp_kqv", s.qkv_clamp);
+    keys.add("attention.max_alibi_bias", s.max_alibi_bias);
+    if (s.qkv_clamp > 0) keys.add("attention.clamp_kqv", s.qkv_clamp);
   }
-  if (s.architecture == "gptneox") header.add(prefix + "use_parallel_residual", s.is_parallel);
+  if (s.architecture == "gptneox") keys.add("use_parallel_residual", s.is_parallel);
   const auto add_scale = [&](const char* key, float scale) {
-    if (scale != 0) header.add(prefix + key, scale);
+    if (scale != 0) keys.add(key, scale);
   };
   add_scale("embedding_scale", s.embedding_scale);
   add_scale("residual_scale", s.residual_scale);
@@ -248,34 +252,31 @@ void add_attention(gguf::Header& header, const std::string& prefix, const ModelS
 }
 
 void add_metadata(gguf::Header& header, const ModelShape& s, const Family& family) {
-  const std::string prefix = fmt::format("{}.", s.architecture);
-  const auto add_count = [&](const char* key, int n) {
-    header.add(prefix + key, static_cast<std::uint32_t>(n));
-  };
+  Keys keys(header, s.architecture);
   header.add("general.architecture", std::string(s.architecture));
   header.add("general.name", fmt::format("random {} {}", s.architecture, s.name));
-  add_count("context_length", s.trained_context);
-  add_count("embedding_length", s.dim);
-  add_count("block_count", s.n_layers);
+  keys.add_count("context_length", s.trained_context);
+  keys.add_count("embedding_length", s.dim);
+  keys.add_count("block_count", s.n_layers);
   if (family.has_uneven_layers) {
-    add_uneven_layers(header, prefix, s);
+    add_uneven_layers(keys, s);
   } else {
-    add_count("feed_forward_length", s.dense_ffn_dim > 0 ? s.dense_ffn_dim : s.ffn_dim);
+    keys.add_count("feed_forward_length", s.dense_ffn_dim > 0 ? s.dense_ffn_dim : s.ffn_dim);
   }
-  add_count("vocab_size", s.vocabulary_size);
+  keys.add_count("vocab_size", s.vocabulary_size);
   if (s.n_experts > 0) {
-    add_count("expert_count", s.n_experts);
-    add_count("expert_used_count", s.n_experts_used);
-    add_count("expert_feed_forward_length", s.ffn_dim);
+    keys.add_count("expert_count", s.n_experts);
+    keys.add_count("expert_used_count", s.n_experts_used);
+    keys.add_count("expert_feed_forward_length", s.ffn_dim);
     if (s.n_dense_layers > 0) {
-      add_count("leading_dense_block_count", s.n_dense_layers);
-      add_count("expert_gating_func", 2);  // sigmoids
+      keys.add_count("leading_dense_block_count", s.n_dense_layers);
+      keys.add_count("expert_gating_func", 2);  // sigmoids
     }
-    if (s.shared_ffn_dim > 0) add_count("expert_shared_feed_forward_length", s.shared_ffn_dim);
+    if (s.shared_ffn_dim > 0) keys.add_count("expert_shared_feed_forward_length", s.shared_ffn_dim);
   }
-  add_attention(header, prefix, s, family);
-  add_mixers(header, prefix, s);
-  add_rope(header, prefix, s);
+  add_attention(keys, s, family);
+  add_mixers(keys, s);
+  add_rope(keys, s);
   add_made_vocabulary(header, s.vocabulary_size);
 }
 
