@@ -21,6 +21,7 @@
 #include "serve/protocols/errors.h"
 #include "serve/protocols/feeds.h"
 #include "serve/protocols/json_body.h"
+#include "serve/protocols/metrics_text.h"
 #include "serve/protocols/retries.h"
 #include "serve/protocols/services.h"
 #include "serve/store/store.h"
@@ -196,17 +197,15 @@ void Service::Work::tick() {
 
 std::string Service::Parts::http_metrics() const {
   const HttpServer::Counters c = http.counters();
-  std::string text;
-  const auto add = [&text](const char* name, const char* kind, const char* help, std::uint64_t n) {
-    text +=
-        fmt::format("# HELP runnel_http_{0} {2}\n# TYPE runnel_http_{0} {1}\nrunnel_http_{0} {3}\n",
-                    name, kind, help, n);
+  MetricsText m;
+  const auto add = [&m](const char* name, const char* kind, const char* help, std::uint64_t n) {
+    m.value(name, kind, help, static_cast<double>(n));
   };
-  add("connections_total", "counter", "Connections that came.", c.connections);
-  add("connections_open", "gauge", "Connections that are open.", c.open);
-  add("requests_total", "counter", "Requests that came whole.", c.requests);
-  add("refused_total", "counter", "Connections and requests beyond a limit.", c.refused);
-  return text;
+  add("http_connections_total", "counter", "Connections that came.", c.connections);
+  add("http_connections_open", "gauge", "Connections that are open.", c.open);
+  add("http_requests_total", "counter", "Requests that came whole.", c.requests);
+  add("http_refused_total", "counter", "Connections and requests beyond a limit.", c.refused);
+  return m.text();
 }
 
 Service::Service(const HttpOptions& options) : parts_(std::make_unique<Parts>(options)) {

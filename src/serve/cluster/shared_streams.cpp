@@ -53,7 +53,11 @@ std::string key(const std::string& stream, const char* what) {
 
 std::string key_of_response(const std::string& response) { return "runnel:response:" + response; }
 
-constexpr std::string_view kResponseRow = "response ";
+// By which a row's response is found; empty: the row is no response's.
+std::string response_key(const std::string& row) {
+  constexpr std::string_view kResponseRow = "response ";
+  return row.starts_with(kResponseRow) ? key_of_response(row.substr(kResponseRow.size())) : "";
+}
 
 constexpr const char* kConversationRow = "conversation";
 constexpr const char* kConversations = "runnel:conversations";
@@ -83,12 +87,16 @@ SharedStreams::SharedStreams(const RedisAddress& address, std::string owner,
       owner_(std::move(owner)),
       lease_(std::to_string(lease.count())) {}
 
+// What kClaim returns.
+std::int64_t SharedStreams::claim_by(Redis& redis, const std::string& stream, bool is_new) {
+  return redis
+      .command({"EVAL", kClaim, "4", key(stream, "fence"), key(stream, "owner"),
+                key(stream, "rows"), key(stream, "wanted"), owner_, lease_, is_new ? "1" : "0"})
+      .number;
+}
+
 SharedStreams::Claim SharedStreams::claim(const std::string& stream) {
-  const std::int64_t number =
-      leases_
-          .command({"EVAL", kClaim, "4", key(stream, "fence"), key(stream, "owner"),
-                    key(stream, "rows"), key(stream, "wanted"), owner_, lease_, "0"})
-          .number;
+  const std::int64_t number = claim_by(leases_, stream, false);
   if (number == 0) return Claim::kTaken;
   if (number < 0) return Claim::kUnknown;
   const std::lock_guard lock(mutex_);
@@ -109,11 +117,7 @@ bool SharedStreams::is_mine(const std::string& stream) const {
 
 std::string SharedStreams::number_for(const std::string& stream) {
   if (const auto known = number_of(stream)) return *known;
-  const std::int64_t number =
-      rows_
-          .command({"EVAL", kClaim, "4", key(stream, "fence"), key(stream, "owner"),
-                    key(stream, "rows"), key(stream, "wanted"), owner_, lease_, "1"})
-          .number;
+  const std::int64_t number = claim_by(rows_, stream, true);
   if (number <= 0) throw Error(fmt::format("{}: another server has the stream now", stream));
   const std::lock_guard lock(mutex_);
   return numbers_[stream] = std::to_string(number);
@@ -197,8 +201,8 @@ void SharedStreams::put(const std::string& stream, const std::string& row,
       fenced(stream, number, "HSET", {key(stream, "rows")}, {row, value})};
   if (row == kConversationRow)
     commands.push_back({"ZADD", kConversations, "NX", microseconds_text(), stream});
-  if (row.starts_with(kResponseRow))
-    commands.push_back({"SET", key_of_response(row.substr(kResponseRow.size())), stream});
+  if (const std::string found_by = response_key(row); !found_by.empty())
+    commands.push_back({"SET", found_by, stream});
   rows_.commands(commands);
 }
 
@@ -213,8 +217,8 @@ void SharedStreams::drop(const std::string& stream, const std::vector<std::strin
         fenced(stream, *number, "HDEL", {key(stream, "rows")}, std::vector(begin, end)));
   }
   for (const std::string& row : rows) {
-    if (row.starts_with(kResponseRow))
-      commands.push_back({"DEL", key_of_response(row.substr(kResponseRow.size()))});
+    if (const std::string found_by = response_key(row); !found_by.empty())
+      commands.push_back({"DEL", found_by});
   }
   rows_.commands(commands);
 }
@@ -225,8 +229,8 @@ void SharedStreams::drop_all(const std::string& stream) {
   if (!number) return;
   std::vector<std::vector<std::string>> commands;
   for (const auto& [row, value] : rows(stream)) {
-    if (row.starts_with(kResponseRow))
-      commands.push_back({"DEL", key_of_response(row.substr(kResponseRow.size()))});
+    if (const std::string found_by = response_key(row); !found_by.empty())
+      commands.push_back({"DEL", found_by});
   }
   commands.push_back({"ZREM", kConversations, stream});
   commands.insert(commands.begin(),

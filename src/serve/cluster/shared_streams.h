@@ -64,6 +64,7 @@ class SharedStreams final : public StoreMirror, public Snapshots {
   void remove(const std::string& id) override;
 
  private:
+  std::int64_t claim_by(Redis& redis, const std::string& stream, bool is_new);
   std::string number_for(const std::string& stream);
   std::optional<std::string> number_of(const std::string& stream) const;
 

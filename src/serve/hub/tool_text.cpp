@@ -66,4 +66,13 @@ std::vector<Message> in_words(std::span<const Message> messages) {
   return simple;
 }
 
+std::string name_of_call(std::span<const Message> messages, const std::string& id) {
+  for (auto message = messages.rbegin(); message != messages.rend(); ++message) {
+    for (const ToolCall& call : message->tool_calls) {
+      if (call.id == id) return call.name;
+    }
+  }
+  return {};
+}
+
 }  // namespace runnel::serve

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "serve/hub/tool_text.h"
 #include "serve/protocols/anthropic_writer.h"
 #include "serve/protocols/completion_answer.h"
 #include "serve/protocols/demands.h"
@@ -57,7 +58,7 @@ class BlockReader {
           {.role = "tool",
            .content = content_text(block.value("content", Json()), where + ".content"),
            .tool_call_id = id,
-           .name = name_of(id)});
+           .name = name_of_call(messages_, id)});
       has_own_ = false;
     } else {
       refuse(where,
@@ -67,30 +68,19 @@ class BlockReader {
     }
   }
 
-  std::string name_of(const std::string& id) const {
-    for (auto message = messages_.rbegin(); message != messages_.rend(); ++message) {
-      for (const ToolCall& call : message->tool_calls) {
-        if (call.id == id) return call.name;
-      }
-    }
-    return {};
-  }
-
   std::string role_;
   std::vector<Message>& messages_;
   bool has_own_ = false;
 };
 
 std::vector<Message> read_messages(const Json& body) {
-  const auto list = body.find("messages");
-  if (list == body.end() || !list->is_array() || list->empty())
-    refuse("messages", "messages: want a list with at least one message");
+  const Json& list = list_of_messages(body);
   std::vector<Message> messages;
   if (const std::string system = content_text(body.value("system", Json()), "system");
       !system.empty())
     messages.push_back({.role = "system", .content = system});
-  for (std::size_t i = 0; i < list->size(); ++i) {
-    const Json& message = (*list)[i];
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const Json& message = list[i];
     const std::string where = fmt::format("messages[{}]", i);
     if (!message.is_object()) refuse(where, where + ": want an object");
     const std::string role = text_field(message, "role").value_or("");
@@ -110,7 +100,7 @@ void create(const Services& services, const Request& request, const ReplyPtr& re
                                  {"context_management", "what leaves the window is forgotten"}});
   const std::vector<std::string> stops = texts_field(body, "stop_sequences");
   options.stops.insert(options.stops.end(), stops.begin(), stops.end());
-  History history = History::of({}, read_messages(body));
+  History history = History::of(read_messages(body));
   demand(services, demands_of_messages(body), history.setting, options);
   answer_history(services, reply, std::move(history), std::move(options),
                  std::make_shared<MessagesWriter>(reply, services.model_id, is_streamed));
@@ -118,7 +108,7 @@ void create(const Services& services, const Request& request, const ReplyPtr& re
 
 void count(const Services& services, const Request& request, const ReplyPtr& reply) {
   const Json body = parse_object(request.body);
-  History history = History::of({}, read_messages(body));
+  History history = History::of(read_messages(body));
   AnswerOptions ignored;
   demand(services, demands_of_messages(body), history.setting, ignored);
   reply->send(200, "application/json", dump({{"input_tokens", count_tokens(services, history)}}));

@@ -9,7 +9,7 @@ namespace runnel::serve {
 namespace {
 
 Json log_probability(const Model& model, Token token, float value) {
-  const std::string text = token_text(model, token);
+  const std::string text = model.token_text(token);
   Json bytes = Json::array();
   for (const char byte : text) bytes.push_back(static_cast<unsigned char>(byte));
   return {{"token", text}, {"logprob", value}, {"bytes", bytes}};
@@ -147,7 +147,7 @@ void complete_chat(const Services& services, const Request& request, const Reply
   if (const auto more = body.find("stream_options"); more != body.end() && more->is_object())
     wanted.has_usage = bool_field(*more, "include_usage").value_or(false);
   auto writer = std::make_shared<ChatWriter>(reply, services.model, wanted);
-  History history = History::of({}, messages_of(body));
+  History history = History::of(messages_of(body));
   demand(services, demands_of_chat(body), history.setting, options);
   answer_history(services, reply, std::move(history), std::move(options), std::move(writer));
 }

@@ -8,6 +8,7 @@
 #include "serve/hub/transcript.h"
 #include "serve/protocols/errors.h"
 #include "serve/protocols/guard_json.h"
+#include "serve/protocols/items.h"
 
 namespace runnel::serve {
 namespace {
@@ -65,14 +66,9 @@ Channel::Reading reading_of(Hub& hub, Channel& channel, const std::shared_ptr<co
 
 }  // namespace
 
-History History::of(Setting setting, std::vector<Message> messages) {
-  std::size_t n = 0;
-  for (; n < messages.size(); ++n) {
-    if (messages[n].role != "system" && messages[n].role != "developer") break;
-    setting.system += (setting.system.empty() ? "" : "\n\n") + messages[n].content;
-  }
-  messages.erase(messages.begin(), messages.begin() + static_cast<std::ptrdiff_t>(n));
-  return {.is_chat = true, .setting = std::move(setting), .messages = std::move(messages)};
+History History::of(std::vector<Message> messages) {
+  const std::string system = take_system(messages);
+  return {.is_chat = true, .setting = {.system = system}, .messages = std::move(messages)};
 }
 
 void answer_history(const Services& services, const ReplyPtr& reply, History history,
@@ -141,7 +137,5 @@ AnswerOptions completion_options(const Services& services, const Json& body, boo
 void bound_unstreamed(AnswerOptions& options, bool is_streamed) {
   if (!options.most_tokens && !is_streamed) options.most_tokens = kMostUnstreamed;
 }
-
-std::string token_text(const Model& model, Token token) { return model.token_text(token); }
 
 }  // namespace runnel::serve

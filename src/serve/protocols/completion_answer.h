@@ -19,8 +19,8 @@ struct History {
   std::vector<Message> messages;  // behind the system prompt
   std::vector<Token> tokens;      // where it is not a dialogue
 
-  // Of a dialogue whose first system messages are the setting's.
-  static History of(Setting setting, std::vector<Message> messages);
+  // Of a dialogue; its first system messages are the setting's.
+  static History of(std::vector<Message> messages);
 };
 
 // On the stream that holds the history's beginning, or a new one. The answer is cancelled when the
@@ -36,9 +36,9 @@ AnswerOptions completion_options(const Services& services, const Json& body, boo
                                  const std::vector<const char*>& names_of_most_tokens);
 // Without a number of tokens: what an answer that comes whole may have.
 void bound_unstreamed(AnswerOptions& options, bool is_streamed);
-// "messages" of chat completions.
+// "messages". RequestError: no list, or an empty one.
+const Json& list_of_messages(const Json& body);
+// The same as chat completions have them.
 std::vector<Message> messages_of(const Json& body);
-
-std::string token_text(const Model& model, Token token);
 
 }  // namespace runnel::serve

@@ -64,11 +64,11 @@ class TextWriter final : public CompletionWriter {
                   {"top_logprobs", Json::array()},
                   {"text_offset", Json::array()}};
     for (const TokenInfo& info : tokens) {
-      const std::string text = token_text(model_, info.token);
+      const std::string text = model_.token_text(info.token);
       lists["tokens"].push_back(text);
       lists["token_logprobs"].push_back(info.log_probability);
       Json top = Json::object();
-      for (const auto& [token, value] : info.top) top[token_text(model_, token)] = value;
+      for (const auto& [token, value] : info.top) top[model_.token_text(token)] = value;
       lists["top_logprobs"].push_back(std::move(top));
       lists["text_offset"].push_back(offset_);
       offset_ += text.size();

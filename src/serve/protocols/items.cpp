@@ -6,6 +6,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "serve/hub/tool_text.h"
 #include "serve/protocols/errors.h"
 
 namespace runnel::serve {
@@ -82,14 +83,6 @@ Json items_of(const Json& input, const std::string& where) {
 
 std::vector<Message> messages_of_items(const Json& items) {
   std::vector<Message> messages;
-  const auto name_of = [&](const std::string& call_id) {
-    for (auto message = messages.rbegin(); message != messages.rend(); ++message) {
-      for (const ToolCall& call : message->tool_calls) {
-        if (call.id == call_id) return call.name;
-      }
-    }
-    return std::string();
-  };
   for (const Json& item : items) {
     const std::string type = item.value("type", "");
     if (type == "message") {
@@ -106,7 +99,7 @@ std::vector<Message> messages_of_items(const Json& items) {
       messages.push_back({.role = "tool",
                           .content = item.value("output", ""),
                           .tool_call_id = id,
-                          .name = name_of(id)});
+                          .name = name_of_call(messages, id)});
     }
   }
   return messages;

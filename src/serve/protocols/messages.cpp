@@ -55,13 +55,18 @@ Message message_of(const Json& message, const std::string& where) {
 
 }  // namespace
 
-std::vector<Message> messages_of(const Json& body) {
+const Json& list_of_messages(const Json& body) {
   const auto list = body.find("messages");
   if (list == body.end() || !list->is_array() || list->empty())
     refuse("messages", "messages: want a list with at least one message");
+  return *list;
+}
+
+std::vector<Message> messages_of(const Json& body) {
+  const Json& list = list_of_messages(body);
   std::vector<Message> messages;
-  for (std::size_t i = 0; i < list->size(); ++i)
-    messages.push_back(message_of((*list)[i], "messages[" + std::to_string(i) + "]"));
+  for (std::size_t i = 0; i < list.size(); ++i)
+    messages.push_back(message_of(list[i], "messages[" + std::to_string(i) + "]"));
   return messages;
 }
 

@@ -107,7 +107,7 @@ void chat(const Services& services, const Request& request, const ReplyPtr& repl
   const auto messages = body.find("messages");
   if (messages == body.end() || messages->is_null() || (messages->is_array() && messages->empty()))
     return send_loaded(services, reply, true);
-  History history = History::of({}, messages_of(body));
+  History history = History::of(messages_of(body));
   for (const Json& message : *messages) refuse_images(message, "messages.images");
   answer(services, reply, body, std::move(history), true);
 }
@@ -122,8 +122,8 @@ void generate(const Services& services, const Request& request, const ReplyPtr& 
   if (bool_field(body, "raw").value_or(false)) {
     history.tokens = services.model.tokenize(prompt);
   } else {
-    const Setting setting = {.system = text_field(body, "system").value_or("")};
-    history = History::of(setting, {{.role = "user", .content = prompt}});
+    history = History::of({{.role = "system", .content = text_field(body, "system").value_or("")},
+                           {.role = "user", .content = prompt}});
   }
   answer(services, reply, body, std::move(history), false);
 }

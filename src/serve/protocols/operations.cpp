@@ -4,35 +4,30 @@
 #include <nlohmann/json.hpp>
 
 #include "base/resident_memory.h"
-#include "serve/hub/histogram.h"
 #include "serve/protocols/errors.h"
 #include "serve/protocols/json_body.h"
+#include "serve/protocols/metrics_text.h"
 #include "serve/protocols/services.h"
 
 namespace runnel::serve {
+
+void MetricsText::value(const char* name, const char* kind, const char* help, double value) {
+  text_ += fmt::format("# HELP runnel_{0} {2}\n# TYPE runnel_{0} {1}\nrunnel_{0} {3}\n", name, kind,
+                       help, value);
+}
+
+void MetricsText::histogram(const char* name, const char* help, const Histogram& h) {
+  text_ += fmt::format("# HELP runnel_{0} {1}\n# TYPE runnel_{0} histogram\n", name, help);
+  for (std::size_t i = 0; i < Histogram::kBounds.size(); ++i)
+    text_ += fmt::format("runnel_{}_bucket{{le=\"{}\"}} {}\n", name, Histogram::kBounds[i],
+                         h.counts()[i]);
+  text_ += fmt::format(
+      "runnel_{0}_bucket{{le=\"+Inf\"}} {1}\nrunnel_{0}_sum {2}\n"
+      "runnel_{0}_count {1}\n",
+      name, h.n(), h.sum());
+}
+
 namespace {
-
-class MetricsText {
- public:
-  void value(const char* name, const char* kind, const char* help, double value) {
-    text_ += fmt::format("# HELP runnel_{0} {2}\n# TYPE runnel_{0} {1}\nrunnel_{0} {3}\n", name,
-                         kind, help, value);
-  }
-  void histogram(const char* name, const char* help, const Histogram& h) {
-    text_ += fmt::format("# HELP runnel_{0} {1}\n# TYPE runnel_{0} histogram\n", name, help);
-    for (std::size_t i = 0; i < Histogram::kBounds.size(); ++i)
-      text_ += fmt::format("runnel_{}_bucket{{le=\"{}\"}} {}\n", name, Histogram::kBounds[i],
-                           h.counts()[i]);
-    text_ += fmt::format(
-        "runnel_{0}_bucket{{le=\"+Inf\"}} {1}\nrunnel_{0}_sum {2}\n"
-        "runnel_{0}_count {1}\n",
-        name, h.n(), h.sum());
-  }
-  const std::string& text() const { return text_; }
-
- private:
-  std::string text_;
-};
 
 std::string metrics_text(const Services& services) {
   const Hub& hub = services.hub;
