@@ -25,6 +25,7 @@
 #include "cli/validators.h"
 #include "engine/internals.h"
 #include "engine/machine_limits.h"
+#include "engine/option_names.h"
 #include "engine/step_profile.h"
 #include "model/make_model.h"
 
@@ -456,9 +457,9 @@ void Bench::report(const Model& model, const Stream& stream, const Measured& mea
       "{}: {} kernels, {} threads\npolicy {}, {} sinks, window {}, {} cache, past the window\n"
       "{}\n\n"
       "{:<22}{:>18}   {}\n",
-      model.name(), model.instruction_set(), model.threads(), policy_text(options.policy),
+      model.name(), model.instruction_set(), model.threads(), policy_name(options.policy),
       options.sinks, options.policy == Policy::kDense ? "infinite" : window_text(options),
-      kv_type_text(options.kv_type), limits_text(model, measured), "", "median",
+      kv_type_name(options.kv_type), limits_text(model, measured), "", "median",
       fmt::format("lowest to highest of {}", n_runs_));
   const auto add_row = [&text](std::string_view name, const Readings& readings, auto in_words) {
     text += fmt::format("{:<22}{:>18}   {} to {}\n", name, in_words(readings.median()),

@@ -13,6 +13,7 @@
 #include "cli/numbers.h"
 #include "cli/terminal.h"
 #include "cli/validators.h"
+#include "engine/option_names.h"
 
 namespace runnel::cli {
 namespace {
@@ -22,38 +23,7 @@ constexpr int kLongestCache = 1 << 24;
 constexpr int kLargestChunk = 8192;
 constexpr int kAllLayers = 1 << 20;
 
-template <typename T, std::size_t N>
-using Names = std::array<std::pair<std::string_view, T>, N>;
-
-constexpr Names<Policy, 4> kPolicies{{{"dense", Policy::kDense},
-                                      {"window", Policy::kWindow},
-                                      {"sink", Policy::kSink},
-                                      {"recompute", Policy::kRecompute}}};
-constexpr Names<KvType, 5> kKvTypes{{{"f32", KvType::kF32},
-                                     {"f16", KvType::kF16},
-                                     {"bf16", KvType::kBF16},
-                                     {"q8_0", KvType::kQ8_0},
-                                     {"q4_0", KvType::kQ4_0}}};
 constexpr Names<bool, 2> kSwitch{{{"on", true}, {"off", false}}};
-constexpr Names<Softmax, 2> kSoftmaxes{
-    {{"standard", Softmax::kStandard}, {"off-by-one", Softmax::kOffByOne}}};
-
-template <typename T, std::size_t N>
-std::string name_of(const Names<T, N>& names, T value) {
-  for (const auto& [name, candidate] : names) {
-    if (candidate == value) return std::string(name);
-  }
-  return "?";
-}
-
-// The parser has checked that the name is one of them.
-template <typename T, std::size_t N>
-T value_of(const Names<T, N>& names, std::string_view wanted) {
-  for (const auto& [name, value] : names) {
-    if (name == wanted) return value;
-  }
-  return names.front().second;
-}
 
 template <typename T, std::size_t N>
 CLI::Option* add_choice(CLI::App& app, const char* flag, std::string& target,
@@ -113,10 +83,6 @@ std::string window_text(const StreamOptions& resolved) {
   }
   return text;
 }
-
-std::string policy_text(Policy policy) { return name_of(kPolicies, policy); }
-std::string kv_type_text(KvType type) { return name_of(kKvTypes, type); }
-std::string softmax_text(Softmax softmax) { return name_of(kSoftmaxes, softmax); }
 
 void ModelArguments::add_to(CLI::App& app) {
   add_file_to(app);

@@ -96,9 +96,4 @@ class SamplingArguments {
 // "2,043", or "2048,256x5": the pattern of the layers' windows.
 std::string window_text(const StreamOptions& resolved);
 
-// As written on the command line: "sink", "q8_0", "off-by-one".
-std::string policy_text(Policy policy);
-std::string kv_type_text(KvType type);
-std::string softmax_text(Softmax softmax);
-
 }  // namespace runnel::cli

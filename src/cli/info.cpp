@@ -18,6 +18,7 @@
 #include "cli/numbers.h"
 #include "cli/terminal.h"
 #include "engine/internals.h"
+#include "engine/option_names.h"
 #include "gguf/file.h"
 #include "model/architecture.h"
 #include "runnel/chat.h"
@@ -288,14 +289,14 @@ std::string memory_text(const Memory& memory) {
   text += fmt::format("  weights in memory      {:>12}  matrices are packed when loaded\n",
                       bytes_text(memory.loaded_bytes));
   for (const auto& [type, bytes] : memory.stream_bytes) {
-    text += fmt::format("  a stream, {:<12} {:>12}{}\n", kv_type_text(type) + " cache",
+    text += fmt::format("  a stream, {:<12} {:>12}{}\n", kv_type_name(type) + " cache",
                         bytes_text(bytes), type == options.kv_type ? "  this --kv-type" : "");
   }
   if (options.policy == Policy::kDense) {
     text += "  policy dense: a stream grows with every token; the figure is its beginning\n";
   } else {
     text += fmt::format("  policy {}, {} sinks, window {}; trained context {} tokens\n",
-                        policy_text(options.policy), grouped(options.sinks), window_text(options),
+                        policy_name(options.policy), grouped(options.sinks), window_text(options),
                         grouped(memory.trained_context));
   }
   if (options.softmax == Softmax::kOffByOne) text += "  softmax off-by-one: a zero sink\n";
@@ -317,18 +318,18 @@ std::string Info::text(const gguf::File& file) const {
 
 Json memory_json(const Memory& memory) {
   Json streams;
-  for (const auto& [type, bytes] : memory.stream_bytes) streams[kv_type_text(type)] = bytes;
+  for (const auto& [type, bytes] : memory.stream_bytes) streams[kv_type_name(type)] = bytes;
   Json window = nullptr;
   if (memory.options.window) window = *memory.options.window;
   return {{"weight_bytes", memory.weight_bytes},
           {"loaded_weight_bytes", memory.loaded_bytes},
           {"stream_bytes", streams},
-          {"policy", policy_text(memory.options.policy)},
+          {"policy", policy_name(memory.options.policy)},
           {"sinks", memory.options.sinks},
           {"window", window},
           {"layer_windows", memory.options.layer_windows},
-          {"kv_type", kv_type_text(memory.options.kv_type)},
-          {"softmax", softmax_text(*memory.options.softmax)},
+          {"kv_type", kv_type_name(memory.options.kv_type)},
+          {"softmax", softmax_name(*memory.options.softmax)},
           {"trained_context", memory.trained_context}};
 }
 

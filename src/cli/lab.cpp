@@ -9,6 +9,7 @@
 #include "cli/common_options.h"
 #include "cli/files.h"
 #include "cli/validators.h"
+#include "engine/option_names.h"
 
 namespace runnel::cli {
 
@@ -69,11 +70,8 @@ void CacheArguments::add_to(CLI::App& app, const char* window_help) {
 
 StreamOptions CacheArguments::options() const {
   StreamOptions options = {.sinks = sinks_, .window = window_};
-  for (const KvType type :
-       {KvType::kF32, KvType::kF16, KvType::kBF16, KvType::kQ8_0, KvType::kQ4_0})
-    if (kv_type_text(type) == kv_type_) options.kv_type = type;
-  for (const Softmax softmax : {Softmax::kStandard, Softmax::kOffByOne})
-    if (softmax_text(softmax) == softmax_) options.softmax = softmax;
+  options.kv_type = value_of(kKvTypes, kv_type_);
+  if (!softmax_.empty()) options.softmax = value_of(kSoftmaxes, softmax_);
   return options;
 }
 

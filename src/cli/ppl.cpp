@@ -19,6 +19,7 @@
 #include "cli/terminal.h"
 #include "cli/token_source.h"
 #include "cli/validators.h"
+#include "engine/option_names.h"
 
 namespace runnel::cli {
 namespace {
@@ -258,7 +259,7 @@ void Ppl::report(const Stream& stream, const Perplexity& perplexity, double seco
     return;
   }
   const StreamOptions& options = stream.options();
-  std::string cache = policy_text(options.policy);
+  std::string cache = policy_name(options.policy);
   if (options.policy != Policy::kDense) {
     cache += fmt::format(", {} sinks, window {}", options.sinks, window_text(options));
   }
@@ -266,7 +267,7 @@ void Ppl::report(const Stream& stream, const Perplexity& perplexity, double seco
       fmt::format("perplexity   {:.4f}\nmean nll     {:.6f}\ntokens       {} predicted\n"
                   "time         {} ({})\npolicy       {}, {} cache of {}\n",
                   perplexity.value(), perplexity.mean_nll(), grouped(perplexity.n_predicted),
-                  seconds_text(seconds), rate_text(rate), cache, kv_type_text(options.kv_type),
+                  seconds_text(seconds), rate_text(rate), cache, kv_type_name(options.kv_type),
                   bytes_text(stream.bytes())));
 }
 

@@ -8,6 +8,7 @@
 #include "base/resident_memory.h"
 #include "cli/common_options.h"
 #include "cli/numbers.h"
+#include "engine/option_names.h"
 
 namespace runnel::cli {
 namespace {
@@ -45,11 +46,11 @@ nlohmann::ordered_json stream_json(const Stream& stream) {
   nlohmann::ordered_json json = {{"position", stream.position()},
                                  {"evicted", stream.evicted()},
                                  {"horizon", stream.horizon()},
-                                 {"policy", policy_text(options.policy)},
+                                 {"policy", policy_name(options.policy)},
                                  {"sinks", options.sinks},
                                  {"window", nullptr},
-                                 {"kv_type", kv_type_text(options.kv_type)},
-                                 {"softmax", softmax_text(*options.softmax)},
+                                 {"kv_type", kv_type_name(options.kv_type)},
+                                 {"softmax", softmax_name(*options.softmax)},
                                  {"cache_bytes", stream.bytes()}};
   if (options.draft > 0) {
     json["guessed"] = stream.guessed();

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "engine/internals.h"
-#include "eval/names.h"
+#include "engine/option_names.h"
 
 namespace runnel::eval {
 namespace {

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/option_names.h"
 #include "eval/experiment.h"
-#include "eval/names.h"
 #include "eval/npy.h"
 #include "eval/plot.h"
 

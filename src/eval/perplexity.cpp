@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "eval/names.h"
+#include "engine/option_names.h"
 #include "eval/section.h"
 #include "eval/statistics.h"
 

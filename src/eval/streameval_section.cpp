@@ -4,8 +4,8 @@
 #include <cmath>
 #include <map>
 
+#include "engine/option_names.h"
 #include "eval/experiment.h"
-#include "eval/names.h"
 #include "eval/plot.h"
 #include "eval/streameval.h"
 
