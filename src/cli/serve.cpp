@@ -39,8 +39,11 @@ class Serve final : public Command {
   void run() override;
 
  private:
-  serve::HttpOptions http_options() const;
+  void add_state_options();
+  void add_room_options();
   void add_guard_options();
+  void add_http_options();
+  serve::HttpOptions http_options() const;
   serve::ServiceOptions options() const;
   void take_from(const std::string& config);
   std::vector<std::string> keys() const;
@@ -84,6 +87,22 @@ Serve::Serve(CLI::App& program)
   app_->add_option("--port", port_, "Port; 0: any that is free, which the first line says")
       ->type_name("N")
       ->check(whole_within(0, 65535));
+  add_state_options();
+  app_->add_option("--model-id", model_id_,
+                   "Name of the model for clients (default: the file's, or that of 'runnel pull')")
+      ->type_name("NAME");
+  app_->add_option("--chat-template", template_name_,
+                   "How turns are written, when the model does not say: a name, a file with a "
+                   "template; plain: a line a message")
+      ->type_name("NAME");
+  add_room_options();
+  add_guard_options();
+  add_http_options();
+  stream_.add_to(*app_);
+  sampling_.add_to(*app_);
+}
+
+void Serve::add_state_options() {
   app_->add_option("--state", state_,
                    "Folder for what outlives the server: conversations, responses, parked streams "
                    "(default: nothing does, and streams are parked in a private folder in TMPDIR)")
@@ -100,13 +119,10 @@ Serve::Serve(CLI::App& program)
       ->type_name("S")
       ->check(whole_within(1, 3600))
       ->needs(cluster);
-  app_->add_option("--model-id", model_id_,
-                   "Name of the model for clients (default: the file's, or that of 'runnel pull')")
-      ->type_name("NAME");
-  app_->add_option("--chat-template", template_name_,
-                   "How turns are written, when the model does not say: a name, a file with a "
-                   "template; plain: a line a message")
-      ->type_name("NAME");
+}
+
+// Of memory, disk and time.
+void Serve::add_room_options() {
   const auto add_size = [this](const char* name, std::uint64_t& size, const char* what) {
     app_->add_option(name, size, what)
         ->type_name("SIZE")
@@ -131,29 +147,6 @@ Serve::Serve(CLI::App& program)
            "much as there is, else 256M of memory)");
   add_size("--parked-size", parked_size_,
            "Disk for parked streams of stateless requests (default: 8G)");
-  add_guard_options();
-  app_->add_option("--key-file", key_file_, "API keys, one a line; without it nobody needs one")
-      ->type_name("FILE");
-  CLI::Option* certificate =
-      app_->add_option("--tls-cert", certificate_, "Certificate chain (PEM): serve HTTPS")
-          ->type_name("FILE");
-  CLI::Option* key =
-      app_->add_option("--tls-key", certificate_key_, "Its private key (PEM)")->type_name("FILE");
-  certificate->needs(key);
-  key->needs(certificate);
-  app_->add_option("--max-body", largest_body_mib_, "Largest request")
-      ->type_name("MIB")
-      ->check(whole_within(1, 1024));
-  app_->add_option("--max-connections", connections_, "Connections at a time")
-      ->type_name("N")
-      ->check(whole_within(1, 1000000));
-  app_->add_option("--log-format", log_format_, "Of the lines on standard error")
-      ->type_name("text|json")
-      ->check(CLI::IsMember({"text", "json"}).description(""));
-  app_->add_flag("--access-log", logs_requests_,
-                 "A line for each request: client, path, status, bytes, time");
-  stream_.add_to(*app_);
-  sampling_.add_to(*app_);
 }
 
 void Serve::add_guard_options() {
@@ -175,6 +168,29 @@ void Serve::add_guard_options() {
   add_bound("--most-entropy", guard_.most_entropy, "The other one");
   add_bound("--least-sink-share", guard_.least_sink_share,
             "Bound of the share of the attention that the sinks get, 0 to 1");
+}
+
+void Serve::add_http_options() {
+  app_->add_option("--key-file", key_file_, "API keys, one a line; without it nobody needs one")
+      ->type_name("FILE");
+  CLI::Option* certificate =
+      app_->add_option("--tls-cert", certificate_, "Certificate chain (PEM): serve HTTPS")
+          ->type_name("FILE");
+  CLI::Option* key =
+      app_->add_option("--tls-key", certificate_key_, "Its private key (PEM)")->type_name("FILE");
+  certificate->needs(key);
+  key->needs(certificate);
+  app_->add_option("--max-body", largest_body_mib_, "Largest request")
+      ->type_name("MIB")
+      ->check(whole_within(1, 1024));
+  app_->add_option("--max-connections", connections_, "Connections at a time")
+      ->type_name("N")
+      ->check(whole_within(1, 1000000));
+  app_->add_option("--log-format", log_format_, "Of the lines on standard error")
+      ->type_name("text|json")
+      ->check(CLI::IsMember({"text", "json"}).description(""));
+  app_->add_flag("--access-log", logs_requests_,
+                 "A line for each request: client, path, status, bytes, time");
 }
 
 // Half of what the system could give without swapping.
