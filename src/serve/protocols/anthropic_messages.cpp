@@ -111,7 +111,7 @@ void count(const Services& services, const Request& request, const ReplyPtr& rep
   History history = History::of(read_messages(body));
   AnswerOptions ignored;
   demand(services, demands_of_messages(body), history.setting, ignored);
-  reply->send(200, "application/json", dump({{"input_tokens", count_tokens(services, history)}}));
+  send_json(reply, {{"input_tokens", count_tokens(services, history)}});
 }
 
 }  // namespace

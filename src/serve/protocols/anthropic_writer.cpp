@@ -2,8 +2,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/json_depth.h"
-
 namespace runnel::serve {
 namespace {
 
@@ -26,10 +24,8 @@ Json usage_json(std::int64_t n_prompt, std::int64_t n_cached, std::int64_t n_wri
 }
 
 Json use_block(const ToolCall& call) {
-  Json input;
-  if (!is_nested_deeper(call.arguments))
-    input = Json::parse(call.arguments.empty() ? "{}" : call.arguments, nullptr, false);
-  if (!input.is_object()) input = Json::object();  // cut off
+  Json input = arguments_object(call);
+  if (input.is_null()) input = Json::object();
   return {{"type", "tool_use"}, {"id", call.id}, {"name", call.name}, {"input", input}};
 }
 

@@ -70,7 +70,7 @@ void CompletionWriter::ended(const Ending& ending, const Place& place) {
   if (!is_streamed_) {
     Json body = whole(ending);
     body["runnel"] = told(place);
-    return reply_->send(200, "application/json", dump(body));
+    return send_json(reply_, body);
   }
   for (Json& last : last_pieces(ending)) send(std::move(last), place);
   if (wire_ == Wire::kEvents) reply_->write("data: [DONE]\n\n");

@@ -19,13 +19,16 @@ struct Request {
   std::map<std::string, std::string> parameters;  // of the route: "id" of /v1/responses/{id}
   std::string body;
 
-  std::string header(const std::string& name) const {
-    const auto at = headers.find(name);
-    return at == headers.end() ? std::string() : at->second;
-  }
-  std::string parameter(const std::string& name) const {
-    const auto at = parameters.find(name);
-    return at == parameters.end() ? std::string() : at->second;
+  // Empty where there is none of the name.
+  std::string header(const std::string& name) const { return value_of(headers, name); }
+  std::string parameter(const std::string& name) const { return value_of(parameters, name); }
+  std::string query_value(const std::string& name) const { return value_of(query, name); }
+
+ private:
+  static std::string value_of(const std::map<std::string, std::string>& values,
+                              const std::string& name) {
+    const auto at = values.find(name);
+    return at == values.end() ? std::string() : at->second;
   }
 };
 

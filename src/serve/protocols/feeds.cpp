@@ -61,7 +61,7 @@ class FirstReader final : public Reader {
   }
   void all_read(const Json& runnel) override {
     body_["runnel"] = runnel;
-    reply_->send(200, "application/json", dump(body_));
+    send_json(reply_, body_);
   }
 
   ReplyPtr reply_;
@@ -143,7 +143,7 @@ void answer_when_settled(const Services& services, const ReplyPtr& reply, const 
       const auto row = services.store.response(id);
       if (!row) refuse_missing("request", id);
       if (row->status == "failed") return send_error(reply, {.status = 500, .message = row->body});
-      reply->send(200, "application/json", dump(answer_of(services, *row)));
+      send_json(reply, answer_of(services, *row));
     });
   };
   const std::shared_ptr<LiveResponse> live = services.responses.find(id);

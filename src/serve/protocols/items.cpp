@@ -141,13 +141,9 @@ Json list_of(const std::vector<StoredItem>& items, int limit) {
 
 Page page_of(const Request& request) {
   Page page;
-  const auto query = [&](const char* name) {
-    const auto at = request.query.find(name);
-    return at == request.query.end() ? std::string() : at->second;
-  };
-  page.after = query("after");
-  page.is_descending = query("order") != "asc";
-  const std::string limit = query("limit");
+  page.after = request.query_value("after");
+  page.is_descending = request.query_value("order") != "asc";
+  const std::string limit = request.query_value("limit");
   if (limit.empty()) return page;
   const auto [end, error] = std::from_chars(limit.data(), limit.data() + limit.size(), page.limit);
   if (error != std::errc() || *end != '\0' || page.limit < 1 || page.limit > 100)

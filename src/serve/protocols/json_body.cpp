@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "base/json_depth.h"
 #include "serve/protocols/errors.h"
 
 namespace runnel::serve {
@@ -158,8 +159,18 @@ std::string content_text(const Json& content, const std::string& where) {
   return text;
 }
 
+Json arguments_object(const ToolCall& call) {
+  if (is_nested_deeper(call.arguments)) return nullptr;
+  Json arguments = Json::parse(call.arguments.empty() ? "{}" : call.arguments, nullptr, false);
+  return arguments.is_object() ? std::move(arguments) : Json();
+}
+
 std::string dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+void send_json(const ReplyPtr& reply, const Json& body) {
+  reply->send(200, "application/json", dump(body));
 }
 
 std::string server_event(const std::string& name, const Json& data) {

@@ -41,7 +41,11 @@ void read_sampling(const Json& object, AnswerOptions& options);
 // A message's text: a string, or a list of parts with text. RequestError: other parts, by name.
 std::string content_text(const Json& content, const std::string& where);
 
+// What a call passes to its tool, an object; null: none, as where it was cut off.
+Json arguments_object(const ToolCall& call);
+
 std::string dump(const Json& json);
+void send_json(const ReplyPtr& reply, const Json& body);
 // "data: ...\n\n", with an event name where there is one.
 std::string server_event(const std::string& name, const Json& data);
 Json place_json(const Place& place);

@@ -9,10 +9,6 @@
 namespace runnel::serve {
 namespace {
 
-void send(const ReplyPtr& reply, const Json& body) {
-  reply->send(200, "application/json", dump(body));
-}
-
 Json model_json(const Services& services) {
   const Model& model = services.model;
   const StreamOptions stream = model.resolve(services.hub.options().stream);
@@ -45,7 +41,7 @@ void tokenize(const Services& services, const Request& request, const ReplyPtr& 
       pieces.push_back({{"id", token}, {"piece", services.model.token_text(token)}});
     answer["tokens"] = pieces;
   }
-  send(reply, answer);
+  send_json(reply, answer);
 }
 
 void detokenize(const Services& services, const Request& request, const ReplyPtr& reply) {
@@ -61,7 +57,7 @@ void detokenize(const Services& services, const Request& request, const ReplyPtr
                            dump(item).substr(0, 80));
     tokens.push_back(item.get<Token>());
   }
-  send(reply, {{"content", services.model.detokenize(tokens)}});
+  send_json(reply, {{"content", services.model.detokenize(tokens)}});
 }
 
 }  // namespace
@@ -76,12 +72,12 @@ void on_streams(const Services& services, const ReplyPtr& reply, std::function<v
 
 std::vector<Route> model_routes(const Services& services) {
   const auto list = [&services](const Request&, const ReplyPtr& reply) {
-    send(reply, {{"object", "list"}, {"data", Json::array({model_json(services)})}});
+    send_json(reply, {{"object", "list"}, {"data", Json::array({model_json(services)})}});
   };
   const auto one = [&services](const Request& request, const ReplyPtr& reply) {
     if (!services.is_model(request.parameter("id")))
       refuse_missing("model", request.parameter("id"));
-    send(reply, model_json(services));
+    send_json(reply, model_json(services));
   };
   const auto embeddings = [](const Request&, const ReplyPtr&) {
     throw RequestError({.status = 501,

@@ -82,7 +82,7 @@ void send_loaded(const Services& services, const ReplyPtr& reply, bool is_chat) 
   } else {
     body["response"] = "";
   }
-  reply->send(200, "application/json", dump(body));
+  send_json(reply, body);
 }
 
 void refuse_images(const Json& holder, const std::string& where) {
@@ -140,14 +140,13 @@ void show(const Services& services, const Request& request, const ReplyPtr& repl
   const Json info = {{"general.architecture", architecture},
                      {"general.basename", services.model.name()},
                      {architecture + ".context_length", services.model.trained_context()}};
-  reply->send(200, "application/json",
-              dump({{"modelfile", ""},
+  send_json(reply, {{"modelfile", ""},
                     {"parameters", ""},
                     {"template", services.hub.chat().name()},
                     {"details", details(services)},
                     {"model_info", info},
                     {"capabilities", Json::array({"completion", "tools"})},
-                    {"modified_at", modified_at(services)}}));
+                    {"modified_at", modified_at(services)}});
 }
 
 void send_models(const Services& services, const ReplyPtr& reply,
@@ -156,8 +155,7 @@ void send_models(const Services& services, const ReplyPtr& reply,
     answer_errors(
         reply,
         [&] {
-          reply->send(200, "application/json",
-                      dump({{"models", Json::array({json_of(services, digest)})}}));
+          send_json(reply, {{"models", Json::array({json_of(services, digest)})}});
         },
         ollama_error_body);
   });
@@ -172,7 +170,7 @@ void running(const Services& services, const Request&, const ReplyPtr& reply) {
 }
 
 void version(const Services&, const Request&, const ReplyPtr& reply) {
-  reply->send(200, "application/json", dump({{"version", RUNNEL_VERSION}}));
+  send_json(reply, {{"version", RUNNEL_VERSION}});
 }
 
 }  // namespace

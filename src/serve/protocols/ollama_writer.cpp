@@ -6,17 +6,13 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 
-#include "base/json_depth.h"
-
 namespace runnel::serve {
 namespace {
 
 // A call is told when it is whole; one that was cut off is not.
 Json call_json(const ToolCall& call) {
-  if (is_nested_deeper(call.arguments)) return nullptr;
-  const Json arguments =
-      Json::parse(call.arguments.empty() ? "{}" : call.arguments, nullptr, false);
-  if (!arguments.is_object()) return nullptr;
+  const Json arguments = arguments_object(call);
+  if (arguments.is_null()) return nullptr;
   return {{"id", call.id}, {"function", {{"name", call.name}, {"arguments", arguments}}}};
 }
 

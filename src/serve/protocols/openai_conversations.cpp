@@ -25,10 +25,6 @@ Json conversation_json(const Services& services, const StoredConversation& store
   return json;
 }
 
-void send_json(const ReplyPtr& reply, const Json& body) {
-  reply->send(200, "application/json", dump(body));
-}
-
 StoredConversation found_conversation(const Services& services, const std::string& id) {
   const auto stored = services.store.conversation(id);
   if (!stored) refuse_missing("conversation", id);

@@ -71,13 +71,10 @@ void create_response(const Services& services, const Request& request, const Rep
 
 void get_response(const Services& services, const Request& request, const ReplyPtr& reply) {
   const StoredResponse row = found_response(services, request.parameter("id"));
-  const auto query = [&](const char* name) {
-    const auto at = request.query.find(name);
-    return at == request.query.end() ? std::string() : at->second;
-  };
-  if (query("stream") != "true") return reply->send(200, "application/json", row.body);
+  if (request.query_value("stream") != "true")
+    return reply->send(200, "application/json", row.body);
   std::int64_t after = -1;
-  if (const std::string text = query("starting_after"); !text.empty()) {
+  if (const std::string text = request.query_value("starting_after"); !text.empty()) {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), after);
     if (error != std::errc() || *end != '\0' || after < 0)
       refuse("starting_after", "starting_after: want the number of an event, found " + text);
@@ -117,8 +114,7 @@ void remove_response(const Services& services, const Request& request, const Rep
     const bool is_last = channel != nullptr && channel->head == row.id;
     if (is_last && channel->kind == Channel::Kind::kChain) services.hub.drop(*channel);
     services.store.drop_response(row.id);
-    reply->send(200, "application/json",
-                dump({{"id", row.id}, {"object", "response"}, {"deleted", true}}));
+    send_json(reply, {{"id", row.id}, {"object", "response"}, {"deleted", true}});
   });
 }
 
@@ -127,7 +123,7 @@ void list_input(const Services& services, const Request& request, const ReplyPtr
   Json items = Json::parse(row.input);
   if (page_of(request).is_descending) std::reverse(items.begin(), items.end());
   const std::vector<StoredItem> list = stored(items);
-  reply->send(200, "application/json", dump(list_of(list, static_cast<int>(list.size()))));
+  send_json(reply, list_of(list, static_cast<int>(list.size())));
 }
 
 }  // namespace

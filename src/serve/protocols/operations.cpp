@@ -91,9 +91,7 @@ std::string metrics_text(const Services& services) {
 
 }  // namespace
 
-void answer_alive(const Request&, const ReplyPtr& reply) {
-  reply->send(200, "application/json", dump({{"status", "ok"}}));
-}
+void answer_alive(const Request&, const ReplyPtr& reply) { send_json(reply, {{"status", "ok"}}); }
 
 std::vector<Route> operation_routes(const Services& services) {
   // Streams can be worked on: what was there before is restored, and nothing is stopping.

@@ -78,7 +78,7 @@ void list_streams(const Services& services, const Request& request, const ReplyP
                          {"tokens_read", steps.tokens_read},
                          {"tokens_written", steps.tokens_written},
                          {"evicted", hub.evicted}}}};
-    reply->send(200, "application/json", dump(body));
+    send_json(reply, body);
   });
 }
 
@@ -139,14 +139,12 @@ Json stream_state(const Services& services, const Channel& channel) {
 std::vector<Route> stream_routes(const Services& services) {
   const auto get = [&services](const Request& request, const ReplyPtr& reply) {
     on_streams(services, reply, [&services, request, reply] {
-      reply->send(200, "application/json",
-                  dump(stream_json(services, found_channel(services, request))));
+      send_json(reply, stream_json(services, found_channel(services, request)));
     });
   };
   const auto cache = [&services](const Request& request, const ReplyPtr& reply) {
     on_streams(services, reply, [&services, request, reply] {
-      reply->send(200, "application/json",
-                  dump(cache_json(services, found_channel(services, request))));
+      send_json(reply, cache_json(services, found_channel(services, request)));
     });
   };
   return {{"GET", "/v1/streams",
