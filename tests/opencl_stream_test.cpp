@@ -128,8 +128,7 @@ TEST(OpenClStream, IsAsExactAsTheProcessorWithInt8Inputs) {
         "It was a dark and stormy night, and the old man sat by the fire, listening to the wind "
         "that came over the hill. He had not slept for three days, and the letter lay unopened on "
         "the table. Who would write to him now, after all these years? The dog lifted its head, "
-        "and "
-        "somewhere in the house a door was shut.";
+        "and somewhere in the house a door was shut.";
     return stream.score(stream.tokenize(text));
   };
   const std::vector<float> exact = nll({.exact = true});

@@ -150,8 +150,7 @@ void ReportCommand::finish(const Model& model, double seconds) {
   report_.title = model.name() + " on an endless stream";
   report_.subtitle = fmt::format(
       "{} architecture, {} layers, trained for {} tokens · {} tokens of text · cache of {} sinks "
-      "and "
-      "{} tokens of window · {} threads, {} · measured in {}",
+      "and {} tokens of window · {} threads, {} · measured in {}",
       model.architecture(), model.layers(), grouped(model.trained_context()),
       grouped(static_cast<std::int64_t>(tokens_.size())), sinks_, cache_ - sinks_, model.threads(),
       model.instruction_set(), seconds_text(seconds));

@@ -65,8 +65,7 @@ std::string linebreak_verdict(const std::vector<AblationResult>& results) {
     return "Removing the first tokens costs nothing here, so there is nothing to explain.";
   std::string text = fmt::format(
       "Line breaks in the place of the first four tokens give {} against {} with the text's own "
-      "and "
-      "{} without sinks: ",
+      "and {} without sinks: ",
       perplexity_text(breaks), perplexity_text(own), perplexity_text(none));
   text += lost < 0.25 * all   ? "position is what counts, not meaning."
           : lost < 0.75 * all ? "both position and what stands there count."

@@ -286,8 +286,7 @@ std::string dense_verdict(const NllSeries& dense, std::int64_t trained) {
   if (inside.n == 0 || outside.n == 0) return "";
   return fmt::format(
       "Dense attention goes from {:.1f} at the end of the trained length ({}) to {:.1f} beyond "
-      "twice "
-      "that. ",
+      "twice that. ",
       std::exp(inside.mean), trained, std::exp(outside.mean));
 }
 
