@@ -102,6 +102,12 @@ Peaks measure_peaks(const Model& model, double seconds) {
   return peaks;
 }
 
+double read_bytes(const Matrix& m) {
+  if (m.packed == nullptr) return static_cast<double>(m.row_bytes()) * static_cast<double>(m.rows);
+  return static_cast<double>(kernels::best_table().packed_bytes(m.type, m.cols)) *
+         static_cast<double>(kernels::n_groups(m.rows));
+}
+
 double TokenWork::least_seconds(const Peaks& peaks) const {
   double seconds = 0;
   const auto add = [&seconds](double work, double rate) {
@@ -131,11 +137,7 @@ TokenWork token_work(const Model& model, const StreamOptions& resolved) {
   };
   const auto add = [&](const Matrix& m, double share, bool is_for_logits) {
     if (!m) return;
-    const double bytes = m.packed != nullptr
-                             ? static_cast<double>(kernels.packed_bytes(m.type, m.cols)) *
-                                   static_cast<double>(kernels::n_groups(m.rows))
-                             : static_cast<double>(m.row_bytes()) * static_cast<double>(m.rows);
-    work.read_bytes += share * bytes;
+    work.read_bytes += share * read_bytes(m);
     if (is_for_logits) return;
     const kernels::Numbers on_device =
         kernels::packed_format(m.type) ? kernels::Numbers::kInt8 : kernels::Numbers::kFloat;

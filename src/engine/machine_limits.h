@@ -36,6 +36,9 @@ struct Peaks {
 };
 Peaks measure_peaks(const Model& model, double seconds = 1);  // the best of so long for each
 
+// Bytes that a product reads of a matrix, as it lies in memory.
+double read_bytes(const kernels::Matrix& matrix);
+
 // What one decoded token reads and what one ingested token multiplies, past the window.
 struct TokenWork {
   double read_bytes = 0;  // weights as they lie in memory, and the cache

@@ -5,6 +5,8 @@
 
 #include "device/step_times.h"
 #include "engine/internals.h"
+#include "engine/machine_limits.h"
+#include "engine/option_names.h"
 
 namespace runnel {
 namespace {
@@ -73,7 +75,6 @@ std::size_t StepProfile::n_logits() const { return state_->times.n_logits(); }
 
 std::vector<PartProfile> StepProfile::parts(double n_tokens) const {
   constexpr const char* kNumbers[] = {"floats", "int8", "bf16"};
-  constexpr const char* kCaches[] = {"f32", "f16", "bf16", "q8_0", "q4_0"};  // by KvType
   const kernels::Table& table = kernels::best_table();
   std::vector<PartProfile> parts;
   for (const auto& [part, name] : kNames) {
@@ -81,17 +82,12 @@ std::vector<PartProfile> StepProfile::parts(double n_tokens) const {
     if (profile.seconds == 0) continue;
     std::set<std::string> kernels;
     for_each_product(state_->model, part, [&](const Matrix& m, double share) {
-      profile.weight_bytes +=
-          share * (m.packed != nullptr
-                       ? static_cast<double>(table.packed_bytes(m.type, m.cols)) *
-                             static_cast<double>(kernels::n_groups(m.rows))
-                       : static_cast<double>(m.row_bytes()) * static_cast<double>(m.rows));
+      profile.weight_bytes += share * read_bytes(m);
       profile.multiply_adds += share * static_cast<double>(m.rows * m.cols);
       kernels.insert(std::string(traits(m.type).name) + " by " +
                      kNumbers[static_cast<int>(table.numbers(m))]);
     });
-    if (part == StepPart::kAttend)
-      kernels.insert(std::string(kCaches[static_cast<int>(state_->cache)]) + " cache");
+    if (part == StepPart::kAttend) kernels.insert(kv_type_name(state_->cache) + " cache");
     for (const std::string& kernel : kernels)
       profile.kernels += (profile.kernels.empty() ? "" : ", ") + kernel;
     parts.push_back(std::move(profile));
