@@ -99,6 +99,20 @@ void Parser::end_block(std::string_view word) {
   if (!skip_word(word)) fail(fmt::format("want '{}', found {}", word, found()));
 }
 
+// Behind a body: {% else %} with another one, or nothing; and the end.
+Block Parser::parse_otherwise(std::string_view end_word) {
+  Block otherwise;
+  if (skip_word("else")) {
+    expect(TokenType::kBlockEnd, "'%}'");
+    otherwise = parse_block({end_word});
+    end_block(end_word);
+  } else if (!skip_word(end_word)) {
+    fail(fmt::format("want '{}', found {}", end_word, found()));
+  }
+  expect(TokenType::kBlockEnd, "'%}'");
+  return otherwise;
+}
+
 Node Parser::parse_if() {
   Node node = {.kind = Node::Kind::kIf};
   take();
@@ -110,14 +124,7 @@ Node Parser::parse_if() {
     expect(TokenType::kBlockBegin, "'{% endif %}'");
     if (!skip_word("elif")) break;
   }
-  if (skip_word("else")) {
-    expect(TokenType::kBlockEnd, "'%}'");
-    node.otherwise = parse_block({"endif"});
-    end_block("endif");
-  } else if (!skip_word("endif")) {
-    fail(fmt::format("want 'endif', found {}", found()));
-  }
-  expect(TokenType::kBlockEnd, "'%}'");
+  node.otherwise = parse_otherwise("endif");
   return node;
 }
 
@@ -132,14 +139,7 @@ Node Parser::parse_for() {
   expect(TokenType::kBlockEnd, "'%}'");
   node.body = parse_block({"else", "endfor"});
   expect(TokenType::kBlockBegin, "'{% endfor %}'");
-  if (skip_word("else")) {
-    expect(TokenType::kBlockEnd, "'%}'");
-    node.otherwise = parse_block({"endfor"});
-    end_block("endfor");
-  } else if (!skip_word("endfor")) {
-    fail(fmt::format("want 'endfor', found {}", found()));
-  }
-  expect(TokenType::kBlockEnd, "'%}'");
+  node.otherwise = parse_otherwise("endfor");
   return node;
 }
 

@@ -91,6 +91,7 @@ class Parser {
   Node parse_filter_block();
   Node parse_generation();
   void end_block(std::string_view word);
+  Block parse_otherwise(std::string_view end_word);
   void parse_signature(Macro& macro);
 
   ExprPtr parse_target(bool may_be_attribute);
