@@ -17,14 +17,8 @@ Json log_probability(const Model& model, Token token, float value) {
 
 class ChatWriter final : public CompletionWriter {
  public:
-  struct Wanted {
-    std::string model_id;
-    bool is_streamed = false;
-    bool has_usage = false;
-    bool has_log_probabilities = false;
-  };
-  ChatWriter(ReplyPtr reply, const Model& model, Wanted wanted)
-      : CompletionWriter(std::move(reply), wanted.is_streamed), model_(model), wanted_(wanted) {}
+  ChatWriter(ReplyPtr reply, const Model& model, const Telling& telling)
+      : CompletionWriter(std::move(reply), telling.is_streamed), model_(model), telling_(telling) {}
 
  protected:
   std::vector<Json> first_pieces() override {
@@ -41,7 +35,7 @@ class ChatWriter final : public CompletionWriter {
   }
   std::vector<Json> last_pieces(const Ending& ending) override {
     std::vector<Json> pieces = {chunk(Json::object(), nullptr, finish_reason(ending))};
-    if (!wanted_.has_usage) return pieces;
+    if (!telling_.has_usage) return pieces;
     Json last = object("chat.completion.chunk");
     last["choices"] = Json::array();
     last["usage"] = usage(ending);
@@ -69,7 +63,7 @@ class ChatWriter final : public CompletionWriter {
 
  private:
   Json object(const char* kind) const {
-    return {{"id", id_}, {"object", kind}, {"created", created_}, {"model", wanted_.model_id}};
+    return {{"id", id_}, {"object", kind}, {"created", created_}, {"model", telling_.model_id}};
   }
   Json chunk(Json delta, Json log_probabilities, Json reason) const {
     Json body = object("chat.completion.chunk");
@@ -102,7 +96,7 @@ class ChatWriter final : public CompletionWriter {
   }
   static Json call_delta(Json call) { return {{"tool_calls", Json::array({std::move(call)})}}; }
   Json log_probabilities(const std::vector<TokenInfo>& tokens) const {
-    if (!wanted_.has_log_probabilities) return nullptr;
+    if (!telling_.has_log_probabilities) return nullptr;
     Json content = Json::array();
     for (const TokenInfo& info : tokens) {
       Json entry = log_probability(model_, info.token, info.log_probability);
@@ -115,7 +109,7 @@ class ChatWriter final : public CompletionWriter {
   }
 
   const Model& model_;
-  Wanted wanted_;
+  Telling telling_;
   std::string id_ = random_id("chatcmpl-");
   std::int64_t created_ = unix_seconds();
 };
@@ -141,12 +135,8 @@ void complete_chat(const Services& services, const Request& request, const Reply
       completion_options(services, body, is_streamed, {"max_tokens", "max_completion_tokens"});
   options.wants_log_probabilities = bool_field(body, "logprobs").value_or(false);
   options.n_top = static_cast<int>(whole_field(body, "top_logprobs", 0, 20).value_or(0));
-  ChatWriter::Wanted wanted = {.model_id = services.model_id,
-                               .is_streamed = is_streamed,
-                               .has_log_probabilities = options.wants_log_probabilities};
-  if (const auto more = body.find("stream_options"); more != body.end() && more->is_object())
-    wanted.has_usage = bool_field(*more, "include_usage").value_or(false);
-  auto writer = std::make_shared<ChatWriter>(reply, services.model, wanted);
+  auto writer = std::make_shared<ChatWriter>(reply, services.model,
+                                             telling_of(services, body, options, is_streamed));
   History history = History::of(messages_of(body));
   demand(services, demands_of_chat(body), history.setting, options);
   answer_history(services, reply, std::move(history), std::move(options), std::move(writer));

@@ -134,6 +134,16 @@ AnswerOptions completion_options(const Services& services, const Json& body, boo
   return options;
 }
 
+Telling telling_of(const Services& services, const Json& body, const AnswerOptions& options,
+                   bool is_streamed) {
+  Telling telling = {.model_id = services.model_id,
+                     .is_streamed = is_streamed,
+                     .has_log_probabilities = options.wants_log_probabilities};
+  if (const auto more = body.find("stream_options"); more != body.end() && more->is_object())
+    telling.has_usage = bool_field(*more, "include_usage").value_or(false);
+  return telling;
+}
+
 void bound_unstreamed(AnswerOptions& options, bool is_streamed) {
   if (!options.most_tokens && !is_streamed) options.most_tokens = kMostUnstreamed;
 }

@@ -34,6 +34,8 @@ std::int64_t count_tokens(const Services& services, const History& history);
 // max_tokens and its relatives, stop, logprobs, sampling; and refusals of what there is not.
 AnswerOptions completion_options(const Services& services, const Json& body, bool is_streamed,
                                  const std::vector<const char*>& names_of_most_tokens);
+Telling telling_of(const Services& services, const Json& body, const AnswerOptions& options,
+                   bool is_streamed);
 // Without a number of tokens: what an answer that comes whole may have.
 void bound_unstreamed(AnswerOptions& options, bool is_streamed);
 // "messages". RequestError: no list, or an empty one.

@@ -15,6 +15,14 @@
 
 namespace runnel::serve {
 
+// What a request of OpenAI's says of how its answer is told.
+struct Telling {
+  std::string model_id;
+  bool is_streamed = false;
+  bool has_usage = false;
+  bool has_log_probabilities = false;
+};
+
 // How pieces follow each other.
 enum class Wire {
   kEvents,       // OpenAI: data: {...}, at the end data: [DONE]

@@ -9,27 +9,24 @@ namespace {
 
 class TextWriter final : public CompletionWriter {
  public:
-  struct Wanted {
-    std::string model_id;
-    bool is_streamed = false;
-    bool has_usage = false;
-    bool has_log_probabilities = false;
-    std::string echo;  // put before the text
-  };
-  TextWriter(ReplyPtr reply, const Model& model, Wanted wanted)
-      : CompletionWriter(std::move(reply), wanted.is_streamed), model_(model), wanted_(wanted) {}
+  // `echo` is put before the text.
+  TextWriter(ReplyPtr reply, const Model& model, const Telling& telling, std::string echo)
+      : CompletionWriter(std::move(reply), telling.is_streamed),
+        model_(model),
+        telling_(telling),
+        echo_(std::move(echo)) {}
 
  protected:
   std::vector<Json> first_pieces() override {
-    if (wanted_.echo.empty()) return {};
-    return {body_of(wanted_.echo, {}, nullptr)};
+    if (echo_.empty()) return {};
+    return {body_of(echo_, {}, nullptr)};
   }
   std::vector<Json> pieces(const Written& written) override {
     return {body_of(text_of(written), written.tokens, nullptr)};
   }
   std::vector<Json> last_pieces(const Ending& ending) override {
     std::vector<Json> pieces = {body_of("", {}, finish_reason(ending))};
-    if (!wanted_.has_usage) return pieces;
+    if (!telling_.has_usage) return pieces;
     Json last = object();
     last["choices"] = Json::array();
     last["usage"] = usage(ending);
@@ -37,7 +34,7 @@ class TextWriter final : public CompletionWriter {
     return pieces;
   }
   Json whole(const Ending& ending) override {
-    Json body = body_of(wanted_.echo + said().text, said().tokens, finish_reason(ending));
+    Json body = body_of(echo_ + said().text, said().tokens, finish_reason(ending));
     body["usage"] = usage(ending);
     return body;
   }
@@ -47,7 +44,7 @@ class TextWriter final : public CompletionWriter {
     return {{"id", id_},
             {"object", "text_completion"},
             {"created", created_},
-            {"model", wanted_.model_id}};
+            {"model", telling_.model_id}};
   }
   Json body_of(const std::string& text, const std::vector<TokenInfo>& tokens, Json reason) {
     Json body = object();
@@ -58,7 +55,7 @@ class TextWriter final : public CompletionWriter {
     return body;
   }
   Json log_probabilities(const std::vector<TokenInfo>& tokens) {
-    if (!wanted_.has_log_probabilities || tokens.empty()) return nullptr;
+    if (!telling_.has_log_probabilities || tokens.empty()) return nullptr;
     Json lists = {{"tokens", Json::array()},
                   {"token_logprobs", Json::array()},
                   {"top_logprobs", Json::array()},
@@ -77,7 +74,8 @@ class TextWriter final : public CompletionWriter {
   }
 
   const Model& model_;
-  Wanted wanted_;
+  Telling telling_;
+  std::string echo_;
   std::size_t offset_ = 0;
   std::string id_ = random_id("cmpl-");
   std::int64_t created_ = unix_seconds();
@@ -117,14 +115,10 @@ void complete_text(const Services& services, const Request& request, const Reply
   }
   History history;
   history.tokens = prompt_tokens(services.model, body.value("prompt", Json("")));
-  TextWriter::Wanted wanted = {.model_id = services.model_id,
-                               .is_streamed = is_streamed,
-                               .has_log_probabilities = options.wants_log_probabilities};
-  if (const auto more = body.find("stream_options"); more != body.end() && more->is_object())
-    wanted.has_usage = bool_field(*more, "include_usage").value_or(false);
-  if (bool_field(body, "echo").value_or(false))
-    wanted.echo = services.model.detokenize(history.tokens);
-  auto writer = std::make_shared<TextWriter>(reply, services.model, wanted);
+  const bool echoes = bool_field(body, "echo").value_or(false);
+  auto writer = std::make_shared<TextWriter>(
+      reply, services.model, telling_of(services, body, options, is_streamed),
+      echoes ? services.model.detokenize(history.tokens) : "");
   answer_history(services, reply, std::move(history), std::move(options), std::move(writer));
 }
 
