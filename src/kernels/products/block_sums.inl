@@ -6,6 +6,8 @@ constexpr int kTakenOffBytes = 0;
 constexpr bool kTakesOffPairs = false;
 template <bool>
 using PanelQuad = Bytes;
+template <typename Vec>
+using SubScale = Vec;
 
 template <int kN, int T, typename Inputs>
 inline __attribute__((always_inline)) void add_quads_of_pairs(Sums* sums, const Bytes* weights,

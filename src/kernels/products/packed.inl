@@ -3,24 +3,35 @@
 //
 //   kPackedTokens   tokens that pass together; divides kInputGroup
 //   kTakesOffPairs  offsets are taken off in 16 bits: add_offset_quads() of pair_sums.inl is there
-//   PanelQuad<is_byte>  how a quad, of 8 bits or less, lies in a panel: Bytes, or what has
-//   functions
+//   SubScale<Vec>   the whole scales of 16 rows' sub-blocks: Vec, or what scales sums of 16 bits as
+//                   they are made wide: load_sub_scale() and widen() are of it
+//   PanelQuad<is_byte>  how a quad, of 8 bits or less, lies in a panel: Bytes, or what has a
 //                   put_quad() and dot_quads() of its own
 //
 // Integer sums are exact in any order; the float sum over chunks of 32 columns runs in rising
 // order, whatever the number of tokens.
 
-// A chunk of 32 columns, unpacked; for each sub-block the scales and minimums of 16 rows.
+template <typename T, int kN>
+struct List {
+  T at[kN];
+};
+template <typename T>
+struct List<T, 0> {};
+
+// A chunk of 32 columns, unpacked, of 16 rows.
 template <PackedFormat F, typename Quad>
 struct Chunk {
   Quad quads[8];
-  Vec scales[F.subs()];
-  Vec minimums[F.subs()];  // where the format has them
+  Vec scale;  // d; of a format with scales and one sub-block in a chunk, d times its scale
+  [[no_unique_address]] List<SubScale<Vec>, F.subs() == 2 ? 2 : 0> sub_scales;
+  [[no_unique_address]] List<Vec, F.has_minimums ? F.subs() : 0> minimums;
 };
 
 RUNNEL_INLINE void put_quad(const Bytes& from, Bytes& to) {
   RUNNEL_EACH_BYTE_PART to.part[i] = from.part[i];
 }
+RUNNEL_INLINE void put(Vec from, Vec& to) { RUNNEL_EACH_PART to.part[i] = from.part[i]; }
+RUNNEL_INLINE void load_sub_scale(const std::int8_t* p, Vec& scale) { put(load_int16x8(p), scale); }
 
 template <PackedFormat F, typename Quad>
 RUNNEL_INLINE void load_chunk(const std::byte* bytes, Vec d, Vec m, Chunk<F, Quad>& chunk) {
@@ -28,20 +39,14 @@ RUNNEL_INLINE void load_chunk(const std::byte* bytes, Vec d, Vec m, Chunk<F, Qua
   load_weights<F>(bytes, quads);
   repeat<8>([&](int j) __attribute__((always_inline)) { put_quad(quads[j], chunk.quads[j]); });
   const auto* lists = reinterpret_cast<const std::int8_t*>(bytes + 64 * F.bits);
+  constexpr bool kHasOneScale = F.has_scales && F.subs() == 1;
+  put(kHasOneScale ? d * load_int16x8(lists) : d, chunk.scale);
   repeat<F.subs()>([&](int sub) __attribute__((always_inline)) {
-    const auto list = [&](int i) __attribute__((always_inline)) {
-      return load_int16x8(lists + i * kGroupRows);
-    };
-    Vec scale = d;
-    Vec minimum = m;
-    if constexpr (F.has_scales) {
-      scale = scale * list(sub);
-      if constexpr (F.has_minimums) minimum = minimum * list(F.subs() + sub);
-    }
-    RUNNEL_EACH_PART {
-      chunk.scales[sub].part[i] = scale.part[i];
-      if constexpr (F.has_minimums) chunk.minimums[sub].part[i] = minimum.part[i];
-    }
+    const std::int8_t* list = lists + sub * kGroupRows;
+    if constexpr (F.subs() == 2) load_sub_scale(list, chunk.sub_scales.at[sub]);
+    if constexpr (F.has_minimums)
+      put(F.has_scales ? m * load_int16x8(list + F.subs() * kGroupRows) : m,
+          chunk.minimums.at[sub]);
   });
 }
 
@@ -59,7 +64,12 @@ RUNNEL_INLINE void for_each_chunk(const std::byte* group, std::int64_t cols, Loa
   }
 }
 
-// The integer sums of T tokens, of sub-block `sub`, offsets taken off.
+// Of two sub-blocks, whether sums of 16 bits are scaled as they are made wide.
+template <PackedFormat F>
+constexpr bool kScalesPairs = F.subs() == 2 && !std::is_same_v<SubScale<Vec>, Vec>;
+
+// The integer sums of T tokens, of sub-block `sub`, offsets taken off; scaled ones are added to
+// those of the sub-blocks before.
 template <PackedFormat F, int T, typename Quad>
 RUNNEL_INLINE void dot_tokens(const Chunk<F, Quad>& chunk, int sub, const InputChunk* x,
                               Sums* sums) {
@@ -71,38 +81,60 @@ RUNNEL_INLINE void dot_tokens(const Chunk<F, Quad>& chunk, int sub, const InputC
   const auto x_sum = [&](int t) __attribute__((always_inline)) {
     return F.subs() == 2 ? x[t].half_sum(sub) : x[t].sum;
   };
-  const auto start = [&] {
+  if (!kScalesPairs<F> || sub == 0)
     repeat<T>([&](int t) __attribute__((always_inline)) { sums[t] = splat_int(0); });
-  };
   if constexpr (!std::is_same_v<Quad, Bytes>) {
-    start();
     dot_quads<kQuads, T>(sums, quads, inputs);
-  } else if constexpr (kTakesOffPairs) {
-    constexpr int kOffset = F.bits == 8 ? 0 : F.offset;
-    start();
-    add_offset_quads<F.largest(), kOffset, kQuads, T>(
-        sums, quads, inputs, [&](int t, int j, int run) __attribute__((always_inline)) {
-          return x[t].pair_sums[run == 8 ? 2 : F.subs() == 2 ? sub : j / 4];
-        });
-  } else {
+  } else if constexpr (!kTakesOffPairs) {
     dot_sub<F, T>(quads, inputs, x_sum, sums);
+  } else {
+    add_offset_quads<F.largest(), F.bits == 8 ? 0 : F.offset, kQuads, T>(
+        sums, quads, inputs,
+        [&](int t, int j, int run) __attribute__((always_inline)) {
+          return x[t].pair_sums[run == 8 ? 2 : F.subs() == 2 ? sub : j / 4];
+        },
+        [&](auto pairs, int part) __attribute__((always_inline)) {
+          if constexpr (kScalesPairs<F>) {
+            return widen(pairs, chunk.sub_scales.at[sub], part);
+          } else {
+            return add_pairs(pairs);
+          }
+        });
   }
+}
+
+// The whole sums of T tokens as floats, which hold them: of two sub-blocks each times its scale,
+// they stay below 2^24.
+template <PackedFormat F, int T, typename Quad>
+RUNNEL_INLINE void dot_chunk(const Chunk<F, Quad>& chunk, const InputChunk* x, Vec* whole) {
+  Sums sums[T];
+  repeat<F.subs()>([&](int sub) __attribute__((always_inline)) {
+    dot_tokens<F, T>(chunk, sub, x, sums);
+    if constexpr (F.subs() == 2 && !kScalesPairs<F>) {
+      repeat<T>([&](int t) __attribute__((always_inline)) {
+        const Vec before = sub == 0 ? splat(0) : whole[t];
+        whole[t] = multiply_add(to_float(sums[t]), chunk.sub_scales.at[sub], before);
+      });
+    }
+  });
+  if constexpr (F.subs() == 1 || kScalesPairs<F>)
+    repeat<T>([&](int t) __attribute__((always_inline)) { whole[t] = to_float(sums[t]); });
 }
 
 // Adds a chunk's part to the T tokens' sums.
 template <PackedFormat F, int T, typename Quad>
 RUNNEL_INLINE void multiply_chunk(const Chunk<F, Quad>& chunk, const InputChunk* x, Vec* acc) {
-  repeat<F.subs()>([&](int sub) __attribute__((always_inline)) {
-    Sums sums[T];
-    dot_tokens<F, T>(chunk, sub, x, sums);
-    repeat<T>([&](int t) __attribute__((always_inline)) {
-      acc[t] = multiply_add(to_float(sums[t]), chunk.scales[sub] * splat(x[t].scale), acc[t]);
-      if constexpr (F.has_minimums) {
+  Vec whole[T];
+  dot_chunk<F, T>(chunk, x, whole);
+  repeat<T>([&](int t) __attribute__((always_inline)) {
+    acc[t] = multiply_add(whole[t], chunk.scale * splat(x[t].scale), acc[t]);
+    if constexpr (F.has_minimums) {
+      repeat<F.subs()>([&](int sub) __attribute__((always_inline)) {
         const float sum =
             F.subs() == 2 ? x[t].scale * static_cast<float>(x[t].half_sum(sub)) : x[t].scaled_sum;
-        acc[t] = multiply_add(chunk.minimums[sub], splat(sum), acc[t]);
-      }
-    });
+        acc[t] = multiply_add(chunk.minimums.at[sub], splat(sum), acc[t]);
+      });
+    }
   });
 }
 

@@ -16,10 +16,12 @@ constexpr bool kTakesOffPairs = true;
 
 // sums[t] += those of weights less kOffset. x_pairs(t, run): sums of token t's inputs, of the first
 // two of each quad and of the others, where quads are added up by `run` (4 or all); of the run that
-// begins with quad j.
-template <int kLargest, int kOffset, int kN, int T, typename Inputs, typename PairSums>
+// begins with quad j. widen(pairs, part): sums of 32 bits.
+template <int kLargest, int kOffset, int kN, int T, typename Inputs, typename PairSums,
+          typename Widen>
 inline __attribute__((always_inline)) void add_offset_quads(Sums* sums, const Bytes* weights,
-                                                            Inputs inputs, PairSums x_pairs) {
+                                                            Inputs inputs, PairSums x_pairs,
+                                                            Widen widen) {
   constexpr int kSize = kOffset > kLargest - kOffset ? kOffset : kLargest - kOffset;
   constexpr int kFit = kLargest > 127 ? 1 : sums_that_fit(kSize, kN);
   constexpr int kRun = kOffset == 0 || kFit == kN ? kFit : 4;
@@ -31,7 +33,7 @@ inline __attribute__((always_inline)) void add_offset_quads(Sums* sums, const By
       const bool is_first = j % kRun == 0;
       Pairs start = {};
       if constexpr (kOffset != 0) {
-        if (is_first) start = splat_pair(x_pairs(t, j, kRun)) * static_cast<short>(-kOffset);
+        if (is_first) start = splat_pair(x_pairs(t, j, kRun)) * static_cast<short>(kOffset);
       }
       repeat<kByteParts>([&](int i) __attribute__((always_inline)) {
         Pairs two;
@@ -40,9 +42,10 @@ inline __attribute__((always_inline)) void add_offset_quads(Sums* sums, const By
         } else {
           two = multiply_pairs(weights[j].part[i], x);
         }
-        if (!is_first || kOffset != 0) two = (is_first ? start : pairs[t][i]) + two;
+        if (!is_first) two = pairs[t][i] + two;
+        if (is_first && kOffset != 0) two = two - start;
         in_register(two);
-        if (j % kRun == kRun - 1 || j == kN - 1) sums[t].part[i] += add_pairs(two);
+        if (j % kRun == kRun - 1 || j == kN - 1) sums[t].part[i] += widen(two, i);
         pairs[t][i] = two;
       });
     });
@@ -52,5 +55,7 @@ inline __attribute__((always_inline)) void add_offset_quads(Sums* sums, const By
 template <int kLargest, int kN, int T, typename Inputs>
 inline __attribute__((always_inline)) void add_quads(Sums* sums, const Bytes* weights,
                                                      Inputs inputs) {
-  add_offset_quads<kLargest, 0, kN, T>(sums, weights, inputs, 0);
+  add_offset_quads<kLargest, 0, kN, T>(
+      sums, weights, inputs, 0,
+      [](Pairs pairs, int) __attribute__((always_inline)) { return add_pairs(pairs); });
 }

@@ -5,6 +5,8 @@ constexpr int kTakenOffBytes = 0;
 constexpr bool kTakesOffPairs = false;
 template <bool>
 using PanelQuad = Bytes;
+template <typename Vec>
+using SubScale = Vec;
 
 // Written out, for the compiler would broadcast the quad by an instruction of its own.
 inline void add_quad(Sums& sums, const Bytes& weights, const quad_word& quad) {

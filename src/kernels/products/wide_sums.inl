@@ -3,6 +3,7 @@
 // pair_sums.inl, and wanting:
 //
 //   multiply_wide(a, b)   numbers of 16 bits multiplied and neighbours added, in 32 bits
+//   load_twice(p)         numbers of 8 bits, each as two neighbours of 16
 
 // A quad less kTakenOffBytes: its bytes 0 and 2, and 1 and 3.
 struct WideQuad {
@@ -11,6 +12,20 @@ struct WideQuad {
 };
 template <bool kIsByte>
 using PanelQuad = std::conditional_t<kIsByte, WideQuad, Bytes>;
+
+// Scales that multiply sums of 16 bits as those are made wide.
+struct PairScale {
+  Pairs part[kByteParts];  // each row's twice
+};
+template <typename>
+using SubScale = PairScale;
+inline void load_sub_scale(const std::int8_t* p, PairScale& scale) {
+  for (int i = 0; i < kByteParts; ++i) scale.part[i] = load_twice(p + i * kLanes);
+}
+inline __attribute__((always_inline)) native_int widen(Pairs pairs, const PairScale& scale,
+                                                       int part) {
+  return multiply_wide(pairs, scale.part[part]);
+}
 
 inline __attribute__((always_inline)) void put_quad(const Bytes& bytes, WideQuad& wide) {
   const auto signs = (Pairs)(byte_vector{} + static_cast<unsigned short>(0x8080));

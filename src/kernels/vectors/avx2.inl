@@ -25,6 +25,10 @@ inline native_int add_pairs(Pairs p) {
 inline native_int multiply_wide(Pairs a, Pairs b) {
   return (native_int)_mm256_madd_epi16((__m256i)a, (__m256i)b);
 }
+inline Pairs load_twice(const std::int8_t* p) {
+  const __m256i wide = _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  return (Pairs)_mm256_blend_epi16(wide, _mm256_slli_epi32(wide, 16), 0xaa);
+}
 template <typename V>
 inline void in_register(V& v) {
   __asm__("" : "+x"(v));

@@ -9,6 +9,8 @@ constexpr int kTakenOffBytes = 0;
 constexpr bool kTakesOffPairs = false;
 template <bool>
 using PanelQuad = Bytes;
+template <typename Vec>
+using SubScale = Vec;
 
 template <int kLargest, int kN, int T, typename Inputs>
 inline __attribute__((always_inline)) void add_quads(Sums* sums, const Bytes* weights,

@@ -26,6 +26,8 @@ inline Pairs splat_pair(const std::int16_t* p) {
 inline void in_register(Pairs& /*pairs*/) {}
 template <bool>
 using PanelQuad = Bytes;
+template <typename Vec>
+using SubScale = Vec;
 // clang-format off
 #include "kernels/products/pair_sums.inl"
 // clang-format on
