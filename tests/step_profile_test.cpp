@@ -20,18 +20,20 @@ class Logits : public testing::Test {
   Stream open(int chunk) const { return model_.open({.sinks = 4, .window = 60, .chunk = chunk}); }
 };
 
-TEST_F(Logits, AreComputedForTheLastTokenOfWhatIsReadTogether) {
-  Stream whole = open(256);
-  const StepProfile profile(model_, whole.options());
-  whole.feed(tokens_);
+TEST_F(Logits, AreComputedForTheLastTokenOfWhatIsRead) {
+  Stream stream = open(64);
+  const StepProfile profile(model_, stream.options());
+  stream.feed(tokens_);  // in four chunks
   EXPECT_EQ(profile.n_logits(), 1u);
 }
 
-TEST_F(Logits, AreComputedOnceForEachChunk) {
+TEST_F(Logits, AreComputedWhenSomebodyWantsThemWhereAFeedWasStopped) {
   Stream stream = open(64);
   const StepProfile profile(model_, stream.options());
-  stream.feed(tokens_);
-  EXPECT_EQ(profile.n_logits(), 4u);  // of 200 tokens
+  stream.feed(tokens_, [](std::int64_t n) { return n < 100; });
+  EXPECT_EQ(profile.n_logits(), 0u);
+  stream.next();
+  EXPECT_EQ(profile.n_logits(), 2u);  // of the last token read, and of the one written
 }
 
 TEST_F(Logits, AreComputedOnceForEveryTokenWritten) {

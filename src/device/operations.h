@@ -40,6 +40,7 @@ struct StepRow {
   float sink_logit;             // of its softmax: exp of it joins the denominator
   float query_scale = 1;        // its queries are multiplied with it
   LogitsRow* logits = nullptr;  // where its logits stay, if it has some; null: they are shown
+  float* state = nullptr;       // [dim]: where it stays after all layers, instead of its logits
 };
 
 // Cosines and sines of the rows' positions in the stream and, where these differ, in the cache:

@@ -18,7 +18,8 @@ std::string device_name(const Model::Internals& model) {
 }  // namespace
 
 Snapshot Stream::snapshot() const {
-  const State& s = *state_;
+  State& s = *state_;
+  const std::span<const float> logits = s.next_logits();
   Snapshot snapshot = {.model = s.model.fingerprint,
                        .options = s.options,
                        .position = s.history.position(),
@@ -26,7 +27,7 @@ Snapshot Stream::snapshot() const {
                        .cache_capacity = s.cache.capacity(),
                        .random_state = s.sampler.random_state(),
                        .visible = visible_tokens(),
-                       .logits = {s.next_logits().begin(), s.next_logits().end()},
+                       .logits = {logits.begin(), logits.end()},
                        .device = device_name(s.model)};
   if (s.detokenizer) {
     snapshot.pending_text = s.detokenizer->state().pending;

@@ -25,6 +25,8 @@ Stream::State::State(const Model::Internals& internals, const StreamOptions& res
   tried.reserve(n_guesses + 1);
   ahead.reserve(n_guesses);
   ahead_logits.reserve(n_guesses * vocabulary);
+  last_state.reserve(static_cast<std::size_t>(model.config.dim));
+  next_state.resize(static_cast<std::size_t>(model.config.dim));
   if (options.window)
     visible.reserve(static_cast<std::size_t>(options.sinks + *options.window + 1));
 }
@@ -36,7 +38,9 @@ std::unique_ptr<Stream::State> Stream::State::fork() const {
   copy->sampler.set_random_state(sampler.random_state());
   if (constraint) copy->constraint = constraint->clone();
   copy->detokenizer = detokenizer;
-  if (has_logits) copy->keep(logits->read());
+  copy->has_logits = has_logits;
+  copy->last_state.assign(last_state.begin(), last_state.end());
+  if (has_logits && last_state.empty()) copy->logits->write(logits->read());
   copy->draft_length = draft_length;
   copy->ahead.assign(ahead.begin(), ahead.end());
   copy->n_right = n_right;
@@ -55,9 +59,10 @@ void Stream::State::check(std::span<const Token> tokens) const {
   }
 }
 
-// At most a chunk of tokens. The caller holds the model's mutex. Guesses not taken so far are
-// forgotten. An empty visitor: the last logits are kept, else all are shown.
-void Stream::State::run(std::span<const Token> tokens, const LogitsVisitor& on_logits) {
+// At most a chunk of tokens passes the model. The caller holds its mutex. Guesses not taken so far
+// are forgotten. The visitor is shown all logits, where those are wanted.
+void Stream::State::run(std::span<const Token> tokens, Segment::Logits wanted,
+                        const LogitsVisitor& on_logits) {
   ahead.clear();
   const std::int64_t n_seen = history.position() + static_cast<std::int64_t>(tokens.size()) - 1;
   const bool is_fresh =
@@ -75,13 +80,39 @@ void Stream::State::run(std::span<const Token> tokens, const LogitsVisitor& on_l
         on_logits(0, i, scores);
       });
     }
+    has_logits = true;
+    last_state.clear();
     return;
   }
-  const Segment segment = {&cache, tokens, *options.softmax,
-                           on_logits ? Segment::Logits::kAll : Segment::Logits::kLast,
-                           logits.get()};
-  decoder().step({&segment, 1}, on_logits);
-  for (const Token token : tokens) history.push(token);
+  const Segment only = segment(tokens, wanted);
+  decoder().step({&only, 1}, on_logits);
+  passed(only);
+}
+
+Segment Stream::State::segment(std::span<const Token> tokens, Segment::Logits wanted) {
+  return {&cache, tokens, *options.softmax, wanted, logits.get(), next_state.data()};
+}
+
+void Stream::State::passed(const Segment& segment) {
+  for (const Token token : segment.tokens) history.push(token);
+  has_logits = true;
+  last_state.clear();
+  if (segment.logits == Segment::Logits::kLater)
+    last_state.assign(next_state.begin(), next_state.end());
+}
+
+// Those that nobody wanted when the last token passed. The caller holds the model's mutex.
+void Stream::State::make_logits() {
+  if (last_state.empty()) return;
+  decoder().logits_of(last_state, *logits);
+  last_state.clear();
+}
+
+std::span<const float> Stream::State::next_logits() {
+  if (!has_logits) return {};
+  const std::lock_guard lock(model.mutex);
+  make_logits();
+  return logits->read();
 }
 
 // The yardstick: everything the token sees passes the model afresh, from position 0.
@@ -102,16 +133,6 @@ void Stream::State::recompute(Token token, const LogitsVisitor& on_logits) {
   history.push(token);
 }
 
-void Stream::State::feed_chunk(std::span<const Token> tokens) {
-  run(tokens, {});
-  has_logits = true;
-}
-
-void Stream::State::feed_recomputed(std::span<const Token> tokens) {
-  const std::lock_guard lock(model.mutex);
-  feed_chunk(tokens);
-}
-
 std::int64_t Stream::State::feed(std::span<const Token> tokens, const Progress& progress) {
   check(tokens);
   std::int64_t n_fed = 0;
@@ -120,7 +141,8 @@ std::int64_t Stream::State::feed(std::span<const Token> tokens, const Progress& 
                                    static_cast<std::size_t>(options.chunk));
     {
       const std::lock_guard lock(model.mutex);
-      feed_chunk(tokens.subspan(static_cast<std::size_t>(n_fed), n));
+      const auto left = tokens.subspan(static_cast<std::size_t>(n_fed));
+      run(left.first(n), n < left.size() ? Segment::Logits::kLater : Segment::Logits::kLast);
     }
     n_fed += static_cast<std::int64_t>(n);
     if (detokenizer) detokenizer->restore({.pending = {}, .at_start = false});
@@ -173,11 +195,11 @@ void Stream::State::prepare_step() {
   decoder();
   if (options.policy != Policy::kRecompute) cache.reserve(1 + options.draft);
   if (constraint) check_can_go_on(constraint->allowed());
-  if (has_logits) return;
+  if (has_logits) return make_logits();
   const std::optional<Token> bos = model.tokenizer ? model.tokenizer->bos() : std::nullopt;
   if (!bos) throw Error("stream: nothing was fed yet, and the vocabulary has no BOS to begin with");
   check({&*bos, 1});
-  feed_chunk({&*bos, 1});
+  run({&*bos, 1});
 }
 
 // Rows of the output matrix that no token of the vocabulary belongs to are padding: never sampled.
@@ -218,7 +240,7 @@ void Stream::State::take(Token token) {
   if (take_ahead(token)) return;
   const std::lock_guard lock(model.mutex);
   if (options.draft > 0 && options.policy != Policy::kRecompute) return guess_after(token);
-  feed_chunk({&token, 1});
+  run({&token, 1});
 }
 
 bool Stream::State::take_ahead(Token token) {
@@ -299,12 +321,13 @@ std::vector<float> Stream::score(std::span<const Token> tokens, const Progress& 
   for (std::size_t first = 0; first < tokens.size();) {
     const std::size_t n =
         std::min(tokens.size() - first, static_cast<std::size_t>(s.options.chunk));
-    if (s.has_logits) values.push_back(s.nll(s.logits->read(), tokens[first]));
+    if (s.has_logits) values.push_back(s.nll(s.next_logits(), tokens[first]));
     const std::lock_guard lock(s.model.mutex);
-    s.run(tokens.subspan(first, n), [&](std::size_t, std::size_t i, std::span<const float> scores) {
-      if (i + 1 < n) values.push_back(s.nll(scores, tokens[first + i + 1]));
-      if (i + 1 == n) s.keep(scores);
-    });
+    s.run(tokens.subspan(first, n), Segment::Logits::kAll,
+          [&](std::size_t, std::size_t i, std::span<const float> scores) {
+            if (i + 1 < n) values.push_back(s.nll(scores, tokens[first + i + 1]));
+            if (i + 1 == n) s.keep(scores);
+          });
     first += n;
     if (progress && !progress(static_cast<std::int64_t>(first))) break;
   }

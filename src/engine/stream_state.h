@@ -26,6 +26,9 @@ struct Stream::State {
   std::optional<Detokenizer> detokenizer;       // absent for a file without a vocabulary
   std::unique_ptr<LogitsRow> logits;            // for the next token, by who made them
   bool has_logits = false;                      // not before anything was fed
+  // What they are still to be made of (Decoder::logits_of), and room for the next; empty: they are
+  // made.
+  std::vector<float> last_state, next_state;
   std::vector<Token> visible;  // room for the visible tokens, where a step needs them
   std::vector<Token> tried;    // room for a token and the guesses behind it
   // Guessed tokens that have passed the model already: in the cache beyond its position, with the
@@ -43,18 +46,19 @@ struct Stream::State {
 
   Decoder& decoder() const { return model.decoder_for(options.chunk); }
   void check(std::span<const Token> tokens) const;
-  void run(std::span<const Token> tokens, const LogitsVisitor& on_logits);
+  void run(std::span<const Token> tokens, Segment::Logits wanted = Segment::Logits::kLast,
+           const LogitsVisitor& on_logits = {});
+  Segment segment(std::span<const Token> tokens, Segment::Logits wanted);
+  void passed(const Segment& segment);
+  void make_logits();
   void recompute(Token token, const LogitsVisitor& on_logits);
   void keep(std::span<const float> next_logits) {
     logits->write(next_logits);
     has_logits = true;
+    last_state.clear();
   }
   // Here; empty before anything was fed.
-  std::span<const float> next_logits() const {
-    return has_logits ? logits->read() : std::span<const float>();
-  }
-  void feed_chunk(std::span<const Token> tokens);
-  void feed_recomputed(std::span<const Token> tokens);
+  std::span<const float> next_logits();
   std::int64_t feed(std::span<const Token> tokens, const Progress& progress);
   float nll(std::span<const float> scores, Token token) const;
   void check_logits(float log_sum) const;

@@ -88,12 +88,12 @@ std::vector<Stream::Step> Stream::step(std::span<const Work> work) {
     const std::span<const Token> tokens =
         writes ? std::span<const Token>(&steps[i].token, 1) : work[i].read;
     if (s.options.policy == Policy::kRecompute) {
-      s.feed_recomputed(tokens);
+      const std::lock_guard lock(s.model.mutex);
+      s.run(tokens);
     } else if (!writes || !s.take_ahead(steps[i].token)) {
       s.ahead.clear();
       together.push_back(i);
-      batch.push_back(
-          {&s.cache, tokens, *s.options.softmax, Segment::Logits::kLast, s.logits.get()});
+      batch.push_back(s.segment(tokens, Segment::Logits::kLast));
     }
     if (!writes && s.detokenizer) s.detokenizer->restore({.pending = {}, .at_start = false});
   }
@@ -102,9 +102,7 @@ std::vector<Stream::Step> Stream::step(std::span<const Work> work) {
   const std::lock_guard lock(model.mutex);
   model.decoder_for(n_most).step(batch, {});
   for (std::size_t i = 0; i < batch.size(); ++i) {
-    State& s = *work[together[i]].stream->state_;
-    s.has_logits = true;
-    for (const Token token : batch[i].tokens) s.history.push(token);
+    work[together[i]].stream->state_->passed(batch[i]);
   }
   return steps;
 }

@@ -145,19 +145,20 @@ void Decoder::plan(std::span<const Segment> batch) {
         batch[s].softmax == Softmax::kOffByOne ? 0.0f : -std::numeric_limits<float>::infinity();
     for (std::size_t t = 0; t < batch[s].tokens.size(); ++t) {
       const std::int64_t position = cache.position() + static_cast<std::int64_t>(t);
-      const bool is_wanted =
-          batch[s].logits == Segment::Logits::kAll ||
-          (batch[s].logits == Segment::Logits::kLast && t + 1 == batch[s].tokens.size());
-      if (is_wanted) wanted_rows_.push_back(rows_.size());
+      const Segment::Logits logits = batch[s].logits;
+      const bool is_last = t + 1 == batch[s].tokens.size();
+      if (logits == Segment::Logits::kAll || (logits != Segment::Logits::kNone && is_last))
+        wanted_rows_.push_back(rows_.size());
       const std::int64_t cache_position = cache.policy().cache_position(position);
       rows_.push_back({batch[s].tokens[t], s, &cache, position, cache_position, sink_logit,
                        query_scale(cache_position),
-                       batch[s].logits == Segment::Logits::kLast ? batch[s].row : nullptr});
+                       logits == Segment::Logits::kLast ? batch[s].row : nullptr,
+                       logits == Segment::Logits::kLater && is_last ? batch[s].state : nullptr});
     }
   }
   threads_.run(static_cast<int>(rows_.size()), [&](int i, int) { set_angles(i); });
   part_ = &parts_.front();
-  const bool wants_all = wanted_rows_.size() == rows_.size();
+  const bool wants_all = wanted_rows_.size() == rows_.size() && !leaves_states();
   for (Part& part : parts_) part.operations->begin({rows_, angle_tables_, wants_all});
 }
 
@@ -290,8 +291,29 @@ void Decoder::keep_wanted_rows() {
   for (std::size_t i = 0; i < wanted_rows_.size(); ++i) wanted_rows_[i] = i;
 }
 
+bool Decoder::leaves_states() const {
+  return std::any_of(rows_.begin(), rows_.end(), [](const StepRow& row) { return row.state; });
+}
+
+// States stay with who wants logits later, and their rows leave the step.
+void Decoder::leave_states() {
+  if (!leaves_states()) return;
+  const std::size_t dim = size(config_.dim);
+  if (handed_over_.size() < rows_.size() * dim) handed_over_.resize(rows_.size() * dim);
+  operations().read(part_->x, handed_over_.data());
+  wanted_rows_.clear();
+  for (std::size_t i = 0; i < rows_.size(); ++i) {
+    if (rows_[i].state)
+      std::copy_n(&handed_over_[i * dim], dim, rows_[i].state);
+    else
+      wanted_rows_.push_back(i);
+  }
+  keep_wanted_rows();
+}
+
 void Decoder::logits(const LogitsVisitor& on_logits) {
   keep_wanted_rows();
+  leave_states();
   if (rows_.empty()) return;
   const Input input = {part_->x, norm(weights_.output_norm)};
   operations().logits(input, weights_.output, config_.final_softcap,
@@ -299,6 +321,16 @@ void Decoder::logits(const LogitsVisitor& on_logits) {
                         const StepRow& row = rows_[i];
                         on_logits(row.segment, size(row.position - row.cache->position()), logits);
                       });
+}
+
+void Decoder::logits_of(std::span<const float> state, LogitsRow& row) {
+  rows_.assign(1, StepRow{.logits = &row});
+  part_ = &parts_.back();
+  operations().begin({rows_, angle_tables_, false});
+  operations().write(part_->x, state.data());
+  operations().logits({part_->x, norm(weights_.output_norm)}, weights_.output,
+                      config_.final_softcap, {});
+  check_numbers(config_.n_layers);
 }
 
 Normalization Decoder::norm(const NormWeights& weights) const {

@@ -28,8 +28,10 @@ struct Segment {
   KvCache* cache = nullptr;       // of this decoder's model; its position is the first token's
   std::span<const Token> tokens;  // 1 to cache->chunk(), each in [0, vocabulary_size)
   Softmax softmax = Softmax::kStandard;
-  enum class Logits { kNone, kLast, kAll } logits = Logits::kLast;
+  // kLater: of the last token there stays what logits_of() makes its logits of.
+  enum class Logits { kNone, kLater, kLast, kAll } logits = Logits::kLast;
   LogitsRow* row = nullptr;  // where the last logits stay, of logits_row(); null: they are shown
+  float* state = nullptr;    // [dim], with kLater
 };
 
 // Receives the logits [vocabulary_size] of token `token` of segment `segment`, valid during the
@@ -53,6 +55,9 @@ class Decoder {
   // (the layer is named); the caches are then where they were.
   void step(std::span<const Segment> batch, const LogitsVisitor& on_logits);
 
+  // The logits that a step with kLater did not make, of the state [dim] that it left. Error: as
+  // step().
+  void logits_of(std::span<const float> state, LogitsRow& row);
   // Tokens from logits that steps left: see Operations::sample().
   void sample(std::span<const Choice> choices, std::span<Chosen> chosen) {
     parts_.back().operations->sample(choices, chosen);
@@ -94,6 +99,8 @@ class Decoder {
   void add_layer_input(int index);
   void check_numbers(int layer) const;
   void keep_wanted_rows();
+  bool leaves_states() const;
+  void leave_states();
   void logits(const LogitsVisitor& on_logits);
 
   float query_scale(std::int64_t cache_position) const;
@@ -110,11 +117,11 @@ class Decoder {
   Part* part_ = nullptr;  // that runs now
   std::vector<StepRow> rows_;
   int n_looked_up_ = 0;                   // embeddings since their pages were given back
-  std::vector<std::size_t> wanted_rows_;  // whose logits somebody wants
+  std::vector<std::size_t> wanted_rows_;  // whose logits or states somebody wants
   std::vector<Angles> angles_;            // of the model's rotations: all layers', local layers'
   std::vector<AngleTable> angle_tables_;  // of angles_
   std::vector<float> alibi_slopes_;       // [n_heads] or empty
-  std::vector<float> handed_over_;        // rows between two stages
+  std::vector<float> handed_over_;        // rows between two stages, or that stay
 };
 
 }  // namespace runnel
