@@ -307,6 +307,15 @@ float value_of(Head sinks, Head ring, long slot, int head_dim, int d) {
          vload_half(s * ((head_dim + 31) / 32) + d / 32, (global const half*)from.value_scales);
 }
 
+// The numbers of all sides' work-items of a lane, for those of the first side; see ATTEND_PART.
+float sum_of_sides(float x, int n_sides, local float* room) {
+  const int lane = get_local_id(0);
+  room[lane] = x;
+  barrier(CLK_LOCAL_MEM_FENCE);
+  for (int side = 1; side < n_sides && lane < KEYS; ++side) x += room[side * KEYS + lane];
+  barrier(CLK_LOCAL_MEM_FENCE);
+  return x;
+}
 
 // What attend_part() works in.
 typedef struct {
@@ -353,12 +362,7 @@ typedef struct {
         }                                                                                        \
         dot = turn == 0 ? of_part : dot + of_part;                                               \
       }                                                                                          \
-      if (SIDE > 1) {                                                                            \
-        room[get_local_id(0)] = dot;                                                             \
-        barrier(CLK_LOCAL_MEM_FENCE);                                                            \
-        for (int p = 1; p < SIDE && side == 0; ++p) dot += room[p * KEYS + lane];                \
-        barrier(CLK_LOCAL_MEM_FENCE);                                                            \
-      }                                                                                          \
+      if (SIDE > 1) dot = sum_of_sides(dot, SIDE, room);                                         \
       const float score =                                                                        \
           side == 0 && lane < n                                                                  \
               ? score_of(dot, scale, softcap, slope,                                             \
@@ -398,12 +402,7 @@ typedef struct {
       const int d = lane + i * KEYS;                                                             \
       float sum = acc[0][i];                                                                     \
       for (int turn = 1; turn < PARTS / SIDE; ++turn) sum += acc[turn][i];                       \
-      if (SIDE > 1) {                                                                            \
-        room[get_local_id(0)] = sum;                                                             \
-        barrier(CLK_LOCAL_MEM_FENCE);                                                            \
-        for (int p = 1; p < SIDE && side == 0; ++p) sum += room[p * KEYS + lane];                \
-        barrier(CLK_LOCAL_MEM_FENCE);                                                            \
-      }                                                                                          \
+      if (SIDE > 1) sum = sum_of_sides(sum, SIDE, room);                                         \
       if (side == 0 && d < head_dim) result[2 + d] = sum;                                        \
     }                                                                                            \
   }
