@@ -10,6 +10,7 @@
 #include "sampling/sampler.h"
 #include "support/error_text.h"
 #include "support/opencl.h"
+#include "support/parameters.h"
 
 namespace runnel {
 namespace {
@@ -105,7 +106,8 @@ TEST_P(OpenClSampling, ChoosesTheTokenOfTheProcessor) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Vocabulary, OpenClSampling, testing::Values(5, 515, 4099, 40001));
+INSTANTIATE_TEST_SUITE_P(Vocabulary, OpenClSampling, testing::Values(5, 515, 4099, 40001),
+                         test::ByParameter());
 
 // What the kernels do not know is chosen here, of logits that come back; a token that was chosen
 // has the same numbers as one that is sampled.

@@ -12,14 +12,11 @@
 
 namespace runnel::eval {
 
-// A palette that colour-blind readers can tell apart (Okabe and Ito).
+// Of a palette that colour-blind readers can tell apart (Okabe and Ito).
 namespace colour {
 inline constexpr const char* kBlue = "#0072B2";
-inline constexpr const char* kOrange = "#E69F00";
 inline constexpr const char* kGreen = "#009E73";
 inline constexpr const char* kRed = "#D55E00";
-inline constexpr const char* kPurple = "#CC79A7";
-inline constexpr const char* kSky = "#56B4E9";
 inline constexpr const char* kGrey = "#777777";
 inline constexpr const char* kBlack = "#222222";
 }  // namespace colour

@@ -197,11 +197,6 @@ std::vector<PackedMatrix> packed_matrices(Weights& weights) {
   return found;
 }
 
-void pack_weights(Weights& weights, ThreadPool& threads, const PackingProgress& report) {
-  Progress progress(weights, report);
-  pack_layers(weights, threads, {0, weights.layers.size()}, progress);
-}
-
 std::uint64_t device_bytes(Weights& weights, const Device& device, int n_layers) {
   std::uint64_t all = 0;
   for_each_matrix(weights, {0, static_cast<std::size_t>(n_layers)},

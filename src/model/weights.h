@@ -56,7 +56,7 @@ struct Weights {
   Linear output;          // [vocabulary, dim]; the embeddings where tied
   std::size_t bytes = 0;  // stored bytes of all of them
   StoredPages stored = StoredPages::kStay;
-  LargePages packed;               // what pack_weights() made
+  LargePages packed;               // what place_weights() packed
   std::size_t released_bytes = 0;  // stored bytes that are read no more, but as packed
 };
 
@@ -65,12 +65,15 @@ struct Weights {
 // different model).
 Weights load_weights(const gguf::File& file, const Config& config);
 
-// Rearranges every matrix that the kernels have a form of their own for (Table::pack), reading each
-// once, and gives back the memory of what was stored, as weights.stored says. Afterwards products
-// with these matrices take inputs in forms of their own (Table::wanted_inputs).
-// `progress` is told after each matrix and may throw, which ends it.
+// Told after each matrix; may throw, which ends the placing.
 using PackingProgress = std::function<void(std::size_t done_bytes, std::size_t all_bytes)>;
-void pack_weights(Weights& weights, ThreadPool& threads, const PackingProgress& progress = {});
+// For layers that the processor runs, rearranges every matrix that the kernels have a form of their
+// own for (Table::pack), reading each once, and gives back the memory of what was stored, as
+// weights.stored says. Afterwards products with these matrices take inputs in forms of their own
+// (Table::wanted_inputs). A device with memory of its own takes the matrices of its layers. Error:
+// not so much memory there.
+void place_weights(Weights& weights, ThreadPool& threads, std::span<const Stage> stages,
+                   const PackingProgress& progress = {});
 
 // Tables of which rows were looked up leave memory until they are wanted again, where a mapped file
 // gives them again and no product reads them from there: a row makes many pages beside its own
@@ -80,7 +83,7 @@ void release_looked_up(const Weights& weights);
 // Bytes that the first n layers' matrices (with all of them, the output's too) take on a device.
 std::uint64_t device_bytes(Weights& weights, const Device& device, int n_layers);
 
-// Every matrix that the kernels have a form of their own for, in the order of pack_weights().
+// Every matrix that the kernels have a form of their own for, in the order of place_weights().
 struct PackedMatrix {
   Matrix* matrix;
   std::size_t n_bytes;  // packed
@@ -88,10 +91,5 @@ struct PackedMatrix {
 std::vector<PackedMatrix> packed_matrices(Weights& weights);
 // Instead of packing: `packed`, 64-byte aligned, was packed before and outlives the weights.
 void use_packed(Matrix& matrix, const std::byte* packed, Weights& weights);
-
-// The same for layers that the processor runs; a device with memory of its own takes the others'.
-// Error: not so much memory there.
-void place_weights(Weights& weights, ThreadPool& threads, std::span<const Stage> stages,
-                   const PackingProgress& progress = {});
 
 }  // namespace runnel

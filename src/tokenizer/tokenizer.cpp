@@ -71,7 +71,6 @@ std::vector<Token> Tokenizer::encode_joined(std::string_view text,
     begin += segment.text.size();
   }
   encode_pending(text, text.size(), encoding);
-  if (options.add_eos && adds_eos()) encoding.tokens.push_back(*eos());
   return std::move(encoding.tokens);
 }
 

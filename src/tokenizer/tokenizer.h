@@ -21,7 +21,6 @@ namespace runnel {
 
 struct EncodeOptions {
   bool add_bos = true;         // the file decides whether the model has one (add_bos_token)
-  bool add_eos = false;        // likewise (add_eos_token): for whole documents, not for prompts
   bool parse_special = false;  // control tokens written in the text become tokens
   bool space_prefix = true;    // false when the text continues a stream
 };
@@ -73,7 +72,6 @@ class Tokenizer {
   std::optional<Token> bos() const { return vocabulary_.bos(); }
   bool adds_bos() const { return vocabulary_.adds_bos() && bos().has_value(); }
   std::optional<Token> eos() const { return vocabulary_.eos(); }
-  bool adds_eos() const { return vocabulary_.adds_eos() && eos().has_value(); }
   // eos, eot, <|im_end|>, <end_of_turn>, ...
   bool is_end_of_generation(Token token) const { return vocabulary_.is_end_of_generation(token); }
 

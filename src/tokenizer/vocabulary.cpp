@@ -65,7 +65,6 @@ Vocabulary::Vocabulary(const gguf::File& file, const VocabularyDefaults& default
   eos_ = read_token(file, "tokenizer.ggml.eos_token_id", defaults.eos, size());
   unknown_ = read_token(file, "tokenizer.ggml.unknown_token_id", defaults.unknown, size());
   adds_bos_ = file.get_bool("tokenizer.ggml.add_bos_token", defaults.adds_bos);
-  adds_eos_ = file.get_bool("tokenizer.ggml.add_eos_token", false);
   find_ends(file);
 }
 

@@ -51,7 +51,6 @@ class Vocabulary {
   std::optional<Token> eos() const { return eos_; }
   std::optional<Token> unknown() const { return unknown_; }
   bool adds_bos() const { return adds_bos_; }
-  bool adds_eos() const { return adds_eos_; }
   bool is_end_of_generation(Token token) const { return ends_.contains(token); }
 
  private:
@@ -66,7 +65,6 @@ class Vocabulary {
   std::optional<Token> bos_, eos_, unknown_;
   std::unordered_set<Token> ends_;
   bool adds_bos_ = false;
-  bool adds_eos_ = false;
 };
 
 }  // namespace runnel

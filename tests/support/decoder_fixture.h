@@ -54,7 +54,7 @@ class LoadedDecoder {
         decoder_(config_, weights_, threads_, stages_, max_tokens) {}
 
   // From here on as Model::load() leaves it: quantised weights packed for the integer kernels.
-  void pack() { pack_weights(weights_, threads_); }
+  void pack() { place_weights(weights_, threads_, stages_); }
   const Config& config() const { return config_; }
   const Weights& weights() const { return weights_; }
   Decoder& decoder() { return decoder_; }

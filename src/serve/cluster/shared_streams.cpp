@@ -111,10 +111,6 @@ std::optional<std::string> SharedStreams::number_of(const std::string& stream) c
   return at->second;
 }
 
-bool SharedStreams::is_mine(const std::string& stream) const {
-  return number_of(stream).has_value();
-}
-
 std::string SharedStreams::number_for(const std::string& stream) {
   if (const auto known = number_of(stream)) return *known;
   const std::int64_t number = claim_by(rows_, stream, true);

@@ -39,7 +39,6 @@ class SharedStreams final : public StoreMirror, public Snapshots {
   // Makes the stream this server's, where nobody has it. kTaken: somebody has; they are asked to
   // let it go. kUnknown: there is no such stream.
   Claim claim(const std::string& stream);
-  bool is_mine(const std::string& stream) const;
   // Nothing more is written until somebody claims it again.
   void release(const std::string& stream);
   // The stream that a response was written on; empty: no such response.
