@@ -1,6 +1,7 @@
 // Streams on the OpenCL device through the public interface.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -90,6 +91,22 @@ TEST(OpenClStream, IsSavedAndGoesOnHereAndOnTheProcessor) {
   }
   there.save(folder / "back.state");
   EXPECT_EQ(on_device.resume(folder / "back.state").position(), there.position());
+}
+
+// Whose logits are made when somebody asks, of what its last chunk left; some layers here, some
+// there.
+TEST(OpenClStream, HasTheLogitsOfAFeedThatWasStopped) {
+  RUNNEL_NEED_OPENCL();
+  for (const int n_layers : {1, 100}) {
+    const Model model = Model::load(test::fixture("models/llama-gqa.gguf"),
+                                    {.device = "opencl:0", .device_layers = n_layers});
+    const StreamOptions options = {.window = 20, .chunk = 16};
+    const std::vector<Token> tokens = test::some_tokens(60, model.vocabulary_size());
+    Stream stopped = model.open(options), fed = model.open(options);
+    EXPECT_EQ(stopped.feed(tokens, [](std::int64_t n) { return n < 32; }), 32);
+    fed.feed(std::span(tokens).first(32));
+    EXPECT_TRUE(std::ranges::equal(stopped.logits(), fed.logits())) << n_layers << " layers";
+  }
 }
 
 // Of a model in floats, whose numbers agree within rounding: a stream of either goes on on the
