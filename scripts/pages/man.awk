@@ -7,7 +7,7 @@ function roff(line) {
   gsub(/\^/, "\\(ha", line)
   gsub(/`/, "\\(ga", line)
   gsub(/'/, "\\(aq", line)
-  if (line ~ /^\./) line = "\\\&" line
+  if (line ~ /^\./) line = "\\&" line
   return line
 }
 
