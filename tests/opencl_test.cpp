@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -287,13 +289,66 @@ TEST(OpenClRecording, RunsTheStepsOfTheSameCachesAgain) {
   EXPECT_EQ(launches[2], launches[0]);
 }
 
+// A cache folder of the test's own.
+class CacheFolder {
+ public:
+  CacheFolder() { ::setenv("RUNNEL_CACHE", path().c_str(), 1); }
+  CacheFolder(const CacheFolder&) = delete;
+  CacheFolder& operator=(const CacheFolder&) = delete;
+  ~CacheFolder() {
+    given_ ? ::setenv("RUNNEL_CACHE", given_->c_str(), 1) : ::unsetenv("RUNNEL_CACHE");
+  }
+  const std::filesystem::path& path() const { return folder_.path(); }
+
+ private:
+  static std::optional<std::string> given() {
+    const char* const value = std::getenv("RUNNEL_CACHE");
+    return value != nullptr ? std::optional<std::string>(value) : std::nullopt;
+  }
+  const std::optional<std::string> given_ = given();
+  const test::TempDir folder_;
+};
+
+TEST(OpenClPrograms, LeaveTheCacheWhenNobodyWantedThemForHalfAYear) {
+  RUNNEL_NEED_OPENCL();
+  namespace fs = std::filesystem;
+  const CacheFolder folder;
+  const auto build = [] {
+    test::OpenClDecoder decoder(gguf::File::open(test::fixture("models/llama-gqa.gguf")));
+    KvCache cache = decoder.cache({4, 6}, KvType::kF16, 4);
+    decoder.logits(cache, tokens_at_random(23, 3), 3);
+  };
+  const auto put = [&](const char* name, int days) {
+    std::ofstream(folder.path() / name) << "x";
+    fs::last_write_time(folder.path() / name,
+                        fs::file_time_type::clock::now() - std::chrono::hours(24 * days));
+  };
+  put("opencl-old.bin", 200);
+  put("opencl-recent.bin", 100);
+  put("model.gguf", 200);
+  build();
+  EXPECT_FALSE(fs::exists(folder.path() / "opencl-old.bin"));
+  EXPECT_TRUE(fs::exists(folder.path() / "opencl-recent.bin"));
+  EXPECT_TRUE(fs::exists(folder.path() / "model.gguf"));
+  // One that is wanted again stays.
+  const auto yesterday = fs::file_time_type::clock::now() - std::chrono::hours(24);
+  const auto n_renewed = [&] {
+    int n = 0;
+    for (const auto& entry : fs::directory_iterator(folder.path()))
+      n += entry.path().extension() == ".bin" && entry.last_write_time() > yesterday;
+    return n;
+  };
+  for (const auto& entry : fs::directory_iterator(folder.path()))
+    fs::last_write_time(entry, yesterday - std::chrono::hours(1));
+  ASSERT_EQ(n_renewed(), 0);
+  build();
+  EXPECT_GT(n_renewed(), 0);
+}
+
 // What is fastest is measured once, kept in the cache folder, and changes no bit.
 TEST(OpenClTuning, IsKeptAndChangesNoBit) {
   RUNNEL_NEED_OPENCL();
-  const test::TempDir folder;
-  const char* const given = std::getenv("RUNNEL_CACHE");
-  const std::string before = given != nullptr ? given : "";
-  ::setenv("RUNNEL_CACHE", folder.path().c_str(), 1);
+  const CacheFolder folder;
   const std::vector<Token> tokens = tokens_at_random(23, 5);
   const auto logits = [&] {
     test::OpenClDecoder decoder(gguf::File::open(test::fixture("models/llama-gqa.gguf")));
@@ -333,7 +388,6 @@ TEST(OpenClTuning, IsKeptAndChangesNoBit) {
   const auto n_kept = n_lines();
   EXPECT_EQ(logits(), want);
   EXPECT_EQ(n_lines(), n_kept) << "what is kept is not measured again";
-  given != nullptr ? ::setenv("RUNNEL_CACHE", before.c_str(), 1) : ::unsetenv("RUNNEL_CACHE");
 }
 
 TEST(OpenClAttention, ReportsTheWeightsOfTheProcessor) {

@@ -4,10 +4,12 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <system_error>
 #include <vector>
 
 #include "device/opencl/context.h"
@@ -59,6 +61,23 @@ cl_program from_binary(const Context& context, const fs::path& path, const std::
   return nullptr;
 }
 
+// Programs that no run wanted for so long: of versions and drivers that are gone.
+constexpr std::chrono::hours kForgottenAfter{24 * 180};
+
+void forget_unused(const fs::path& folder) {
+  std::error_code error;
+  const fs::file_time_type oldest = fs::file_time_type::clock::now() - kForgottenAfter;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const fs::path path = entry->path();
+    const bool is_program =
+        path.filename().string().starts_with("opencl-") && path.extension() == ".bin";
+    std::error_code of_file;
+    if (is_program && fs::last_write_time(path, of_file) < oldest && !of_file)
+      fs::remove(path, of_file);
+  }
+}
+
 // To a file of our own name first, so that nobody reads half of it.
 void keep_binary(const Context& context, cl_program program, const fs::path& path) {
   std::size_t n = 0;
@@ -82,6 +101,7 @@ void keep_binary(const Context& context, cl_program program, const fs::path& pat
   }
   fs::rename(temporary, path, error);
   if (error) fs::remove(temporary, error);
+  forget_unused(path.parent_path());
 }
 
 }  // namespace
@@ -99,7 +119,11 @@ cl_program build_cached(Context& context, const std::string& source, const std::
   const std::string options = kOptions + given;
   const fs::path path = place_of(context, source, options);
   if (!path.empty()) {
-    if (const cl_program program = from_binary(context, path, options)) return program;
+    if (const cl_program program = from_binary(context, path, options)) {
+      std::error_code error;  // a folder that cannot be written to: nothing is forgotten there
+      fs::last_write_time(path, fs::file_time_type::clock::now(), error);
+      return program;
+    }
   }
   const Api& api = context.api();
   const char* text = source.c_str();
