@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # This tree beside another commit of it, in turn on this machine: the tables of docs/performance.md, as ratios of medians.
 #   bench/compare.sh BASE          a commit, branch or tag;   make bench-compare BASE=main
-# ROUNDS=2                       of each measurement, one of either tree after the other; some 12 minutes each on two cores,
+# ROUNDS=2                       of each measurement, one of either tree after the other; some 35 minutes each on two cores,
 #                                and what the two builds take (standard error tells how far it is)
 # MODELS="FILE..."               measured first; then random weights of SHAPES
 # SHAPES="tinyllama-1.1b ..."    default: that one, and llama-2-7b where memory holds it
@@ -59,12 +59,13 @@ together() { # TREE STREAMS ARGUMENT...
   "$1/runnel" bench "${@:3}" --json --runs 1 --ingest 64 --decode 32 --prompt 64 --streams "$2" 2>/dev/null |
     jq -r '.streams.tokens_per_second.median'
 }
-# All kernels of a tree: name and pairs a second, a line each.
-kernels() {
+kernels() { # TREE: their names
   "$1/bench/bench_kernels" --benchmark_filter="${KERNELS:-(product/.*/(16|512)|attention/(f16|q8_0)/(8|32))/}" \
-    --benchmark_repetitions=1 --benchmark_format=json 2>/dev/null |
-    jq -r '.benchmarks[] | select((.run_type == "iteration" or .aggregate_name == "median") and .error_occurred != true) |
-      "\(.name | sub("/min_time.*"; "")) \(.["G_pairs/s"])"'
+    --benchmark_list_tests | sed 's|/min_time.*||' | sort
+}
+kernel() { # TREE NAME: pairs a second
+  "$1/bench/bench_kernels" --benchmark_filter="^$2/min_time" --benchmark_repetitions=1 --benchmark_format=json 2>/dev/null |
+    jq -er '.benchmarks[] | select(.aggregate_name == "median" and .error_occurred != true)["G_pairs/s"]'
 }
 
 read -ra isas <<<"${ISAS:-$(RUNNEL_ISA=none "$build/build-ours/runnel" ppl -m models/novella-7m-q8_0.gguf LICENSE 2>&1 |
@@ -101,17 +102,5 @@ printf '\n| streams together | base | ours | ratio |\n|---|---|---|---|\n'
 for n in 2 4 16; do row "$(basename "$first" .gguf), $n streams" together "$n" -m "$first" --window 252; done
 
 printf '\n| kernel, G pairs a second | base | ours | ratio |\n|---|---|---|---|\n'
-rm -f "$build"/kernels-*
-for ((round = 0; round < rounds; ++round)); do
-  for tree in base ours; do
-    say "kernels, round $((round + 1)) of $rounds, $tree"
-    kernels "$build/build-$tree" >>"$build/kernels-$tree"
-  done
-done
-jq -rn --rawfile base "$build/kernels-base" --rawfile ours "$build/kernels-ours" '
-  def speeds: split("\n") | map(select(. != "") | split(" ")) | group_by(.[0]) |
-    map({key: .[0][0], value: (map(.[1] | tonumber) | sort | (.[length / 2 | floor] + .[(length - 1) / 2 | floor]) / 2)}) | from_entries;
-  def shown: . * 100 | round / 100;
-  ($base | speeds) as $b | ($ours | speeds) as $o | $o | keys[] | select($b[.]) |
-  "| \(.) | \($b[.] | shown) | \($o[.] | shown) | \($o[.] / $b[.] | shown) |"'
+for name in $(comm -12 <(kernels "$build/build-base") <(kernels "$build/build-ours")); do row "$name" kernel "$name"; done
 say "done"
