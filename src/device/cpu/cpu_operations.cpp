@@ -81,7 +81,7 @@ void CpuOperations::cut_segments() {
 void CpuOperations::keep(std::span<const std::size_t> kept, std::span<const StepRow> rows) {
   const auto move_rows = [&](Vector& v, std::size_t width) {
     for (std::size_t to = 0; to < kept.size(); ++to)
-      std::copy_n(&v[kept[to] * width], width, &v[to * width]);
+      std::copy_n(v.data() + kept[to] * width, width, v.data() + to * width);
   };
   for (Vector& v : rows_) move_rows(v, v.size() / size(sizes_.max_tokens));
   move_rows(sink_q_, size(sizes_.q_dim));
