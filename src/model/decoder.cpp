@@ -325,11 +325,11 @@ void Decoder::logits(const LogitsVisitor& on_logits) {
 
 void Decoder::logits_of(std::span<const float> state, LogitsRow& row) {
   rows_.assign(1, StepRow{.logits = &row});
+  wanted_rows_.assign(1, 0);
   part_ = &parts_.back();
   operations().begin({rows_, angle_tables_, false});
   operations().write(part_->x, state.data());
-  operations().logits({part_->x, norm(weights_.output_norm)}, weights_.output,
-                      config_.final_softcap, {});
+  logits({});
   check_numbers(config_.n_layers);
 }
 
