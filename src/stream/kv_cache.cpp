@@ -238,39 +238,40 @@ kernels::KvArea KvCache::newest(int layer, int head) const {
 kernels::KvFormat KvCache::format() const { return format_of(shape_.type); }
 
 void KvCache::store(int layer, int head, std::int64_t position, const float* key,
-                    const float* value, const PositionAngles& angles) {
+                    const float* value, const PositionAngles& angles,
+                    const kernels::KvArea* newest) {
   const bool is_sink = position < sight(layer).sinks;
   const kernels::KvArea area = is_sink ? sinks(layer, head) : ring(layer, head);
+  const int head_dim = heads(layer).dim;
+  float rotated_value[kLargestCodedHead];
+  if (shape_.is_rotated) {
+    std::copy_n(value, head_dim, rotated_value);
+    kernels::hadamard(rotated_value, head_dim);
+    value = rotated_value;
+  }
+  if (newest != nullptr && !is_sink) put(*newest, layer, head, position, key, value);
   if (is_sink || !shape_.is_rotated) return put(area, layer, head, position, key, value);
-  const auto head_dim = static_cast<std::size_t>(heads(layer).dim);
   float centred[kLargestCodedHead];
   std::copy_n(key, head_dim, centred);
-  centre(layer, head, position, angles, {centred, head_dim});
+  centre(layer, head, position, angles, {centred, static_cast<std::size_t>(head_dim)});
   put(area, layer, head, position, centred, value);
 }
 
-void KvCache::store_newest(const kernels::KvArea& newest, int layer, int head,
-                           std::int64_t position, const float* key, const float* value) const {
-  if (position >= sight(layer).sinks) put(newest, layer, head, position, key, value);
-}
-
-// To the position's slot in the area; multiplied by the matrix first, where the cache is rotated.
+// To the position's slot in the area; where the cache is rotated the key is multiplied by the
+// matrix first, as the value was.
 void KvCache::put(const kernels::KvArea& area, int layer, int head, std::int64_t position,
                   const float* key, const float* value) const {
   const int head_dim = heads(layer).dim;
   const std::int64_t slot = position % (area.n_tiles * kernels::kTile);
   if (!shape_.is_rotated) return kernels::store_kv(area, head_dim, slot, key, value);
   float rotated_key[kLargestCodedHead];
-  float rotated_value[kLargestCodedHead];
   std::copy_n(key, head_dim, rotated_key);
-  std::copy_n(value, head_dim, rotated_value);
   if (position >= sight(layer).sinks) {
     const std::span<const float> factors = balance(layer, head);
     for (std::size_t d = 0; d < factors.size(); ++d) rotated_key[d] *= factors[d];
   }
   kernels::hadamard(rotated_key, head_dim);
-  kernels::hadamard(rotated_value, head_dim);
-  kernels::store_kv(area, head_dim, slot, rotated_key, rotated_value);
+  kernels::store_kv(area, head_dim, slot, rotated_key, value);
 }
 
 std::int64_t KvCache::centred_from(int layer) const { return first_centred(sight(layer)); }

@@ -88,13 +88,10 @@ class KvCache {
   // nothing has changed then.
   void reserve(int n);
   // Writes the key and value, [head_dim] each, of a position in [position(), position() + n
-  // reserved). `angles`: that the key was rotated by, where the cache is rotated.
+  // reserved). `angles`: that the key was rotated by, where the cache is rotated. `newest`: where
+  // they go in f16 too, unless it is a sink; its slots count positions as the ring's do.
   void store(int layer, int head, std::int64_t position, const float* key, const float* value,
-             const PositionAngles& angles = {});
-  // The same in f16 among the newest tokens, unless it is a sink; the slots of `newest` count
-  // positions as the ring's do.
-  void store_newest(const kernels::KvArea& newest, int layer, int head, std::int64_t position,
-                    const float* key, const float* value) const;
+             const PositionAngles& angles = {}, const kernels::KvArea* newest = nullptr);
   // Whether a layer's means come to be with this position: it is stored after those before it, and
   // before those behind it.
   bool makes_means(int layer, std::int64_t position) const;

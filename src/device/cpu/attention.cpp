@@ -87,11 +87,12 @@ void CpuOperations::finish_row(const AttentionLayer& layer, int row, Rows q_rows
       rotate(layer.rope, angles.n_pairs, angles.cosines + angle, angles.sines + angle, key);
     if (layer.normalizes_values)
       kernels_.rms_norm(value, nullptr, layer.norm_epsilon, value, head_dim);
+    const bool has_newest = token.cache->has_newest();
+    const kernels::KvArea newest =
+        has_newest ? newest_rings_.of(*token.cache, layer, head) : kernels::KvArea{};
     token.cache->store(layer.cache_layer, head, token.position, key, value,
-                       {angles.cosines + angle, angles.sines + angle});
-    if (token.cache->has_newest())
-      token.cache->store_newest(newest_rings_.of(*token.cache, layer, head), layer.cache_layer,
-                                head, token.position, key, value);
+                       {angles.cosines + angle, angles.sines + angle},
+                       has_newest ? &newest : nullptr);
   }
 }
 
