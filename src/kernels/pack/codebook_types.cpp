@@ -2,12 +2,14 @@
 // scale of eight. Format: the quantisation formats of the ggml project.
 #include "kernels/pack/codebook_types.h"
 
+#include <array>
 #include <bit>
 #include <cstring>
 
 #include "base/half.h"
 #include "kernels/pack/blocks.h"
 #include "kernels/pack/codebooks.h"
+#include "kernels/pack/eight_bytes.h"
 
 namespace runnel::kernels {
 namespace {
@@ -65,15 +67,21 @@ void dequantize(const BlockIQ2_S& b, float* out) {
   }
 }
 
+// Of vector i of four weights.
+int entry_at(const BlockIQ3_XXS& b, int i) { return b.qs[i]; }
+int entry_at(const BlockIQ3_S& b, int i) { return b.qs[i] | (b.qh[i / 8] >> (i % 8) & 1) << 8; }
+// Of vectors 2 * i and 2 * i + 1.
+unsigned signs_at(const BlockIQ3_XXS& b, int i) {
+  return with_parity(word(b.rest + i / 4 * 4) >> (i % 4 * 7));
+}
+unsigned signs_at(const BlockIQ3_S& b, int i) { return b.signs[i]; }
+
 void dequantize(const BlockIQ3_XXS& b, float* out) {
   const float d = f16_to_f32(b.d);
-  for (int group = 0; group < 8; ++group) {
-    const std::uint32_t rest = word(b.rest + group * 4);
-    const float scale = d * (0.5f + static_cast<float>(rest >> 28)) * 0.5f;
-    for (int i = 0; i < 8; ++i, out += 4) {
-      const unsigned signs = with_parity(rest >> (i / 2 * 7)) >> (i % 2 * 4);
-      look_up<4, 3>(kIq3Xxs[b.qs[group * 8 + i]], kIq3XxsValues, scale, signs, out);
-    }
+  for (int i = 0; i < 64; ++i, out += 4) {
+    const float scale = d * (0.5f + static_cast<float>(b.rest[i / 8 * 4 + 3] >> 4)) * 0.5f;
+    look_up<4, 3>(kIq3Xxs[entry_at(b, i)], kIq3XxsValues, scale, signs_at(b, i / 2) >> (i % 2 * 4),
+                  out);
   }
 }
 
@@ -81,9 +89,38 @@ void dequantize(const BlockIQ3_S& b, float* out) {
   const float d = f16_to_f32(b.d);
   for (int i = 0; i < 64; ++i, out += 4) {
     const float scale = d * static_cast<float>(1 + 2 * nibble(b.scales, i / 8));
-    const int entry = b.qs[i] | (b.qh[i / 8] >> (i % 8) & 1) << 8;
-    const unsigned signs = static_cast<unsigned>(b.signs[i / 2]) >> (i % 2 * 4);
-    look_up<4, 3>(kIq3S[entry], kIq3SValues, scale, signs, out);
+    look_up<4, 3>(kIq3S[entry_at(b, i)], kIq3SValues, scale, signs_at(b, i / 2) >> (i % 2 * 4),
+                  out);
+  }
+}
+
+// Vectors of four entries over kDivisor, as bytes.
+template <int kDivisor, std::size_t kN>
+constexpr std::array<std::uint32_t, kN> bytes_of_entries(const std::uint16_t (&entries)[kN],
+                                                         const int (&values)[8]) {
+  std::array<std::uint32_t, kN> bytes = {};
+  for (std::size_t i = 0; i < kN; ++i) {
+    for (int j = 0; j < 4; ++j) {
+      const int value = values[entries[i] >> (3 * j) & 7] / kDivisor;
+      bytes[i] |= static_cast<std::uint32_t>(value) << (8 * j);
+    }
+  }
+  return bytes;
+}
+constexpr auto kIq3SBytes = bytes_of_entries<1>(kIq3S, kIq3SValues);
+constexpr auto kIq3XxsHalves = bytes_of_entries<2>(kIq3Xxs, kIq3XxsValues);
+
+template <typename Block, std::size_t kN>
+void look_up_signed(const Block& block, const std::array<std::uint32_t, kN>& entries, int offset,
+                    std::uint8_t* out) {
+  for (int i = 0; i < 32; ++i, out += 8) {
+    const auto at = [&](int vector) {
+      return EightBytes{entries[static_cast<std::size_t>(entry_at(block, vector))]};
+    };
+    const EightBytes eight = at(2 * i) | at(2 * i + 1) << 32;
+    const EightBytes turned = bits_to_bytes(signs_at(block, i)) * 255;
+    store_eight(out, eight_of(static_cast<unsigned>(offset)) + (eight & ~turned) -
+                         (eight & turned));  // no byte leaves 0 to 255
   }
 }
 
@@ -202,6 +239,13 @@ bool dequantize_blocks(const std::byte* data, float* out, std::int64_t n_blocks,
 }
 
 }  // namespace
+
+void look_up_entries(const BlockIQ3_S& block, int offset, std::uint8_t* out) {
+  look_up_signed(block, kIq3SBytes, offset, out);
+}
+void look_up_halved_entries(const BlockIQ3_XXS& block, int offset, std::uint8_t* out) {
+  look_up_signed(block, kIq3XxsHalves, offset, out);
+}
 
 bool dequantize_codebook_row(TensorType type, const std::byte* data, float* out, std::int64_t n) {
   const int in_block = traits(type).block_elements;

@@ -97,4 +97,8 @@ static_assert(sizeof(BlockTQ1_0) == 54 && sizeof(BlockTQ2_0) == 66 && sizeof(Blo
 // n weights of one of these types. False for any other type.
 bool dequantize_codebook_row(TensorType type, const std::byte* data, float* out, std::int64_t n);
 
+// Entries of 256 weights, signed and moved up by offset to be bytes; the second kind by half.
+void look_up_entries(const BlockIQ3_S& block, int offset, std::uint8_t* out);
+void look_up_halved_entries(const BlockIQ3_XXS& block, int offset, std::uint8_t* out);
+
 }  // namespace runnel::kernels
