@@ -11,6 +11,7 @@
 #include "model/architecture.h"
 #include "model/cache_layers.h"
 #include "model/key_balance.h"
+#include "model/read_ahead.h"
 #include "sampling/sampler.h"
 
 namespace runnel {
@@ -69,6 +70,17 @@ void check_vocabulary(const Model::Internals& model) {
       "{}: tokenizer.ggml.tokens: want at most {} tokens, one for each row of token_embd.weight, "
       "found {}",
       model.file.name(), n_rows, model.tokenizer->size()));
+}
+
+// What is read here and there before weights are packed, all at once: one after the other, each
+// would bring megabytes around it and wait for them.
+void ask_for_small_parts(const gguf::File& file) {
+  if (!file.is_mapped()) return;
+  for (const gguf::Tensor& tensor : file.tensors()) {
+    const bool is_vector = tensor.n_dims == 1;
+    ask_for(is_vector ? tensor.data
+                      : tensor.data.first(std::min(tensor.data.size(), kSampleBytes)));
+  }
 }
 
 }  // namespace
@@ -174,6 +186,7 @@ void Model::Internals::take_weights(const ModelOptions& options) {
     throw Error(fmt::format("exact: want the device cpu, found {}", options.device));
   config = read_config(file);
   file.check_readable();
+  ask_for_small_parts(file);
   // Now, because whoever replaces the file's content later changes what is mapped.
   fingerprint = runnel::fingerprint(file);
   weights = load_weights(file, config);

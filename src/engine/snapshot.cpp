@@ -176,13 +176,12 @@ std::span<const std::byte> checked_body(std::string_view name, std::span<const s
 }  // namespace
 
 Fingerprint fingerprint(const gguf::File& file) {
-  constexpr std::size_t kSample = 4096;
   const Hash hash = new_hash();
   const std::uint64_t size = file.size_bytes();
   XXH3_128bits_update(hash.get(), &size, sizeof(size));
   XXH3_128bits_update(hash.get(), file.header().data(), file.header().size());
   for (const gguf::Tensor& tensor : file.tensors()) {
-    XXH3_128bits_update(hash.get(), tensor.data.data(), std::min(kSample, tensor.data.size()));
+    XXH3_128bits_update(hash.get(), tensor.data.data(), std::min(kSampleBytes, tensor.data.size()));
   }
   return digest(hash);
 }

@@ -14,14 +14,14 @@ namespace {
 constexpr std::size_t kAhead = std::size_t{64} << 20;  // bytes
 constexpr std::size_t kPiece = std::size_t{4} << 20;
 
+}  // namespace
+
 void ask_for(std::span<const std::byte> bytes) {
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data());
   const std::uintptr_t first = begin / page * page;
   ::madvise(reinterpret_cast<void*>(first), begin + bytes.size() - first, MADV_WILLNEED);
 }
-
-}  // namespace
 
 ReadAhead::ReadAhead(std::vector<std::span<const std::byte>> parts) {
   if (parts.empty()) return;

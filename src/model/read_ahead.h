@@ -10,6 +10,9 @@
 
 namespace runnel {
 
+// Asks the disk for a part of a mapped file, and waits for nothing.
+void ask_for(std::span<const std::byte> bytes);
+
 class ReadAhead {
  public:
   // What will be read, in this order: parts of mapped files. None: nothing to do. A thread of its
