@@ -40,6 +40,7 @@ constexpr int kUsualChunk = 256;  // StreamOptions::chunk
 // What the first n layers take on the device, with one stream of default options.
 std::uint64_t bytes_of_layers(Model::Internals& model, int n) {
   StreamOptions options;
+  options.kv_rotate = false;
   options.window = std::max(1, std::min(model.config.trained_context - 1 - options.sinks, 2043));
   CacheShape shape = cache_shape(model, options);
   shape.layers.resize(static_cast<std::size_t>(n));
