@@ -93,8 +93,9 @@ static void prepare_span(const float* x, int n, std::int64_t span, int token,
 static void prepare_spans(const float* x, std::int64_t cols, std::int64_t first, std::int64_t last,
                           int token, int n_tokens, std::byte* inputs) {
   const SpanInputs<std::byte> out = {inputs, n_tokens, n_spans(cols)};
-  for (std::int64_t col = first; col < last; col += kSpan) {
-    const std::int64_t left = cols - col;
+  const std::int64_t end = last / 32 * 32;  // the rest belongs to weights that are not packed
+  for (std::int64_t col = first; col < end; col += kSpan) {
+    const std::int64_t left = end - col;
     prepare_span(x + col, static_cast<int>(left < kSpan ? left : kSpan), col / kSpan, token, out);
   }
 }
