@@ -14,7 +14,7 @@ std::string_view bytes_of(std::span<const Token> tokens) {
 
 std::vector<Token> tokens_of(const std::string& bytes) {
   std::vector<Token> tokens(bytes.size() / sizeof(Token));
-  std::memcpy(tokens.data(), bytes.data(), tokens.size() * sizeof(Token));
+  if (!tokens.empty()) std::memcpy(tokens.data(), bytes.data(), tokens.size() * sizeof(Token));
   return tokens;
 }
 
