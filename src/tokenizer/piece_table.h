@@ -25,11 +25,19 @@ class PieceTable {
     int number = kNone;
     std::string_view view() const { return {text, n_bytes}; }
   };
-  // The entry with the text, or the free one where it belongs.
-  std::size_t place_of(std::string_view text) const;
+  // The entry with the text, or the free one where it belongs; and a byte of the text's hash.
+  struct Place {
+    std::size_t index;
+    std::uint8_t tag;
+  };
+  static constexpr std::uint8_t kFree = 0;
+  Place place_of(std::string_view text) const;
+  void put(const Entry& entry, Place place);
   void resize(std::size_t n_entries);
 
   std::vector<Entry> entries_;  // a power of two, at most three quarters of them taken
+  // One for each entry, so that most texts without a number are told from a table that is in cache.
+  std::vector<std::uint8_t> tags_;
   std::size_t n_taken_ = 0;
 };
 

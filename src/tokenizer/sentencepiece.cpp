@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/utf8.h"
 
@@ -99,16 +100,25 @@ void SentencePieceTokenizer::index_symbols() {
     const auto token = find(fmt::format("<0x{:02X}>", byte));
     if (token && vocabulary().kind(*token) == TokenKind::kByte) byte_tokens_[byte] = *token;
   }
-  for (Token token = 0; token < size(); ++token) {
-    const TokenKind kind = vocabulary().kind(token);
-    if (kind == TokenKind::kNormal && symbol_of(piece(token)) == PieceTable::kNone)
+  for (const Token token : vocabulary().repeated()) {
+    const bool is_normal = vocabulary().kind(token) == TokenKind::kNormal;
+    if (is_normal && symbol_of(piece(token)) == PieceTable::kNone)
       other_symbols_.add(piece(token), token);
-    if (kind == TokenKind::kUserDefined) add_user_defined(with_spaces(piece(token)), token);
   }
+  for (Token token = 0; token < size(); ++token) {
+    if (vocabulary().kind(token) == TokenKind::kUserDefined)
+      add_user_defined(with_spaces(piece(token)), token);
+  }
+  std::array<bool, 128> has_symbol = {};  // ASCII characters, of which pieces are full
   for (Token token = 0; token < size(); ++token) {
     if (!is_mergeable(vocabulary(), token)) continue;
     std::string_view rest = piece(token);
     while (!rest.empty()) {
+      const auto first = static_cast<unsigned char>(rest.front());
+      if (first < has_symbol.size() && std::exchange(has_symbol[first], true)) {
+        rest.remove_prefix(1);
+        continue;
+      }
       const std::string_view character = rest.substr(0, character_length(rest));
       const int fresh = size() + static_cast<int>(characters_.size());
       if (symbol_of(character) == PieceTable::kNone)
@@ -127,10 +137,12 @@ void SentencePieceTokenizer::index_symbols() {
 // Every way to cut a piece into two symbols is a merge, as good as the piece's score.
 void SentencePieceTokenizer::index_merges(const std::vector<float>& scores) {
   const std::vector<int> ranks = ranks_of(scores);
+  const std::vector<Token>& repeated = vocabulary().repeated();
   for (Token token = 0; token < size(); ++token) {
     if (!is_mergeable(vocabulary(), token)) continue;
     const std::string_view view = piece(token);
-    const int merged = symbol_of(view);
+    const bool is_repeated = std::binary_search(repeated.begin(), repeated.end(), token);
+    const int merged = is_repeated ? symbol_of(view) : token;
     note_spaces(view);
     for (std::size_t cut = character_length(view); cut < view.size();) {
       const int left = symbol_of(view.substr(0, cut));

@@ -97,7 +97,8 @@ void Vocabulary::read_pieces(const gguf::File& file) {
     ends_of_pieces_.push_back(static_cast<std::uint32_t>(pieces_.size()));
   }
   by_piece_.reserve(pieces->size());
-  for (Token token = 0; token < size(); ++token) by_piece_.add(piece(token), token);
+  for (Token token = 0; token < size(); ++token)
+    if (!by_piece_.add(piece(token), token)) repeated_.push_back(token);
 }
 
 void Vocabulary::read_kinds(const gguf::File& file) {

@@ -46,6 +46,8 @@ class Vocabulary {
   TokenKind kind(Token token) const { return kinds_[static_cast<std::size_t>(token)]; }
   // The first token with this piece.
   std::optional<Token> find(std::string_view piece) const;
+  // Those whose piece a token before them has, in rising order.
+  const std::vector<Token>& repeated() const { return repeated_; }
 
   std::optional<Token> bos() const { return bos_; }
   std::optional<Token> eos() const { return eos_; }
@@ -62,6 +64,7 @@ class Vocabulary {
   std::vector<std::uint32_t> ends_of_pieces_;
   std::vector<TokenKind> kinds_;
   PieceTable by_piece_;  // views of pieces_
+  std::vector<Token> repeated_;
   std::optional<Token> bos_, eos_, unknown_;
   std::unordered_set<Token> ends_;
   bool adds_bos_ = false;
