@@ -108,7 +108,7 @@ RUNNEL_INLINE void score_rows(const float* const* queries, int head_dim, const T
                               float* scores) {
   Vec even[R];
   Vec odd[R];
-  if constexpr (2 * R * kParts > kRegisters / 2) {
+  if constexpr (2 * R * kParts + kParts + 1 > kRegisters) {
     score_dimensions<R, 2>(queries, head_dim, 0, tile, even);
     repeat<R>([&](int r)
                   __attribute__((always_inline)) { store(scores + r * kBlockKeys, even[r]); });
@@ -118,7 +118,7 @@ RUNNEL_INLINE void score_rows(const float* const* queries, int head_dim, const T
     });
     return;
   }
-  for (int r = 0; r < R; ++r) even[r] = odd[r] = splat(0);
+  repeat<R>([&](int r) __attribute__((always_inline)) { even[r] = odd[r] = splat(0); });
   for (int block = 0; block < head_dim; block += kKeyBlock) {
     const auto& keys = tile.keys_from(block);
     const int last = block + kKeyBlock < head_dim ? block + kKeyBlock : head_dim;
@@ -126,19 +126,24 @@ RUNNEL_INLINE void score_rows(const float* const* queries, int head_dim, const T
       keys.fetch_key(d);
       keys.fetch_key(d + 1);
       const Vec key0 = keys.key(d);
-      const Vec key1 = keys.key(d + 1);
-      for (int r = 0; r < R; ++r) {
+      repeat<R>([&](int r) __attribute__((always_inline)) {
         even[r] = multiply_add(splat(queries[r][d]), key0, even[r]);
+      });
+      const Vec key1 = keys.key(d + 1);
+      repeat<R>([&](int r) __attribute__((always_inline)) {
         odd[r] = multiply_add(splat(queries[r][d + 1]), key1, odd[r]);
-      }
+      });
     }
   }
   if (head_dim % 2 != 0) {
     const Vec key = tile.key(head_dim - 1);
-    for (int r = 0; r < R; ++r)
+    repeat<R>([&](int r) __attribute__((always_inline)) {
       even[r] = multiply_add(splat(queries[r][head_dim - 1]), key, even[r]);
+    });
   }
-  for (int r = 0; r < R; ++r) store(scores + r * kBlockKeys, even[r] + odd[r]);
+  repeat<R>([&](int r) __attribute__((always_inline)) {
+    store(scores + r * kBlockKeys, even[r] + odd[r]);
+  });
 }
 
 // Adds the values of n_keys keys to R rows' outputs, key after key; D vectors of a row side by
@@ -147,21 +152,23 @@ template <int R, int D, typename Values>
 RUNNEL_INLINE void add_values_at(const SoftmaxRows& s, int row, const float* weights,
                                  const Values& values, int n_keys, int d) {
   float* out = s.out + row * s.width + d;
-  Vec acc[R][D];
-  for (int r = 0; r < R; ++r) {
-    for (int i = 0; i < D; ++i) acc[r][i] = load(out + r * s.width + i * kTile);
-  }
+  Vec acc[R * D];
+  const auto each_sum = [&](auto f) __attribute__((always_inline)) {
+    repeat<R * D>([&](int i) __attribute__((always_inline)) { f(acc[i], i / D, i % D); });
+  };
+  each_sum([&](Vec & sum, int r, int i)
+               __attribute__((always_inline)) { sum = load(out + r * s.width + i * kTile); });
   for (int slot = 0; slot < n_keys; ++slot) {
-    for (int i = 0; i < D; ++i) {
+    repeat<D>([&](int i) __attribute__((always_inline)) {
       values.fetch_value(slot, d + i * kTile);
       const Vec value = values.value(slot, d + i * kTile);
-      for (int r = 0; r < R; ++r)
-        acc[r][i] = multiply_add(splat(weights[r * kBlockKeys + slot]), value, acc[r][i]);
-    }
+      repeat<R>([&](int r) __attribute__((always_inline)) {
+        acc[r * D + i] = multiply_add(splat(weights[r * kBlockKeys + slot]), value, acc[r * D + i]);
+      });
+    });
   }
-  for (int r = 0; r < R; ++r) {
-    for (int i = 0; i < D; ++i) store(out + r * s.width + i * kTile, acc[r][i]);
-  }
+  each_sum([&](const Vec& sum, int r, int i)
+               __attribute__((always_inline)) { store(out + r * s.width + i * kTile, sum); });
 }
 // For the dimensions [d, end). `weights`: of the first row and key.
 template <int R, typename Values>
