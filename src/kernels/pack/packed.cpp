@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
+#include <cstddef>
 #include <cstring>
 
 #include "base/half.h"
@@ -53,10 +53,11 @@ void put_halves(const std::uint8_t* qs, int run, int n_weights, std::uint8_t* q)
   }
 }
 
-// A field of a block, which may begin at any address; its bytes are read where they lie, for those
-// of a copy wait until it is there.
-#define RUNNEL_BYTES(Block, field) \
-  (reinterpret_cast<const std::uint8_t*>(data) + offsetof(Block, field))
+// Bytes of small blocks, which may begin at any address, are read where they lie: those of a copy
+// wait until it is there.
+const std::uint8_t* bytes_at(const std::byte* p) {
+  return reinterpret_cast<const std::uint8_t*>(p);
+}
 std::uint16_t half_at(const std::byte* p) {
   std::uint16_t bits;
   std::memcpy(&bits, p, sizeof(bits));
@@ -67,23 +68,23 @@ template <typename Block>
 void read_small(const std::byte* data, Fields& f) {
   f.d = half_at(data + offsetof(Block, d));
   if constexpr (requires(Block b) { b.m; }) f.m = half_at(data + offsetof(Block, m));
-  put_halves(RUNNEL_BYTES(Block, qs), 16, kSmallBlock, f.q);
+  put_halves(bytes_at(data + offsetof(Block, qs)), 16, kSmallBlock, f.q);
   if constexpr (requires(Block b) { b.qh; }) {
     for (int i = 0; i < 4; ++i)
-      add_eight(f.q + 8 * i, bits_to_bytes(RUNNEL_BYTES(Block, qh)[i]) << 4);
+      add_eight(f.q + 8 * i, bits_to_bytes(bytes_at(data + offsetof(Block, qh))[i]) << 4);
   }
 }
 
 void read_q8_0(const std::byte* data, Fields& f) {
   f.d = half_at(data + offsetof(BlockQ8_0, d));
-  const std::uint8_t* const qs = RUNNEL_BYTES(BlockQ8_0, qs);
+  const std::uint8_t* const qs = bytes_at(data + offsetof(BlockQ8_0, qs));
   for (int i = 0; i < kSmallBlock; i += 8) store_eight(f.q + i, load_eight(qs + i) ^ eight_of(128));
 }
 
 void read_mxfp4(const std::byte* data, Fields& f) {
-  const unsigned e = *RUNNEL_BYTES(BlockMXFP4, e);
+  const unsigned e = *bytes_at(data + offsetof(BlockMXFP4, e));
   f.d = static_cast<std::uint16_t>(e >= 2 ? (e - 1) << 7 : 0x20 << e);  // 2^(e - 128), a bfloat16
-  put_halves(RUNNEL_BYTES(BlockMXFP4, qs), 16, kSmallBlock, f.q);
+  put_halves(bytes_at(data + offsetof(BlockMXFP4, qs)), 16, kSmallBlock, f.q);
 }
 
 void read_q2_k(const std::byte* data, Fields& f) {
@@ -159,7 +160,7 @@ void look_up_iq4(const std::uint8_t* qs, std::uint8_t* q) {
 
 void read_iq4_nl(const std::byte* data, Fields& f) {
   f.d = half_at(data + offsetof(BlockIQ4_NL, d));
-  look_up_iq4(RUNNEL_BYTES(BlockIQ4_NL, qs), f.q);
+  look_up_iq4(bytes_at(data + offsetof(BlockIQ4_NL, qs)), f.q);
 }
 
 void read_iq4_xs(const std::byte* data, Fields& f) {
